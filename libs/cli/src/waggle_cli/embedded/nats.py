@@ -1,0 +1,96 @@
+"""An embedded NATS server with JetStream, kept in one folder: `start(folder)` returns when it answers; `.url`, `.pid`, `.store`, `.stop()`.
+
+It listens on 127.0.0.1 only and ends when its parent dies. Its store never takes the last of the disk.
+"""
+
+import contextlib
+import json
+import shutil
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar, Final
+
+from waggle_cli.embedded.binaries import find_nats
+from waggle_cli.embedded.child import Child, ServerError, rotate, spawn, until
+from waggle_cli.embedded.placement import choose_port, make_folder
+
+MAX_PAYLOAD: Final = 4 << 20
+"""A payload of 1 MiB and its envelope do not fit the default."""
+LARGEST_STORE: Final = 64 << 30
+START_SECONDS: Final = 60.0
+RETRY_SECONDS: Final = 5.0
+
+
+@dataclass(kw_only=True)
+class Nats(Child):
+    """A NATS server that was started; JetStream keeps its data in the folder `store`."""
+
+    title: ClassVar[str] = "NATS"
+
+    store: Path
+    port: int
+    notes: Path = field(repr=False)
+
+    @property
+    def url(self) -> str:
+        return f"nats://127.0.0.1:{self.port}"
+
+    @property
+    def monitor_url(self) -> str:
+        """Its HTTP endpoint (`/healthz`, `/jsz`, …), once it is ready."""
+        return self._addresses()["monitoring"][0]
+
+    def answers(self) -> bool:
+        return "nats" in self._addresses()
+
+    def _addresses(self) -> dict[str, list[str]]:
+        """What the server noted once it listened; {} before."""
+        with contextlib.suppress(OSError, ValueError):
+            addresses: dict[str, list[str]] = json.loads((self.notes / f"nats-server_{self.pid}.ports").read_bytes())
+            return addresses
+        return {}
+
+
+def start(folder: Path, *, port: int = 0, log: Path | None = None, extra: str = "") -> Nats:
+    """Start NATS on the store in `folder` and wait until it answers. Port 0 takes the one of the last time, if it is free.
+
+    `extra` is appended to the configuration file. Raises ServerError.
+    """
+    deadline = time.monotonic() + RETRY_SECONDS
+    while True:
+        server = launch(folder, port=port, log=log, extra=extra)
+        try:
+            until(server.ready, START_SECONDS, "the start of NATS")
+            return server
+        except ServerError as error:
+            server.kill()
+            taken_meanwhile = port == 0 and "address already in use" in str(error)
+            if not taken_meanwhile or time.monotonic() > deadline:
+                raise
+        except BaseException:
+            server.kill()
+            raise
+
+
+def launch(folder: Path, *, port: int = 0, log: Path | None = None, extra: str = "") -> Nats:
+    """As `start`, but does not wait until it answers: ask `ready()`."""
+    folder = folder.absolute()
+    program = find_nats()
+    store, notes, configuration = make_folder(folder / "store"), make_folder(folder / "run"), folder / "nats.conf"
+    for stale in notes.glob("*.ports"):
+        stale.unlink()
+    configuration.write_text(_configuration(store) + extra)
+    configuration.chmod(0o600)
+    port = port or choose_port(folder)
+    log = log or folder / "nats.log"
+    log_start = rotate(log)
+    argv: list[str | Path] = [program, "-c", configuration, "-a", "127.0.0.1", "-p", str(port), "-m", "-1", "--ports_file_dir", notes]
+    return Nats(store=store, port=port, notes=notes, process=spawn(argv, log=log), log=log, log_start=log_start)
+
+
+def _configuration(store: Path) -> str:
+    """Four fifths of what the disk has for it: at a full disk NATS lets publishes time out without a word."""
+    used = sum(path.stat().st_size for path in store.rglob("*") if path.is_file())
+    limit = min((shutil.disk_usage(store).free + used) * 4 // 5, LARGEST_STORE)
+    return f'server_name: waggle\nmax_payload: {MAX_PAYLOAD}\njetstream {{\n  store_dir: "{store}"\n  max_file_store: {limit}\n}}\n'

@@ -1,0 +1,127 @@
+"""Where the data of the embedded servers lies, who they run as, and which ports they take.
+
+Postgres refuses to run as root: there it runs as `nobody`, in a folder that `nobody` can reach. Folders that are not ours keep their modes.
+"""
+
+import contextlib
+import hashlib
+import os
+import pwd
+import random
+import re
+import shutil
+import socket
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from waggle_cli.embedded.child import Account, ServerError
+
+SYSTEM_FOLDER: Final = Path("/var/lib/waggle")
+PORTS_FROM: Final = 20_000
+
+
+def server_account(data: Path) -> Account | None:
+    """Who runs Postgres on this data: as root its owner, or `nobody` when there is none yet; otherwise the user itself (None)."""
+    owner = data.stat().st_uid if data.exists() else None
+    if os.geteuid() != 0:
+        if owner not in (None, os.geteuid()):
+            raise ServerError(f"{data} belongs to another user: run as that user (or as root), or choose another folder with --data-dir")
+        return None
+    try:
+        user = pwd.getpwuid(owner) if owner else pwd.getpwnam("nobody")
+    except KeyError as error:
+        raise ServerError("Postgres does not run as root, and this system has no user `nobody`: run as an ordinary user, or set WAGGLE_POSTGRES_URL") from error
+    return Account(user.pw_uid, user.pw_gid)
+
+
+def reachable_folder(folder: Path) -> Path:
+    """`folder`, or as root, when `nobody` cannot reach it, one below /var/lib/waggle that always belongs to it."""
+    folder = folder.absolute()
+    account = server_account(folder / "nothing here yet")
+    if account is None or all(_may_enter(path, account) for path in (folder, *folder.parents) if path.exists()):
+        return folder
+    resolved = str(folder.resolve())
+    name = re.sub(r"[^A-Za-z0-9]+", "-", resolved).strip("-")[-40:]
+    return SYSTEM_FOLDER / f"{name}-{hashlib.sha256(resolved.encode()).hexdigest()[:8]}"
+
+
+def _may_enter(folder: Path, account: Account) -> bool:
+    info = folder.stat()
+    if info.st_uid == account.uid:
+        return bool(info.st_mode & stat.S_IXUSR)
+    if info.st_gid == account.gid:
+        return bool(info.st_mode & stat.S_IXGRP)
+    return bool(info.st_mode & stat.S_IXOTH)
+
+
+def make_folder(folder: Path) -> Path:
+    """Make a folder of ours and what is missing above it, passable for `nobody` when root makes them."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        for path in reversed(missing):
+            path.mkdir(exist_ok=True)
+            path.chmod(0o711 if os.geteuid() == 0 else 0o700)
+    except OSError as error:
+        raise ServerError(f"cannot make the folder {folder}: {error.strerror}; choose another with --data-dir") from error
+    return folder
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A folder that `nobody` can reach, and that is removed at the end."""
+    folder = Path(tempfile.mkdtemp(prefix="waggle-"))
+    if os.geteuid() == 0:
+        folder.chmod(0o711)
+    if reachable_folder(folder) != folder:
+        folder.rmdir()
+        folder = Path(tempfile.mkdtemp(prefix="temporary-", dir=make_folder(SYSTEM_FOLDER)))
+        folder.chmod(0o711)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def choose_port(folder: Path) -> int:
+    """The port that was remembered in this folder if it is free, else a new one, remembered."""
+    note = folder / "port"
+    with contextlib.suppress(OSError, ValueError):
+        port = int(note.read_text())
+        if is_free(port):
+            return port
+    port = free_port()
+    note.write_text(f"{port}\n")
+    return port
+
+
+def free_port() -> int:
+    """A free port on 127.0.0.1 that the kernel hands to no outgoing connection, so that a restarted server finds it free again."""
+    for port in random.sample(range(PORTS_FROM, _first_ephemeral_port()), k=100):
+        if is_free(port):
+            return port
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def is_free(port: int, host: str = "127.0.0.1") -> bool:
+    """Whether a server could listen there now."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
+def _first_ephemeral_port() -> int:
+    with contextlib.suppress(OSError, ValueError):
+        first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+        if first >= PORTS_FROM + 1000:
+            return first
+    return 32_768

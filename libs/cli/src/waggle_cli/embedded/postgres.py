@@ -1,0 +1,175 @@
+"""An embedded Postgres, kept in one folder: `start(folder)` makes, heals and starts it and returns when it answers; `.url`, `.pid`, `.stop()`.
+
+It listens on 127.0.0.1 only, without a Unix socket, with a generated password. It ends at once when its parent dies. As root it runs as `nobody`.
+What a crash left behind (a half-made cluster, a stale lock file) does not matter; fsync stays on.
+"""
+
+import contextlib
+import os
+import re
+import secrets
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar, Final
+
+from waggle_cli.embedded.binaries import PostgresBinaries, find_postgres
+from waggle_cli.embedded.child import Account, Child, ServerError, rotate, spawn, until
+from waggle_cli.embedded.placement import choose_port, make_folder, reachable_folder, server_account
+
+SETTINGS: Final[Mapping[str, str]] = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "max_connections": "200",
+    "shared_buffers": "256MB",
+    "max_wal_size": "2GB",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "logging_collector": "off",
+}
+PLAIN_LOCALE: Final = {"LC_ALL": "C", "PATH": "/usr/bin:/bin"}
+"""The locales of the user need not exist here; the cluster's own is given to initdb."""
+PASSWORD_FILE: Final = "password"  # noqa: S105  # the name of a file
+START_SECONDS: Final = 120.0
+"""Long, because a start may have to recover from a crash."""
+DYING_SECONDS: Final = 15.0
+
+
+@dataclass(kw_only=True)
+class Postgres(Child):
+    """A Postgres that was started; its data is in the folder `data`."""
+
+    title: ClassVar[str] = "Postgres"
+    stop_signal: ClassVar[signal.Signals] = signal.SIGINT  # a fast shutdown
+    hurry_signal: ClassVar[signal.Signals] = signal.SIGQUIT  # an immediate one; the next start recovers
+
+    data: Path
+    port: int
+    password: str = field(repr=False)
+
+    @property
+    def url(self) -> str:
+        return f"postgresql://waggle:{self.password}@127.0.0.1:{self.port}/waggle"
+
+    def answers(self) -> bool:
+        lines = _lock_file(self.data)
+        return len(lines) >= 8 and lines[0] == str(self.pid) and lines[7].strip() == "ready"
+
+
+def start(folder: Path, *, port: int = 0, log: Path | None = None, extra: Mapping[str, str] | None = None) -> Postgres:
+    """Start Postgres on the data in `folder` and wait until it answers. Port 0 takes the one of the last time, if it is free.
+
+    `extra` are further settings (`{"synchronous_standby_names": …}`). Raises ServerError.
+    """
+    deadline = time.monotonic() + DYING_SECONDS
+    while True:
+        try:
+            server = launch(folder, port=port, log=log, extra=extra)
+            try:
+                until(server.ready, START_SECONDS, "the start of Postgres")
+            except BaseException:
+                server.kill()
+                raise
+            return server
+        except ServerError as error:
+            if not _passes(str(error), port) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+
+
+def _passes(message: str, port: int) -> bool:
+    """Whether another try can help: a predecessor that was killed is still dying, or somebody took the port that we had just found free."""
+    return "is still in use" in message or "still runs on" in message or (port == 0 and "Address already in use" in message)
+
+
+def launch(folder: Path, *, port: int = 0, log: Path | None = None, extra: Mapping[str, str] | None = None) -> Postgres:
+    """As `start`, but does not wait until it answers: ask `ready()`."""
+    folder = make_folder(reachable_folder(folder))
+    data = folder / "cluster"
+    account = server_account(data)
+    major = int((data / "PG_VERSION").read_text()) if data.exists() else None
+    binaries = find_postgres(account, major)
+    if major is None:
+        _make_cluster(data, binaries, account)
+    _forget_dead_owner(data)
+    port = port or choose_port(folder)
+    log = log or folder / "postgres.log"
+    log_start = rotate(log)
+    settings = {**SETTINGS, "port": str(port), **(extra or {})}
+    argv: list[str | Path] = [binaries.folder / "postgres", "-D", data, *(f"--{name.replace('_', '-')}={value}" for name, value in settings.items())]
+    # An immediate shutdown: whoever was killed does not want to wait, and the write-ahead log has everything that was committed.
+    process = spawn(argv, log=log, at_parents_death=signal.SIGQUIT, account=account, env=PLAIN_LOCALE)
+    return Postgres(data=data, port=port, password=(folder / PASSWORD_FILE).read_text(), process=process, log=log, log_start=log_start)
+
+
+def _make_cluster(data: Path, binaries: PostgresBinaries, account: Account | None) -> None:
+    """A new cluster with a database `waggle`, made beside its place and moved there when it is whole."""
+    fresh = data.with_name("cluster.new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(mode=0o700)
+    password_file = _new_password(data.with_name(PASSWORD_FILE))
+    if account:  # only these two: in the folder around them a server that was broken into can plant nothing
+        os.chown(fresh, account.uid, account.gid)
+        os.chown(password_file, account.uid, account.gid)
+    locale = ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"] if binaries.major >= 17 else ["--locale=C.UTF-8"]
+    access = ["--username=waggle", f"--pwfile={password_file}", "--auth-host=scram-sha-256", "--auth-local=reject"]
+    _run([binaries.folder / "initdb", "-D", fresh, "--encoding=UTF8", *locale, *access], account)
+    _run([binaries.folder / "postgres", "--single", "-D", fresh, "postgres"], account, "CREATE DATABASE waggle\n")
+    fresh.rename(data)
+    folder = os.open(data.parent, os.O_RDONLY)
+    os.fsync(folder)
+    os.close(folder)
+
+
+def _new_password(file: Path) -> Path:
+    file.unlink(missing_ok=True)
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as output:
+        output.write(secrets.token_urlsafe(24))
+    return file
+
+
+def _run(argv: list[str | Path], account: Account | None, text: str = "") -> None:
+    run = subprocess.run(  # noqa: S603  # our own binaries, no shell
+        argv, input=text, capture_output=True, text=True, env=PLAIN_LOCALE, cwd="/", start_new_session=True, check=False, **(account.options if account else {})
+    )
+    if run.returncode != 0 or "ERROR:" in run.stderr:
+        raise ServerError(f"{Path(argv[0]).name} failed with code {run.returncode}:\n{run.stdout}{run.stderr}".rstrip())
+
+
+def _lock_file(data: Path) -> list[str]:
+    """pid, folder, start time, port, socket folder, address, shared memory, status; [] when there is none."""
+    with contextlib.suppress(OSError):
+        return (data / "postmaster.pid").read_text().splitlines()
+    return []
+
+
+def _forget_dead_owner(data: Path) -> None:
+    """Remove a lock file whose process is gone, or is something else by now (numbers come again soon in a container). Raises ServerError when it lives."""
+    lines = _lock_file(data)
+    if not lines:
+        return
+    if re.fullmatch(r"\d+", lines[0]) and _runs_on(int(lines[0]), data):
+        raise ServerError(f"another Postgres, process {lines[0]}, still runs on {data}")
+    (data / "postmaster.pid").unlink(missing_ok=True)
+
+
+def _runs_on(pid: int, data: Path) -> bool:
+    """Whether this process is a postmaster of this data; it works in its data folder."""
+    try:
+        return Path(f"/proc/{pid}/cwd").resolve(strict=True) == data.resolve()
+    except FileNotFoundError:
+        if Path("/proc/self").exists():
+            return False
+    except PermissionError:
+        return False  # somebody else's process: not ours
+    try:  # no /proc on this system: any living process counts
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

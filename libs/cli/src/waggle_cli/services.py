@@ -1,0 +1,49 @@
+"""The services as children of `waggle up`: how each is started, and how it says that it is ready."""
+
+import contextlib
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+from waggle_cli.embedded.child import Child, rotate, spawn
+
+SERVICES: Final = ("api", "worker", "dlq", "scheduler")
+
+
+@dataclass(kw_only=True)
+class Service(Child):
+    """A service process; it does its work once its ready file names it."""
+
+    title: ClassVar[str] = "a service"
+    misconfigured: ClassVar[int | None] = 2
+
+    name: str
+    ready_file: Path = field(repr=False)
+
+    @property
+    def called(self) -> str:
+        return self.name
+
+    def answers(self) -> bool:
+        return self.facts().get("pid") == self.pid
+
+    def facts(self) -> dict[str, Any]:
+        """What the ready file says: `pid`, `metrics_url`, for the API `api_url`; {} while there is none."""
+        with contextlib.suppress(OSError, ValueError):
+            facts: dict[str, Any] = json.loads(self.ready_file.read_bytes())
+            return facts
+        return {}
+
+
+def launch(module: str, name: str, env: Mapping[str, str], *, run: Path, logs: Path) -> Service:
+    """Start a module of ours as the service process `name` (`worker`, or `worker-2`)."""
+    ready_file, log = run / f"{name}.json", logs / f"{name}.log"
+    ready_file.unlink(missing_ok=True)
+    log_start = rotate(log)
+    environ = {**env, "WAGGLE_READY_FILE": str(ready_file), "WAGGLE_LOG_FORMAT": "json", "PYTHONUNBUFFERED": "1"}
+    # -P: a file in the user's folder must not hide a module of ours; the worker adds that folder itself, after its own imports.
+    process = spawn([sys.executable, "-P", "-m", module], log=log, env=environ)
+    return Service(name=name, process=process, log=log, log_start=log_start, ready_file=ready_file)

@@ -1,0 +1,117 @@
+"""The user's side of a task type: `@app.task` turns a function into a handler, and its signature into the payload's schema."""
+
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Final, TypeVar, get_type_hints
+
+import msgspec
+
+from waggle.context import Context
+from waggle.task import DEFAULT_MAX_RETRIES, DEFAULT_QUEUE, DEFAULT_TIMEOUT, QUEUE_LENGTH, QUEUE_PATTERN, TYPE_LENGTH, TYPE_PATTERN
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_VARIADIC: Final = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.POSITIONAL_ONLY)
+
+
+class Handler:
+    """A task type and the function that runs it. `is_async` runs on the event loop, anything else in a thread."""
+
+    def __init__(self, name: str, function: Callable[..., Any], *, queue: str, max_retries: int, timeout: float, dead_letter: bool) -> None:
+        self.name, self.function = name, function
+        self.queue, self.max_retries, self.timeout, self.dead_letter = queue, max_retries, timeout, dead_letter
+        self.is_async = inspect.iscoroutinefunction(function)
+        self.takes_context, fields, self._open = _signature(function)
+        payload = msgspec.defstruct(_struct_name(name), fields, kw_only=True, forbid_unknown_fields=not self._open)
+        self._fields = payload.__struct_fields__
+        self._decode: Callable[[str], Any] = msgspec.json.Decoder(dict[str, Any] if self._open else payload).decode
+        self._check = msgspec.json.Decoder(payload).decode
+        self.schema: dict[str, Any] = _plain(msgspec.json.schema(payload))
+
+    def arguments(self, payload: str) -> dict[str, Any]:
+        """The keyword arguments of a call. Raises msgspec.ValidationError when the payload does not fit."""
+        decoded = self._decode(payload)
+        if not self._open:
+            return {field: getattr(decoded, field) for field in self._fields}
+        arguments: dict[str, Any] = decoded
+        if self._fields:
+            checked = self._check(payload)
+            arguments.update({field: getattr(checked, field) for field in self._fields})
+        return arguments
+
+
+class App:
+    """The handlers of one application: what `WAGGLE_APP=module:app` names."""
+
+    def __init__(self) -> None:
+        self._handlers: dict[str, Handler] = {}
+
+    @property
+    def handlers(self) -> Mapping[str, Handler]:
+        """The task types of this app, by name."""
+        return MappingProxyType(self._handlers)
+
+    def task(
+        self, name: str, *, queue: str = DEFAULT_QUEUE, max_retries: int = DEFAULT_MAX_RETRIES, timeout: float = DEFAULT_TIMEOUT, dead_letter: bool = True
+    ) -> Callable[[F], F]:
+        """Make a function the handler of task type `name`.
+
+        Its typed parameters are the payload's fields; a first parameter that is annotated `Context` or named `ctx` receives the context.
+        `async def` runs on the event loop, `def` in a thread. `timeout` is in seconds; tries = 1 + `max_retries`; with `dead_letter=False` a
+        task that used up its tries becomes `failed`. Raises ValueError for a name that cannot be used, TypeError for a signature that cannot.
+        """
+        if not re.fullmatch(TYPE_PATTERN, name) or len(name) > TYPE_LENGTH:
+            raise ValueError(f"task type {name!r} must match {TYPE_PATTERN} and have at most {TYPE_LENGTH} characters")
+        if not re.fullmatch(QUEUE_PATTERN, queue) or len(queue) > QUEUE_LENGTH:
+            raise ValueError(f"queue {queue!r} of {name} must match {QUEUE_PATTERN} and have at most {QUEUE_LENGTH} characters")
+        if max_retries < 0 or timeout <= 0:
+            raise ValueError(f"{name}: max_retries must be at least 0 and timeout more than 0 seconds")
+        if name in self._handlers:
+            raise ValueError(f"task type {name} has a handler already")
+
+        def register(function: F) -> F:
+            self._handlers[name] = Handler(name, function, queue=queue, max_retries=max_retries, timeout=timeout, dead_letter=dead_letter)
+            return function
+
+        return register
+
+    def include(self, other: "App") -> None:
+        """Add the handlers of another app. Raises ValueError when both have one type."""
+        both = self._handlers.keys() & other._handlers.keys()
+        if both:
+            raise ValueError(f"both apps have a handler for {', '.join(sorted(both))}")
+        self._handlers.update(other._handlers)
+
+
+def _signature(function: Callable[..., Any]) -> tuple[bool, list[tuple[str, Any, Any]], bool]:
+    """Whether the function takes a context, its payload's fields, and whether it takes any other field as well (`**rest`)."""
+    hints = get_type_hints(function)
+    parameters = list(inspect.signature(function).parameters.values())
+    takes_context = bool(parameters) and (hints.get(parameters[0].name) is Context or parameters[0].name == "ctx")
+    fields: list[tuple[str, Any, Any]] = []
+    is_open = False
+    for parameter in parameters[takes_context:]:
+        if parameter.kind in _VARIADIC:
+            raise TypeError(f"{function.__qualname__}: parameter {parameter.name!r} must be one that can be given by name")
+        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+            is_open = True
+            continue
+        hint = hints.get(parameter.name, Any)
+        required = parameter.default is inspect.Parameter.empty
+        fields.append((parameter.name, hint, msgspec.NODEFAULT if required else msgspec.field(default_factory=lambda value=parameter.default: value)))  # type: ignore[misc]  # mypy cannot infer the lambda
+    return takes_context, fields, is_open
+
+
+def _struct_name(name: str) -> str:
+    return re.sub(r"\W", "_", name).title().replace("_", "")
+
+
+def _plain(schema: dict[str, Any]) -> dict[str, Any]:
+    """The payload's own schema at the top instead of a reference to it, with the definitions it needs."""
+    definitions = dict(schema.get("$defs", {}))
+    reference = schema.get("$ref", "").removeprefix("#/$defs/")
+    own = dict(definitions.pop(reference)) if reference in definitions else {k: v for k, v in schema.items() if k != "$defs"}
+    own.pop("title", None)
+    return {**own, "$defs": definitions} if definitions else own

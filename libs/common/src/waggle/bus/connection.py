@@ -1,0 +1,182 @@
+"""The connection to NATS: it may be away at any time, and comes back by itself, for ever, with jitter.
+
+What is published while it is away is dropped, not kept: whoever needs certainty has Postgres.
+"""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import nats.errors
+import structlog
+from nats.aio.client import Client, Server
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from nats.js import JetStreamContext
+
+from waggle.settings import Settings
+
+log = structlog.get_logger()
+
+MINIMUM_VERSION: Final = (2, 12)
+RECONNECT_FIRST, RECONNECT_CAP = 0.1, 2.0
+Callback = Callable[[Msg], Awaitable[None]]
+
+# What a caller may wait out; the outcome of a request is unknown then.
+OUTAGE: Final[tuple[type[Exception], ...]] = (OSError, TimeoutError, nats.errors.Error)
+
+
+class Bus:
+    """One connection. `generation` rises with each new one, so that a puller knows that its requests are forgotten."""
+
+    def __init__(self, servers: list[str], name: str) -> None:
+        self._servers, self._name = servers, name
+        self._client: Client | None = None
+        self._subscriptions: dict[str, Callback] = {}
+        self._open: dict[str, Subscription] = {}
+        self._closed = asyncio.Event()
+        self._said = ""
+        self.generation = 0
+
+    @property
+    def connected(self) -> bool:
+        return self._client is not None and self._client.is_connected and self._said == ""
+
+    async def publish(self, subject: str, data: bytes, reply: str = "") -> bool:
+        """Publish without an answer; False when the connection is away or will not take it. The caller bounds the size of `data`."""
+        if self._client is None or not self._client.is_connected:
+            return False
+        try:
+            await self._client.publish(subject, data, reply)
+        except (nats.errors.Error, OSError):
+            return False
+        return True
+
+    async def request(self, subject: str, data: bytes = b"", seconds: float = 2.0) -> Msg:
+        """Ask and wait. Raises one of OUTAGE."""
+        if self._client is None or not self._client.is_connected:
+            raise nats.errors.ConnectionClosedError
+        return await self._client.request(subject, data, timeout=seconds)
+
+    async def subscribe(self, subject: str, callback: Callback) -> None:
+        """Listen for as long as the bus lives, over reconnects too."""
+        self._subscriptions[subject] = callback
+        if self._client is not None and not self._client.is_closed:
+            await self._listen(self._client, subject, callback)
+
+    async def unsubscribe(self, subject: str) -> None:
+        """Listen no longer, once what has come already is dealt with; a server that is away learns it with the next connection."""
+        self._subscriptions.pop(subject, None)
+        subscription = self._open.pop(subject, None)
+        if subscription is not None:
+            with contextlib.suppress(*OUTAGE):
+                await subscription.drain()  # type: ignore[no-untyped-call]
+
+    def inbox(self) -> str:
+        return f"_INBOX.{random.getrandbits(96):024x}"  # a name that does not collide, not a secret
+
+    def jetstream(self) -> JetStreamContext:
+        """For what is not hot. Raises ConnectionClosedError while NATS is away."""
+        if self._client is None or not self._client.is_connected:
+            raise nats.errors.ConnectionClosedError
+        return self._client.jetstream(timeout=2)
+
+    async def flush(self) -> None:
+        """Everything published so far has left; an outage is not waited for."""
+        if self._client is not None and self._client.is_connected:
+            try:
+                await self._client.flush(timeout=1)
+            except OUTAGE:
+                return
+
+    async def keep(self) -> None:
+        """Connect, and connect anew whenever the client gave up for good (it does so on protocol errors)."""
+        while True:
+            self._closed.clear()
+            client = Client()
+            try:
+                await self._connect(client)
+                self._client = client
+                self._open.clear()
+                for subject, callback in self._subscriptions.items():
+                    await self._listen(client, subject, callback)
+                self._begin()
+                await self._closed.wait()
+                log.warning("NATS connection closed, opening a new one", error=str(client.last_error))
+            finally:
+                await client.close()
+            await asyncio.sleep(random.uniform(RECONNECT_FIRST, RECONNECT_CAP))  # noqa: S311  # jitter
+
+    async def _connect(self, client: Client) -> None:
+        await client.connect(
+            servers=self._servers,
+            name=self._name,
+            allow_reconnect=True,
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=random.uniform(RECONNECT_FIRST, RECONNECT_CAP),  # type: ignore[arg-type]  # noqa: S311  # a float works; jitter
+            connect_timeout=3,
+            ping_interval=5,
+            max_outstanding_pings=2,
+            pending_size=64 * 1024 * 1024,
+            reconnect_to_server_handler=_with_jitter,
+            error_cb=self._on_error,
+            disconnected_cb=self._on_disconnected,
+            reconnected_cb=self._on_reconnected,
+            closed_cb=self._on_closed,
+        )
+
+    def _begin(self) -> None:
+        """A new connection: check the server, tell that it is there."""
+        assert self._client is not None
+        version = self._client.connected_server_version
+        self.generation += 1
+        if (version.major, version.minor) < MINIMUM_VERSION:
+            self._said = f"nats-server {version.major}.{version.minor} is too old: Waggle needs {MINIMUM_VERSION[0]}.{MINIMUM_VERSION[1]} or newer"
+            log.error(self._said)
+            return
+        self._said = ""
+        url = self._client.connected_url
+        log.info("NATS connected", server=url.netloc.rpartition("@")[2] if url else "", version=f"{version.major}.{version.minor}.{version.patch}")
+
+    async def _listen(self, client: Client, subject: str, callback: Callback) -> None:
+        self._open[subject] = await client.subscribe(subject, cb=callback, pending_msgs_limit=-1, pending_bytes_limit=-1)
+
+    async def _on_error(self, error: Exception) -> None:
+        text = str(error) or type(error).__name__
+        if "ermission" in text:
+            log.error("NATS refused", error=text)
+        elif self._client is None and text != self._said:
+            self._said = text
+            log.warning("waiting for NATS", error=text)
+
+    async def _on_disconnected(self) -> None:
+        log.warning("NATS disconnected, reconnecting")
+
+    async def _on_reconnected(self) -> None:
+        self._begin()
+
+    async def _on_closed(self) -> None:
+        self._closed.set()
+
+
+def _with_jitter(servers: list[Server], _: dict[str, Any]) -> tuple[Server | None, float]:
+    """Any server of the list, after an exponential wait with jitter: a herd of clients must not come back at once."""
+    server = random.choice(servers)  # noqa: S311  # spread, not secrecy
+    most = min(RECONNECT_CAP, RECONNECT_FIRST * 2 ** min(server.reconnects, 10))
+    return server, random.uniform(most / 4, most)  # noqa: S311  # jitter
+
+
+@asynccontextmanager
+async def connection(settings: Settings, service: str) -> AsyncIterator[Bus]:
+    """The bus of a service; it opens at once and connects in the background, so that a service starts without NATS."""
+    bus = Bus(settings.nats_url.split(","), f"waggle-{service}")
+    keeper = asyncio.create_task(bus.keep(), name="bus")
+    try:
+        yield bus
+    finally:
+        await bus.flush()
+        keeper.cancel()
+        await asyncio.wait([keeper], timeout=3)

@@ -1,0 +1,81 @@
+"""Ringing doorbells: bare publishes; a lost one is repaired by the orphan rule. Now and then the stream is asked whether it still takes them."""
+
+import time
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+import msgspec
+import structlog
+from nats.aio.msg import Msg
+from prometheus_client import Counter
+
+from waggle.bus import subjects
+from waggle.bus.connection import Bus
+
+log = structlog.get_logger()
+
+ASK_EVERY: Final = 0.25
+SAY_EVERY: Final = 30.0
+
+RUNG = Counter("waggle_doorbells_rung", "Doorbells published", ["queue"])
+REFUSED = Counter("waggle_doorbells_refused", "Batches of doorbells that the stream would not take", ["reason"])
+
+Bell = tuple[UUID, str, int, datetime]  # task id, queue, priority, rung_at
+
+
+class Ringer:
+    """Rings the doorbells of a service. `open()` once before the first ring."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._inbox = bus.inbox()
+        self._asked: dict[str, float] = {}
+        self._said = -SAY_EVERY
+
+    async def open(self) -> None:
+        await self._bus.subscribe(f"{self._inbox}.*", self._answered)
+
+    async def ring(self, bells: Iterable[Bell]) -> None:
+        """Publish; the last doorbell of a lane's batch asks for the stream's ack, which is checked off the hot path."""
+        lanes: dict[tuple[str, int], list[bytes]] = {}
+        for task_id, queue, priority, rung_at in bells:
+            lanes.setdefault((queue, priority), []).append(subjects.doorbell(task_id, rung_at))
+        for (queue, priority), doorbells in lanes.items():
+            subject = subjects.work(queue, priority)
+            for doorbell in doorbells[:-1]:
+                await self._bus.publish(subject, doorbell)
+            await self._bus.publish(subject, doorbells[-1], self._reply(subject))
+            RUNG.labels(queue).inc(len(doorbells))
+
+    def _reply(self, subject: str) -> str:
+        now = time.monotonic()
+        if now - self._asked.get(subject, -ASK_EVERY) < ASK_EVERY:
+            return ""
+        self._asked[subject] = now
+        return f"{self._inbox}.{subject.rpartition('waggle.work.')[2].replace('.', '-')}"
+
+    async def _answered(self, message: Msg) -> None:
+        reason = refusal(message)
+        if reason is None:
+            return
+        REFUSED.labels(reason).inc()
+        now = time.monotonic()
+        if now - self._said >= SAY_EVERY:
+            self._said = now
+            log.warning("the stream takes no doorbells; the tasks are safe and will be rung again", reason=reason, lane=message.subject.rpartition(".")[2])
+
+
+def refusal(message: Msg) -> str | None:
+    """Why the stream did not take a message, by its ack; None when it did."""
+    if message.headers and message.headers.get("Status") == "503":
+        return "no stream"
+    try:
+        answer = msgspec.json.decode(message.data)
+    except msgspec.DecodeError:
+        return "unreadable ack"
+    error = answer.get("error") if isinstance(answer, dict) else None
+    if error is None:
+        return None
+    return {10077: "stream full"}.get(error.get("err_code"), "refused")

@@ -1,0 +1,165 @@
+"""How every service starts, drains and stops: settings, logs, signals, named loops, the ready file.
+
+What escapes a loop stops the service loudly, with exit code 1; wrong settings are exit code 2; a signal is a graceful stop, exit code 0.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import structlog
+import uvloop
+
+from waggle.settings import Settings, SettingsError, read
+from waggle.telemetry import endpoint, logs
+
+log = structlog.get_logger()
+T = TypeVar("T")
+
+
+class StoppedEarly(Exception):
+    """Leaves the block of `running` without a word."""
+
+
+class Service:
+    """A running service: its resources are closed in reverse order after its loops have ended."""
+
+    def __init__(self, name: str, settings: Settings, stack: AsyncExitStack) -> None:
+        self.name, self.settings = name, settings
+        self.stopping = asyncio.Event()
+        self.is_ready = False
+        self._stack = stack
+        self._group = asyncio.TaskGroup()
+        self._loops: list[asyncio.Task[None]] = []
+
+    async def enter(self, resource: AbstractAsyncContextManager[T]) -> T:
+        """Open a resource for the life of the service."""
+        return await self._stack.enter_async_context(resource)
+
+    async def until(self, started: Coroutine[Any, Any, T]) -> T:
+        """Wait for something that the start needs; a stop signal ends the wait and the service."""
+        work, stop = asyncio.ensure_future(started), asyncio.ensure_future(self.stopping.wait())
+        try:
+            await asyncio.wait([work, stop], return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                raise StoppedEarly
+            return work.result()
+        finally:
+            work.cancel()
+            stop.cancel()
+
+    def start(self, name: str, loop: Coroutine[Any, Any, None]) -> None:
+        """Run a loop until the service stops; whatever it raises stops the service."""
+        self._loops.append(self._group.create_task(loop, name=name))
+
+    def ready(self, **addresses: str) -> None:
+        """The service does its work from now on: `/readyz` says so, and the ready file appears, with its pid and addresses."""
+        self.is_ready = True
+        log.info("ready", pid=os.getpid(), **addresses)
+        if self.settings.ready_file:
+            path = Path(self.settings.ready_file)
+            fresh = path.with_suffix(".new")
+            fresh.write_text(json.dumps({"pid": os.getpid(), **addresses}))
+            fresh.replace(path)
+            self._stack.callback(path.unlink, missing_ok=True)
+
+    async def stopped(self) -> None:
+        """Return when a signal asked the service to stop."""
+        await self.stopping.wait()
+        self.is_ready = False
+        log.info("stopping", grace=self.settings.grace)
+
+    def _cancel_loops(self) -> None:
+        for loop in self._loops:
+            loop.cancel()
+
+
+@asynccontextmanager
+async def running(name: str, settings: Settings) -> AsyncIterator[Service]:
+    """The life of a service: open resources, start loops, say `ready()`, wait for `stopped()`, drain; leaving the block stops the rest."""
+    async with AsyncExitStack() as stack:
+        service = Service(name, settings, stack)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, service.stopping.set)
+        async with service._group:
+            try:
+                yield service
+            except StoppedEarly:
+                log.info("stopped before it was ready")
+            service._cancel_loops()
+    log.info("stopped")
+
+
+@asynccontextmanager
+async def metrics_endpoint(service: Service) -> AsyncIterator[str]:
+    """The page of a service without a door of its own; gives the address of its metrics."""
+    listener = endpoint.listen(service.settings.metrics_host, service.settings.metrics_port)
+    async with endpoint.serving(listener, lambda: service.is_ready):
+        yield endpoint.address(listener) + "/metrics"
+
+
+async def periodic(interval: float, step: Callable[[], Awaitable[bool]], outage: tuple[type[Exception], ...], stopping: asyncio.Event) -> None:
+    """A loop with one wait in it: `step` again at once while it says that there is more, else after `interval` seconds.
+
+    An outage of a server is logged once and waited out; anything else escapes.
+    """
+    out = False
+    while not stopping.is_set():
+        more = False
+        try:
+            more = await step()
+            if out:
+                log.info("recovered")
+            out = False
+        except outage as error:
+            if not out:
+                log.warning("outage, waiting", error=str(error) or type(error).__name__)
+            out = True
+        if more:
+            await asyncio.sleep(0)
+        else:
+            await wait_for(stopping, interval)
+
+
+async def wait_for(event: asyncio.Event, seconds: float) -> bool:
+    """Wait until the event is set, for at most so many seconds; True when it is."""
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True
+
+
+def main(name: str, run: Callable[[Settings], Coroutine[Any, Any, None]]) -> NoReturn:
+    """The body of a service's `__main__`: read the settings, configure the logs, run until it ends."""
+    try:
+        settings = read(os.environ)
+    except SettingsError as error:
+        print(f"waggle {name}: wrong settings\n{error}", file=sys.stderr)
+        sys.exit(2)
+    logs.configure(name, settings)
+    try:
+        uvloop.run(run(settings))
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BaseException as error:  # the last line of the process: told, then ended
+        cause = _first(error)
+        if isinstance(cause, SettingsError):
+            print(f"waggle {name}: {cause}", file=sys.stderr)
+            sys.exit(2)
+        log.error("crashed", error=repr(cause), exc_info=error)
+        sys.exit(1)
+    sys.exit(0)
+
+
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -1,0 +1,1 @@
+"""Postgres, the one truth: connections, migrations, and one SQL file a statement."""

@@ -1,0 +1,96 @@
+"""Worker leases: a heartbeat row each. A worker id names one lease, is fresh at each start and never renewed once expired."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import asyncpg
+import msgspec
+
+from waggle.store.sql import Connection, statement
+from waggle.task import Fence, Lost, Step, Tries, decide
+
+
+class Lease(msgspec.Struct, frozen=True, kw_only=True):
+    """A worker as it registers; `seconds` is how long it is believed alive after a heartbeat."""
+
+    id: str
+    host: str
+    pid: int
+    version: str
+    seconds: float
+    concurrency: int
+    queues: list[str]
+    types: list[str]
+
+
+class Holding(NamedTuple):
+    """A row that runs under a worker's id; `old` when it does so for longer than a claim may take."""
+
+    fence: Fence
+    old: bool
+
+
+class LostTask(NamedTuple):
+    """A running task whose worker is gone, and where it goes."""
+
+    fence: Fence
+    type: str
+    step: Step
+
+
+async def register(connection: Connection, lease: Lease) -> None:
+    await statement("register_worker").execute(
+        connection,
+        id=lease.id,
+        host=lease.host,
+        pid=lease.pid,
+        version=lease.version,
+        lease=lease.seconds,
+        concurrency=lease.concurrency,
+        queues=lease.queues,
+        types=lease.types,
+    )
+
+
+async def renew(connection: Connection, worker_id: str, *, running: int, draining: bool) -> bool:
+    """False when the lease had expired: cancel all handlers and go on under a new id."""
+    return await statement("heartbeat").fetchval(connection, id=worker_id, running=running, draining=draining) is not None
+
+
+async def leave(connection: Connection, worker_id: str) -> None:
+    """End a lease. What still runs under it is lost at once."""
+    await statement("leave").execute(connection, id=worker_id)
+
+
+async def holdings(connection: Connection, worker_id: str, old: float) -> list[Holding]:
+    """What the database says runs under this id."""
+    rows = await statement("running_under").fetch(connection, worker_id=worker_id, old=old)
+    return [Holding(Fence(row["id"], row["attempt"], row["worker_id"], row["started_at"]), row["old"]) for row in rows]
+
+
+async def lock_lost(connection: Connection, most: int) -> list[LostTask]:
+    """Lock up to `most` lost tasks for the rest of the transaction, in which the caller settles them."""
+    rows = await statement("lost").fetch(connection, most=most)
+    return [
+        LostTask(
+            Fence(row["id"], row["attempt"], row["worker_id"] or "", row["started_at"]),
+            row["type"],
+            decide(Lost(), Tries(row["retry_count"], row["max_retries"], row["dead_letter"])),
+        )
+        for row in rows
+    ]
+
+
+async def forget(connection: Connection, keep: float) -> int:
+    """Delete the rows of workers that have been gone for `keep` seconds; returns how many."""
+    return rows_of(await statement("forget_workers").execute(connection, keep=keep))
+
+
+async def workers(connection: Connection) -> Sequence[asyncpg.Record]:
+    """Every known worker: id, host, pid, version, started_at, last_seen, lease, concurrency, queues, types, running, draining, alive."""
+    return await statement("workers").fetch(connection)
+
+
+def rows_of(tag: str) -> int:
+    """The number of rows in a command tag such as `DELETE 3`."""
+    return int(tag.rpartition(" ")[2])

@@ -1,0 +1,72 @@
+"""`python -m waggle.store.migrate`: bring the schema up to date; safe when several do it at once."""
+
+import asyncio
+import os
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import sqlalchemy
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from waggle.settings import SettingsError, read
+
+LOCK: Final = 0x77616767  # one migration at a time
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    return config
+
+
+@cache
+def head() -> str:
+    """The schema version that this code was written for; versions sort by age."""
+    found = ScriptDirectory.from_config(_config()).get_current_head()
+    assert found is not None
+    return found
+
+
+async def migrate(postgres_url: str) -> tuple[str | None, str]:
+    """Apply what is missing, in one transaction. Returns the versions before and after."""
+    scheme, _, rest = postgres_url.partition("://")
+    if scheme not in ("postgresql", "postgres"):
+        raise SettingsError(f"WAGGLE_POSTGRES_URL must begin with postgresql://, not {scheme}://")
+    engine = create_async_engine(f"postgresql+asyncpg://{rest}")
+    try:
+        async with engine.begin() as connection:
+            await connection.execute(sqlalchemy.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+            return await connection.run_sync(_upgrade)
+    finally:
+        await engine.dispose()
+
+
+def _upgrade(connection: sqlalchemy.Connection) -> tuple[str | None, str]:
+    from alembic.runtime.migration import MigrationContext
+
+    before = MigrationContext.configure(connection).get_current_revision()
+    config = _config()
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+    return before, head()
+
+
+def main() -> None:
+    try:
+        before, after = asyncio.run(migrate(read(os.environ).postgres_url))
+    except SettingsError as error:
+        print(f"waggle migrate: {error}", file=sys.stderr)
+        sys.exit(2)
+    except (OSError, sqlalchemy.exc.SQLAlchemyError) as error:
+        print(f"waggle migrate: {error}", file=sys.stderr)
+        sys.exit(1)
+    print(f"schema {after}: already up to date" if before == after else f"schema {before or 'empty'} -> {after}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,123 @@
+"""Connections to Postgres: one pool a service, with the session settings that the promises rest on."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import asyncpg
+import structlog
+
+from waggle.settings import Settings, SettingsError
+from waggle.store.sql import Connection
+
+log = structlog.get_logger()
+
+MINIMUM_VERSION: Final = 14
+STATEMENT_SECONDS: Final = 10.0
+
+# What a caller may wait out: the server is away, full, restarting, or holds locks for somebody else. The outcome of the statement is unknown.
+OUTAGE: Final[tuple[type[Exception], ...]] = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.TransactionRollbackError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.InternalServerError,
+)
+
+# What Postgres says of a value that it will not store: the row fails alone.
+REFUSED: Final[tuple[type[Exception], ...]] = (
+    asyncpg.DataError,
+    asyncpg.IntegrityConstraintViolationError,
+    asyncpg.ProgramLimitExceededError,
+    asyncpg.exceptions._base.DataError,
+)
+
+
+def session(name: str) -> dict[str, str]:
+    """The session settings of every connection; `synchronous_commit` is what a 2xx promises, whatever the server's default."""
+    return {
+        "application_name": f"waggle-{name}",
+        "synchronous_commit": "on",
+        "default_transaction_isolation": "read committed",
+        "statement_timeout": "9s",
+        "lock_timeout": "5s",
+        "idle_in_transaction_session_timeout": "10s",
+        "tcp_keepalives_idle": "5",
+        "tcp_keepalives_interval": "2",
+        "tcp_keepalives_count": "3",
+        "jit": "off",
+    }
+
+
+async def _keep(_: object) -> None:
+    """Nothing to reset: no statement here leaves session state behind, and the default reset costs a round trip for each use."""
+
+
+@asynccontextmanager
+async def pool(settings: Settings, name: str, size: int) -> AsyncIterator["asyncpg.Pool[asyncpg.Record]"]:
+    """A pool of at most `size` connections, opened as they are needed: it can be made while Postgres is away."""
+    try:
+        made = asyncpg.create_pool(
+            settings.postgres_url,
+            min_size=0,
+            max_size=size,
+            server_settings=session(name),
+            command_timeout=STATEMENT_SECONDS,
+            timeout=5,
+            reset=_keep,
+            max_inactive_connection_lifetime=0,
+        )
+        await made
+    except (ValueError, asyncpg.InterfaceError) as error:
+        raise SettingsError(f"WAGGLE_POSTGRES_URL cannot be used: {error}") from error
+    try:
+        yield made
+    finally:
+        try:
+            async with asyncio.timeout(5):
+                await made.close()
+        except TimeoutError:
+            made.terminate()
+
+
+async def wait_until_migrated(connection: Connection) -> None:
+    """Wait until Postgres answers and its schema is the one that this code was written for.
+
+    Raises SettingsError when the server is too old or the schema is newer than this code.
+    """
+    from waggle.store.migrate import head
+
+    said = ""
+    while True:
+        try:
+            number, found = await _versions(connection)
+            if number < MINIMUM_VERSION * 10000:
+                raise SettingsError(f"Postgres {number // 10000} is too old: Waggle needs {MINIMUM_VERSION} or newer")
+            if found == head():
+                return
+            if found is not None and found > head():
+                raise SettingsError(f"the database is at schema {found}, newer than this Waggle's {head()}: upgrade Waggle")
+            now = f"the schema is at {found or 'nothing'}, {head()} is needed: run `waggle migrate`"
+        except OUTAGE as error:
+            now = f"Postgres is not reachable: {error or type(error).__name__}"
+        if now != said:
+            log.warning("waiting for Postgres", reason=now)
+            said = now
+        await asyncio.sleep(0.2)
+
+
+async def _versions(connection: Connection) -> tuple[int, str | None]:
+    number = int(await connection.fetchval("SELECT current_setting('server_version_num')"))
+    try:
+        return number, await connection.fetchval("SELECT version_num FROM alembic_version")
+    except asyncpg.UndefinedTableError:
+        return number, None

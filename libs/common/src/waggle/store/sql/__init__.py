@@ -1,0 +1,58 @@
+"""The statements: one file each, named by its verb, read once. `:name` in a file becomes Postgres's `$n`."""
+
+import re
+from functools import cache
+from importlib import resources
+from typing import Any, Final, TypeAlias
+
+import asyncpg
+
+Connection: TypeAlias = "asyncpg.Pool[asyncpg.Record] | asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+
+_TOKEN: Final = re.compile(r"--[^\n]*|'[^']*'|::|:([a-z_]+)")
+
+
+class Statement:
+    """One statement with its parameters by name. A pool as connection means: a transaction of its own."""
+
+    def __init__(self, name: str, source: str) -> None:
+        self.name = name
+        self.parameters: list[str] = []
+        self.text = _TOKEN.sub(self._number, source).strip()
+
+    def _number(self, match: re.Match[str]) -> str:
+        token, parameter = match.group(0), match.group(1)
+        if parameter is None:
+            return "" if token.startswith("--") else token
+        if parameter not in self.parameters:
+            self.parameters.append(parameter)
+        return f"${self.parameters.index(parameter) + 1}"
+
+    def bind(self, values: dict[str, Any]) -> list[Any]:
+        """The values in the order of the parameters. Raises KeyError for a missing one, TypeError for one too many."""
+        if len(values) != len(self.parameters):
+            raise TypeError(f"{self.name}.sql takes {self.parameters}, got {list(values)}")
+        return [values[parameter] for parameter in self.parameters]
+
+    async def fetch(self, connection: Connection, /, **values: Any) -> list[asyncpg.Record]:
+        return await connection.fetch(self.text, *self.bind(values))
+
+    async def fetchrow(self, connection: Connection, /, **values: Any) -> asyncpg.Record | None:
+        return await connection.fetchrow(self.text, *self.bind(values))
+
+    async def fetchval(self, connection: Connection, /, **values: Any) -> Any:
+        return await connection.fetchval(self.text, *self.bind(values))
+
+    async def execute(self, connection: Connection, /, **values: Any) -> str:
+        return await connection.execute(self.text, *self.bind(values))
+
+
+@cache
+def statement(name: str) -> Statement:
+    """The statement of `<name>.sql`."""
+    return Statement(name, resources.files(__package__).joinpath(f"{name}.sql").read_text())
+
+
+def names() -> list[str]:
+    """The names of all statements."""
+    return sorted(file.name.removesuffix(".sql") for file in resources.files(__package__).iterdir() if file.name.endswith(".sql"))

@@ -1,0 +1,14 @@
+-- Claim a batch: only tasks that are claimable, only by a worker whose lease is live, skipping rows that others have locked.
+-- status || '' keeps the planner on the primary key: the plain comparison lets it choose a partial index, fifty times slower.
+WITH picked AS MATERIALIZED (
+    SELECT id FROM tasks
+    WHERE id = ANY (:ids::uuid[]) AND waggle_claimable(status || '', run_at, deadline)
+      AND EXISTS (SELECT FROM workers w WHERE w.id = :worker_id AND NOT waggle_lease_expired(w.last_seen, w.lease))
+    FOR UPDATE SKIP LOCKED
+)
+UPDATE tasks t
+SET status = 'running', attempt = t.attempt + 1, worker_id = :worker_id, started_at = now(), updated = now()
+FROM picked
+WHERE t.id = picked.id AND t.status || '' = 'pending'
+RETURNING t.id, t.attempt, t.started_at, t.type, t.payload, t.timeout, t.retry_count, t.max_retries, t.lost_count,
+          t.queue, t.priority, t.description, t.metadata, t.created, t.run_at, t.deadline, t.unique_key, t.traceparent;

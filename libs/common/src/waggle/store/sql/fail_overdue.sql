@@ -1,0 +1,16 @@
+-- Fail what passed its deadline, waiting or running; safe on many schedulers at once.
+WITH late AS MATERIALIZED (
+    SELECT id, status FROM tasks
+    WHERE deadline IS NOT NULL AND deadline <= now() AND status IN ('pending', 'running')
+    ORDER BY deadline LIMIT :most FOR UPDATE SKIP LOCKED
+), overdue AS (
+    UPDATE tasks t
+    SET status = 'failed', updated = now(), completed_at = now(), error = :error::jsonb
+    FROM late
+    WHERE t.id = late.id AND t.status || '' IN ('pending', 'running') AND t.deadline <= now()
+    RETURNING t.id, t.type, late.status AS was, t.attempt, t.worker_id, t.started_at
+), recorded AS (
+    INSERT INTO task_attempts (task_id, attempt, worker_id, started_at, outcome, error)
+    SELECT id, attempt, worker_id, started_at, 'deadline', :error::jsonb FROM overdue WHERE was = 'running'
+)
+SELECT id, type, was, attempt, worker_id FROM overdue;

@@ -1,0 +1,20 @@
+-- Insert tasks. Repeating it with the same ids is harmless: what is there already is not returned.
+-- A row that is due and that the caller will ring gets its rung_at in this commit; the scheduler is woken for the others.
+WITH inserted AS (
+    INSERT INTO tasks (id, type, queue, priority, description, payload, metadata, run_at, rung_at, deadline, max_retries, timeout,
+                       unique_key, submitted_by, traceparent)
+    SELECT u.id, u.type, u.queue, u.priority, u.description, u.payload, u.metadata,
+           coalesce(u.run_at, now() + u.delay * interval '1 second'),
+           CASE WHEN :ring AND coalesce(u.run_at, now() + u.delay * interval '1 second') <= now() THEN now() END,
+           u.deadline, u.max_retries, u.timeout, u.unique_key, u.submitted_by, u.traceparent
+    FROM unnest(:ids::uuid[], :types::text[], :queues::text[], :priorities::smallint[], :descriptions::text[], :payloads::json[],
+                :metadata::jsonb[], :run_ats::timestamptz[], :delays::float8[], :deadlines::timestamptz[], :max_retries::int[],
+                :timeouts::float8[], :unique_keys::text[], :submitters::text[], :traceparents::text[])
+         AS u(id, type, queue, priority, description, payload, metadata, run_at, delay, deadline, max_retries, timeout,
+              unique_key, submitted_by, traceparent)
+    ON CONFLICT DO NOTHING
+    RETURNING id, created, run_at, rung_at
+), woken AS (
+    SELECT pg_notify('waggle_wake', '') FROM inserted WHERE rung_at IS NULL LIMIT 1
+)
+SELECT id, created, run_at, rung_at FROM inserted WHERE (SELECT count(*) FROM woken) >= 0;

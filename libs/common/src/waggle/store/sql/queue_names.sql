@@ -1,0 +1,2 @@
+-- Every queue that was ever announced.
+SELECT name, paused FROM queues ORDER BY name;

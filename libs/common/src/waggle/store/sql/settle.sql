@@ -1,0 +1,26 @@
+-- Settle a batch: only the attempt that still holds a task may move it on. Every kind of outcome, and the attempt rows, in one statement.
+-- Not returned: somebody decided otherwise (settled already, cancelled, deadline, lease lost).
+WITH settled AS (
+    UPDATE tasks t
+    SET status = o.status,
+        updated = now(),
+        completed_at = CASE WHEN o.status IN ('completed', 'failed') THEN now() END,
+        run_at = CASE WHEN o.status = 'pending' THEN now() + o.delay * interval '1 second' ELSE t.run_at END,
+        rung_at = CASE WHEN o.status <> 'pending' THEN t.rung_at END,
+        worker_id = CASE WHEN o.status <> 'pending' THEN t.worker_id END,
+        retry_count = t.retry_count + o.counted::int,
+        lost_count = t.lost_count + o.lost::int,
+        error = CASE WHEN o.status = 'completed' THEN NULL ELSE coalesce(o.error, t.error) END,
+        result = o.result
+    FROM unnest(:ids::uuid[], :attempts::int[], :worker_ids::text[], :started_ats::timestamptz[], :statuses::text[], :ended::text[],
+                :delays::float8[], :errors::jsonb[], :results::json[], :counted::bool[], :lost::bool[])
+         AS o(id, attempt, worker_id, started_at, status, ended, delay, error, result, counted, lost)
+    WHERE t.id = o.id AND t.attempt = o.attempt AND t.worker_id = o.worker_id AND t.started_at = o.started_at AND t.status || '' = 'running'
+    RETURNING t.id, o.attempt, o.worker_id, o.started_at, t.status, o.ended, o.error
+), recorded AS (
+    INSERT INTO task_attempts (task_id, attempt, worker_id, started_at, outcome, error)
+    SELECT id, attempt, worker_id, started_at, ended, error FROM settled
+), woken AS (
+    SELECT pg_notify('waggle_wake', '') FROM settled WHERE status = 'pending' LIMIT 1
+)
+SELECT id, attempt FROM settled WHERE (SELECT count(*) FROM woken) >= 0;

@@ -1,0 +1,2 @@
+-- One task, whole.
+SELECT * FROM tasks WHERE id = :id;

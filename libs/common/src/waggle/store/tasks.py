@@ -1,0 +1,180 @@
+"""Tasks in Postgres: insert, claim, settle, cancel, read. Each function is one statement; the caller owns the transaction."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final, NamedTuple
+from uuid import UUID
+
+import asyncpg
+import msgspec
+
+from waggle.errors import ErrorCode, TaskError
+from waggle.store.sql import Connection, statement
+from waggle.task import Claimed, Fence, Priority, Status, Step, Task
+
+CANCELLED = TaskError(ErrorCode.TASK_CANCELLED, "cancelled on request", retryable=False)
+
+
+class NewTask(NamedTuple):
+    """A task to insert. `payload` and `metadata` are JSON text; `run_at` wins over `delay` (seconds from the database's now)."""
+
+    id: UUID
+    type: str
+    queue: str
+    priority: int
+    description: str
+    payload: str
+    metadata: str
+    run_at: datetime | None
+    delay: float
+    deadline: datetime | None
+    max_retries: int
+    timeout: float
+    unique_key: str | None = None
+    submitter: str | None = None
+    traceparent: str | None = None
+
+
+# The parameters of insert.sql, in the order of NewTask's fields.
+COLUMNS: Final = (
+    "ids", "types", "queues", "priorities", "descriptions", "payloads", "metadata", "run_ats", "delays", "deadlines", "max_retries", "timeouts",
+    "unique_keys", "submitters", "traceparents",
+)  # fmt: skip
+
+
+class Inserted(NamedTuple):
+    """What the database decided about an inserted task."""
+
+    id: UUID
+    created: datetime
+    run_at: datetime
+    rung_at: datetime | None
+
+
+class Cancelled(NamedTuple):
+    """A task that was cancelled, and who ran it, if somebody did."""
+
+    id: UUID
+    was: Status
+    attempt: int
+    worker_id: str | None
+
+
+async def insert(connection: Connection, tasks: Sequence[NewTask], *, ring: bool) -> list[Inserted]:
+    """Insert; those that are there already, or whose unique key is taken, are not returned.
+
+    With `ring`, the caller rings those that are returned with a `rung_at`, after the commit.
+    """
+    values = dict(zip(COLUMNS, (list(column) for column in zip(*tasks, strict=True)), strict=True))
+    rows = await statement("insert").fetch(connection, ring=ring, **values)
+    return [Inserted(*row) for row in rows]
+
+
+async def claim(connection: Connection, ids: Sequence[UUID], worker_id: str) -> list[Claimed]:
+    """Start what is claimable of these, if the worker's lease is live. Without an answer nothing may be started."""
+    return [Claimed(*row) for row in await statement("claim").fetch(connection, ids=ids, worker_id=worker_id)]
+
+
+async def still_claimable(connection: Connection, ids: Sequence[UUID]) -> set[UUID]:
+    """Which of the tasks that a claim passed over are claimable after all."""
+    return {row["id"] for row in await statement("still_claimable").fetch(connection, ids=ids)}
+
+
+async def settle(connection: Connection, steps: Sequence[tuple[Fence, Step]]) -> set[tuple[UUID, int]]:
+    """Move running tasks on; returns the (id, attempt) of those that still held their task. An answer that got lost is no answer: repeat."""
+    rows = await statement("settle").fetch(
+        connection,
+        ids=[fence.id for fence, _ in steps],
+        attempts=[fence.attempt for fence, _ in steps],
+        worker_ids=[fence.worker_id for fence, _ in steps],
+        started_ats=[fence.started_at for fence, _ in steps],
+        statuses=[step.status for _, step in steps],
+        ended=[step.ended for _, step in steps],
+        delays=[step.delay for _, step in steps],
+        errors=[None if step.error is None else as_text(step.error) for _, step in steps],
+        results=[step.result for _, step in steps],
+        counted=[step.counted for _, step in steps],
+        lost=[step.lost for _, step in steps],
+    )
+    return {(row[0], row[1]) for row in rows}
+
+
+async def cancel(connection: Connection, task_id: UUID) -> Cancelled | None:
+    """Cancel a task that has not ended; None when there is none such."""
+    row = await statement("cancel").fetchrow(connection, id=task_id, error=as_text(CANCELLED))
+    return None if row is None else Cancelled(row["id"], Status(row["was"]), row["attempt"], row["worker_id"])
+
+
+async def get(connection: Connection, task_id: UUID) -> Task | None:
+    """One task, with its payload."""
+    row = await statement("task").fetchrow(connection, id=task_id)
+    return None if row is None else as_task(row)
+
+
+async def get_many(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, Task]:
+    """Tasks by their ids, without payloads; what is not there is left out."""
+    return {row["id"]: as_task(row) for row in await statement("tasks_by_id").fetch(connection, ids=ids)}
+
+
+class Filters(msgspec.Struct, frozen=True, kw_only=True):
+    """What a listing is narrowed to; `metadata` is a JSON object that a task's metadata must contain."""
+
+    statuses: list[str] | None = None
+    types: list[str] | None = None
+    queue: str | None = None
+    priority: int | None = None
+    created_from: datetime | None = None
+    created_to: datetime | None = None
+    metadata: str | None = None
+
+
+async def page(connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]", filters: Filters, before: UUID | None, most: int) -> list[Task]:
+    """The newest `most` tasks older than `before`, without payloads. Planned anew for these filters: a plan for any filters is slow for all."""
+    async with connection.transaction(readonly=True):
+        await connection.execute("SET LOCAL plan_cache_mode = force_custom_plan")
+        rows = await statement("list").fetch(connection, before=before, most=most, **msgspec.structs.asdict(filters))
+    return [as_task(row) for row in rows]
+
+
+async def attempts(connection: Connection, task_id: UUID) -> list[asyncpg.Record]:
+    """A task's ended attempts: attempt, worker_id, started_at, ended_at, outcome, error (JSON text)."""
+    return await statement("attempts").fetch(connection, id=task_id)
+
+
+async def at_rest(connection: Connection, ids: Sequence[UUID]) -> list[UUID]:
+    """Which of these have ended or are dead letters."""
+    return [row["id"] for row in await statement("at_rest").fetch(connection, ids=ids)]
+
+
+def as_text(error: TaskError) -> str:
+    return msgspec.json.encode(error).decode()
+
+
+def as_task(row: asyncpg.Record) -> Task:
+    """A row as the API shows it; listings have no payload column."""
+    error, result, payload = row["error"], row["result"], row.get("payload")
+    return Task(
+        id=row["id"],
+        type=row["type"],
+        status=Status(row["status"]),
+        priority=Priority(row["priority"]),
+        description=row["description"],
+        created=row["created"],
+        updated=row["updated"],
+        retry_count=row["retry_count"],
+        max_retries=row["max_retries"],
+        metadata=msgspec.Raw(row["metadata"]),
+        queue=row["queue"],
+        run_at=row["run_at"],
+        attempt=row["attempt"],
+        timeout=row["timeout"],
+        completed_at=row["completed_at"],
+        deadline=row["deadline"],
+        error=None if error is None else msgspec.json.decode(error, type=TaskError).shown(),
+        result=None if result is None else msgspec.Raw(result),
+        payload=None if payload is None else msgspec.Raw(payload),
+        started_at=row["started_at"],
+        worker_id=row["worker_id"],
+        unique_key=row["unique_key"],
+        lost_count=row["lost_count"],
+    )

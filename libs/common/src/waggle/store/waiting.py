@@ -1,0 +1,98 @@
+"""Tasks that time has caught up with: due, orphaned, overdue, past their retention. Every statement is safe on many replicas at once."""
+
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from waggle.errors import ErrorCode, TaskError
+from waggle.store.sql import Connection, statement
+from waggle.store.tasks import as_text
+from waggle.task import Status
+
+OVERDUE = TaskError(ErrorCode.TASK_TIMEOUT, "the deadline passed", retryable=False)
+
+Bell = tuple[UUID, str, int, datetime]  # task id, queue, priority, rung_at: what the ringer takes
+
+
+class Overdue(NamedTuple):
+    """A task that failed at its deadline, and who ran it, if somebody did."""
+
+    id: UUID
+    type: str
+    was: Status
+    attempt: int
+    worker_id: str | None
+
+
+class Walk(NamedTuple):
+    """One step of the retention walk: how far it came, rows seen and deleted, and whether the rest is too young."""
+
+    reached: UUID | None
+    seen: int
+    ripe: int
+    deleted: int
+
+
+async def now(connection: Connection) -> datetime:
+    """The database's clock."""
+    found: datetime = await connection.fetchval("SELECT now()")
+    return found
+
+
+async def mark_due(connection: Connection, most: int) -> list[Bell]:
+    """Mark due tasks as rung; ring them after the commit."""
+    return [(row[0], row[1], row[2], row[3]) for row in await statement("ring_due").fetch(connection, most=most)]
+
+
+async def next_due(connection: Connection) -> float | None:
+    """Seconds until the earliest task that nobody rang is due, negative when it is; None when there is none."""
+    found: float | None = await statement("next_due").fetchval(connection)
+    return found
+
+
+async def lanes(connection: Connection) -> list[tuple[str, int]]:
+    """The lanes of rung tasks, paused queues left out."""
+    return [(row["queue"], row["priority"]) for row in await statement("waiting_lanes").fetch(connection)]
+
+
+async def has_orphans(connection: Connection, lane: tuple[str, int], before: datetime) -> bool:
+    return bool(await statement("orphans").fetchval(connection, queue=lane[0], priority=lane[1], before=before))
+
+
+async def mark_orphans(connection: Connection, lane: tuple[str, int], before: datetime, most: int) -> list[Bell]:
+    """Mark a lane's tasks that were rung before `before` as rung again; ring them after the commit."""
+    rows = await statement("ring_orphans").fetch(connection, queue=lane[0], priority=lane[1], before=before, most=most)
+    return sorted(((row[0], row[1], row[2], row[3]) for row in rows), key=lambda bell: bell[0])
+
+
+async def fail_overdue(connection: Connection, most: int) -> list[Overdue]:
+    """Fail tasks that passed their deadline; those that ran must be stopped."""
+    rows = await statement("fail_overdue").fetch(connection, most=most, error=as_text(OVERDUE))
+    return [Overdue(row["id"], row["type"], Status(row["was"]), row["attempt"], row["worker_id"]) for row in rows]
+
+
+async def retire(connection: Connection, after: UUID, keep: float, most: int) -> Walk:
+    """Delete what finished more than `keep` seconds ago among the next `most` tasks after `after`."""
+    row = await statement("retire").fetchrow(connection, after=after, keep=keep, most=most)
+    assert row is not None
+    return Walk(*row)
+
+
+async def retire_keys(connection: Connection, keep: float, most: int) -> int:
+    """Delete idempotency keys older than `keep` seconds whose tasks are gone; returns how many."""
+    return int((await statement("retire_keys").execute(connection, keep=keep, most=most)).rpartition(" ")[2])
+
+
+async def bury_old(connection: Connection, keep: float, most: int) -> list[UUID]:
+    """Dead letters older than `keep` seconds become failed."""
+    return [row["id"] for row in await statement("bury_old").fetch(connection, keep=keep, most=most)]
+
+
+async def bury_excess(connection: Connection, max_size: int, most: int) -> list[UUID]:
+    """The oldest dead letters over `max_size` become failed."""
+    return [row["id"] for row in await statement("bury_excess").fetch(connection, max_size=max_size, most=most)]
+
+
+async def dead_letters(connection: Connection) -> int:
+    """The size of the dead letter queue."""
+    return int(await statement("dead_letters").fetchval(connection))

@@ -1,0 +1,240 @@
+"""The task: its status machine and what follows from the outcome of a try. Pure; a test holds the SQL and docs/states.md against it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import IntEnum, StrEnum
+from types import MappingProxyType
+from typing import Final, assert_never
+from uuid import UUID
+
+import msgspec
+
+from waggle.errors import ErrorCode, TaskError
+from waggle.retry import SNOOZE_CAP, backoff, ceiling
+
+PAYLOAD_LIMIT: Final = 1 << 20
+RESULT_LIMIT: Final = 1 << 20
+TYPE_PATTERN: Final = r"^[a-z][a-z0-9_-]*(\.[a-z0-9_-]+)*$"
+TYPE_LENGTH: Final = 64
+QUEUE_PATTERN: Final = r"^[a-z][a-z0-9_-]*$"
+QUEUE_LENGTH: Final = 32
+DEFAULT_QUEUE: Final = "default"
+DEFAULT_MAX_RETRIES: Final = 3
+DEFAULT_TIMEOUT: Final = 300.0
+
+
+class Status(StrEnum):
+    """The seed's `TaskStatus`. A task that waits for its time or its next try is pending, with `run_at` in the future."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    DEAD_LETTER = "dead_letter"
+
+
+NEXT: Final[Mapping[Status, frozenset[Status]]] = MappingProxyType(
+    {
+        Status.PENDING: frozenset({Status.RUNNING, Status.CANCELLED, Status.FAILED}),
+        Status.RUNNING: frozenset({Status.COMPLETED, Status.PENDING, Status.DEAD_LETTER, Status.FAILED, Status.CANCELLED}),
+        Status.DEAD_LETTER: frozenset({Status.PENDING, Status.FAILED}),
+    }
+)
+FINAL: Final = frozenset(Status) - NEXT.keys()
+AT_REST: Final = FINAL | {Status.DEAD_LETTER}  # nothing happens to it by itself any more, short of retention
+
+
+class Priority(IntEnum):
+    """The seed's `TaskPriority`."""
+
+    LOW = 0
+    MEDIUM = 1
+    HIGH = 2
+    CRITICAL = 3
+
+
+class Ended(StrEnum):
+    """How an attempt ended, as `task_attempts.outcome` tells it."""
+
+    COMPLETED = "completed"
+    FAILED = "failed"
+    SNOOZED = "snoozed"
+    GIVEN_BACK = "given_back"
+    LOST = "lost"
+    CANCELLED = "cancelled"
+    DEADLINE = "deadline"
+
+
+class Fence(msgspec.Struct, frozen=True):
+    """What names one claim and no other: only its holder may settle the task."""
+
+    id: UUID
+    attempt: int
+    worker_id: str
+    started_at: datetime
+
+
+class Tries(msgspec.Struct, frozen=True):
+    """What the decision about the next status needs to know of a task. Tries = 1 + `max_retries`."""
+
+    retry_count: int
+    max_retries: int
+    dead_letter: bool = True  # False: its type opted out of the dead letter queue
+
+    @property
+    def left(self) -> bool:
+        return self.retry_count < self.max_retries
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The handler returned. `result` is JSON text, or None."""
+
+    result: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The handler raised, timed out, or could not be called. `after` overrides the backoff, in seconds."""
+
+    error: TaskError
+    after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Snoozed:
+    """Not now: wait `delay` seconds; costs no try."""
+
+    delay: float
+    ended: Ended = Ended.SNOOZED
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The lease of its worker expired: a failed try that runs again at once."""
+
+
+Outcome = Done | Failed | Snoozed | Lost
+
+
+class Step(msgspec.Struct, frozen=True):
+    """Where a running task goes next, and what its attempt row says."""
+
+    status: Status
+    ended: Ended
+    delay: float = 0.0  # seconds until run_at, for pending
+    error: TaskError | None = None
+    result: str | None = None
+    counted: bool = False  # raises retry_count
+    lost: bool = False  # raises lost_count
+
+
+LOST_ERROR: Final = TaskError(ErrorCode.TASK_EXECUTION_FAILED, "the worker stopped answering while it ran this task", retryable=True)
+
+
+def decide(outcome: Outcome, tries: Tries) -> Step:
+    """The one rule that says what follows a try."""
+    match outcome:
+        case Done(result):
+            return Step(Status.COMPLETED, Ended.COMPLETED, result=result)
+        case Snoozed(delay, ended):
+            return Step(Status.PENDING, ended, delay=delay)
+        case Lost() if tries.left:
+            return Step(Status.PENDING, Ended.LOST, error=LOST_ERROR, counted=True, lost=True)
+        case Lost():
+            return Step(_grave(tries), Ended.LOST, error=LOST_ERROR, lost=True)
+        case Failed(error, after) if error.retryable and tries.left:
+            return Step(Status.PENDING, Ended.FAILED, delay=backoff(tries.retry_count) if after is None else after, error=error, counted=True)
+        case Failed(error):
+            return Step(_grave(tries), Ended.FAILED, error=error)
+        case _:
+            assert_never(outcome)
+
+
+def _grave(tries: Tries) -> Status:
+    return Status.DEAD_LETTER if tries.dead_letter else Status.FAILED
+
+
+def unknown_type_delay(attempt: int, retry_count: int) -> float:
+    """Seconds that a task waits after a worker without a handler for it met it: 1 s, doubling with each uncounted attempt, up to 30 s."""
+    return ceiling(attempt - 1 - retry_count, SNOOZE_CAP)
+
+
+class Task(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A task as the API shows it: the seed's fields, and what the work needs. Absent optional fields are left out.
+
+    `error` is `TaskError.shown()`; `payload`, `result` and `metadata` are raw JSON. Times are UTC; `timeout` is in seconds.
+    """
+
+    id: UUID
+    type: str
+    status: Status
+    priority: Priority
+    description: str
+    created: datetime
+    updated: datetime
+    retry_count: int
+    max_retries: int
+    metadata: msgspec.Raw
+    queue: str
+    run_at: datetime
+    attempt: int
+    timeout: float
+    completed_at: datetime | None = None
+    deadline: datetime | None = None
+    error: dict[str, object] | None = None
+    result: msgspec.Raw | None = None
+    payload: msgspec.Raw | None = None
+    started_at: datetime | None = None
+    worker_id: str | None = None
+    unique_key: str | None = None
+    lost_count: int = 0
+
+
+class Claimed(msgspec.Struct, frozen=True):
+    """A task as the worker that claimed it holds it; `payload` and `metadata` are JSON text, `timeout` is in seconds."""
+
+    id: UUID
+    attempt: int
+    started_at: datetime
+    type: str
+    payload: str
+    timeout: float
+    retry_count: int
+    max_retries: int
+    lost_count: int
+    queue: str
+    priority: int
+    description: str
+    metadata: str
+    created: datetime
+    run_at: datetime
+    deadline: datetime | None
+    unique_key: str | None
+    traceparent: str | None
+
+    def as_task(self) -> Task:
+        """The task as it stood when it was claimed."""
+        return Task(
+            id=self.id,
+            type=self.type,
+            status=Status.RUNNING,
+            priority=Priority(self.priority),
+            description=self.description,
+            created=self.created,
+            updated=self.started_at,
+            retry_count=self.retry_count,
+            max_retries=self.max_retries,
+            metadata=msgspec.Raw(self.metadata),
+            queue=self.queue,
+            run_at=self.run_at,
+            attempt=self.attempt,
+            timeout=self.timeout,
+            deadline=self.deadline,
+            payload=msgspec.Raw(self.payload),
+            started_at=self.started_at,
+            unique_key=self.unique_key,
+            lost_count=self.lost_count,
+        )

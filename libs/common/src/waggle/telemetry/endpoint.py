@@ -1,0 +1,70 @@
+"""`/metrics`, `/livez` and `/readyz` of a service that has no door of its own."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, nullcontext
+from typing import Any
+
+import prometheus_client
+import uvicorn
+
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A bound socket. Raises OSError, with the address in its message, when the address is taken or not ours."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise OSError(error.errno, f"cannot listen on {host}:{port}: {error.strerror}") from error
+    return listener
+
+
+def address(listener: socket.socket) -> str:
+    """`http://host:port` of a bound socket."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def metrics_page() -> bytes:
+    return prometheus_client.generate_latest()
+
+
+@asynccontextmanager
+async def serving(listener: socket.socket, ready: Callable[[], bool]) -> AsyncIterator[None]:
+    """Serve the three pages while the context lasts; `/readyz` answers 503 while `ready()` is false."""
+
+    async def page(scope: dict[str, Any], _: Receive, send: Send) -> None:
+        match scope.get("path"):
+            case "/metrics":
+                await answer(send, 200, metrics_page(), prometheus_client.CONTENT_TYPE_LATEST)
+            case "/livez":
+                await answer(send, 200, b"alive\n")
+            case "/readyz" if ready():
+                await answer(send, 200, b"ready\n")
+            case "/readyz":
+                await answer(send, 503, b"not ready\n")
+            case _:
+                await answer(send, 404, b"not found: /metrics, /livez and /readyz are here\n")
+
+    server = uvicorn.Server(uvicorn.Config(page, lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=1))
+    server.capture_signals = nullcontext  # type: ignore[method-assign, assignment]  # the service owns the signals, uvicorn would take them over
+    task = asyncio.create_task(server.serve(sockets=[listener]), name="endpoint")
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await task
+
+
+async def answer(send: Send, status: int, body: bytes, content_type: str = "text/plain; charset=utf-8") -> None:
+    await send(
+        {"type": "http.response.start", "status": status, "headers": [(b"content-type", content_type.encode()), (b"content-length", str(len(body)).encode())]}
+    )
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,36 @@
+"""Log lines: one event each, JSON or console, on standard output. No payloads, ever; ids of tasks and requests are fields."""
+
+import logging
+import sys
+from typing import Final
+
+import structlog
+from waggle.settings import Settings
+
+LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+
+def configure(service: str, settings: Settings) -> None:
+    """Every line of this process says which service wrote it. Libraries that use the standard logger go the same way, from warning up."""
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    render: list[structlog.typing.Processor]
+    if settings.log_format == "console":
+        render = [structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())]
+    else:
+        render = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    structlog.configure(
+        processors=[*shared, *render],
+        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[settings.log_level]),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stdout),
+        cache_logger_on_first_use=True,
+    )
+    structlog.contextvars.bind_contextvars(service=service)
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render])
+    )
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)

@@ -1,0 +1,137 @@
+"""`python -m waggle_worker`: the worker's life."""
+
+import asyncio
+import os
+import sys
+from typing import NoReturn
+
+import msgspec
+import structlog
+from nats.aio.msg import Msg
+from waggle import service
+from waggle.bus import connection, subjects
+from waggle.bus.connection import Bus
+from waggle.service import Service, running, wait_for
+from waggle.settings import Settings
+from waggle.store import catalogue, postgres
+from waggle.store.postgres import OUTAGE
+from waggle.store.sql import Connection
+
+from waggle_worker import handlers
+from waggle_worker.claims import Claims
+from waggle_worker.lease import Lease
+from waggle_worker.reconcile import reconcile
+from waggle_worker.runs import STUBBORN, Runs
+from waggle_worker.settler import Settler
+
+log = structlog.get_logger()
+
+CONNECTIONS = 6  # two claims and two settles in flight, the heartbeat, and one to spare
+
+
+async def run(settings: Settings) -> None:
+    found = handlers.load(settings.app)
+    queues = handlers.queues(found, settings.queues)
+    async with running("worker", settings) as svc:
+        pool = await svc.enter(postgres.pool(settings, "worker", CONNECTIONS))
+        bus = await svc.enter(connection.connection(settings, "worker"))
+        metrics_url = await svc.enter(service.metrics_endpoint(svc))
+        worker = Worker(settings, pool, bus, found, queues)
+        await svc.until(worker.open())
+        worker.start(svc)
+        svc.ready(metrics_url=metrics_url)
+        await svc.stopped()
+        await worker.drain(settings.grace)
+    if worker.runs.running:  # threads that do not end would keep the process for ever
+        log.warning("handlers did not end, leaving them", count=worker.runs.running)
+        sys.stdout.flush()
+        os._exit(0)
+
+
+class Worker:
+    """The parts of a worker, and how they are joined."""
+
+    def __init__(self, settings: Settings, pool: Connection, bus: Bus, found: handlers.Handlers, queues: list[str]) -> None:
+        self._settings, self._pool, self._bus, self._handlers, self._queues = settings, pool, bus, found, queues
+        self.lease = Lease(pool, settings, queues, sorted(found))
+        self.settler = Settler(pool, bus)
+        self.runs = Runs(found, self.settler, settings.concurrency, lambda: self.claims.wake())  # noqa: PLW0108  # claims is made after runs
+        self.claims = Claims(pool, bus, self.lease, self.runs, self.settler, queues)
+
+    async def open(self) -> None:
+        """Announce what this worker can do, take a lease, listen to the lanes."""
+        await postgres.wait_until_migrated(self._pool)
+        types = [
+            catalogue.TaskType(h.name, h.queue, h.max_retries, h.timeout, h.dead_letter, msgspec.json.encode(h.schema).decode())
+            for h in self._handlers.values()
+        ]
+        while True:
+            try:
+                await catalogue.announce(self._pool, types, self._queues)
+                await self._take_lease()
+                break
+            except OUTAGE as error:
+                log.warning("cannot register, waiting", error=str(error) or type(error).__name__)
+                await asyncio.sleep(0.5)
+        await self.claims.open()
+
+    def start(self, svc: Service) -> None:
+        svc.start("lease", self.lease.keep(lambda: self.runs.running, self._beat, self._lost))
+        svc.start("settler", self.settler.loop())
+        svc.start("claims", self.claims.loop())
+        log.info("serving", queues=self._queues, types=len(self._handlers), concurrency=self._settings.concurrency)
+
+    async def drain(self, grace: float) -> None:
+        """Finish what can be finished in the grace time, give the rest back at once and without cost, end the lease."""
+        self.lease.draining = True
+        await self.claims.close()
+        if not await self._all_ended(grace):
+            log.warning("grace is over, giving back", count=self.runs.running)
+            self.runs.give_back()
+            await self._all_ended(STUBBORN)
+            self.runs.insist()
+        if await wait_for(self.settler.idle, STUBBORN):
+            try:
+                await self.lease.leave()
+            except OUTAGE as error:
+                log.warning("the lease could not be ended, it expires by itself", error=str(error) or type(error).__name__)
+        log.info("drained", left=self.runs.running)
+
+    async def _all_ended(self, seconds: float) -> bool:
+        """Wait until no run is open."""
+        end = asyncio.get_running_loop().time() + seconds
+        while self.runs.attempts or self.claims.under_way:
+            if asyncio.get_running_loop().time() >= end:
+                return False
+            await asyncio.sleep(0.01)
+        return True
+
+    async def _beat(self) -> None:
+        await reconcile(self._pool, self.lease, self._settings.lease, self.claims, self.runs, self.settler)
+
+    async def _lost(self) -> None:
+        """The lease expired: nothing here is ours any more. Go on under a new id."""
+        self.runs.stop(self.runs.attempts, "lease_lost")
+        await self._bus.unsubscribe(subjects.control(self.lease.id))
+        await self._take_lease()
+
+    async def _take_lease(self) -> None:
+        await self.lease.take()
+        await self._bus.subscribe(subjects.control(self.lease.id), self._command)
+
+    async def _command(self, message: Msg) -> None:
+        try:
+            command = subjects.read_command(message.data)
+        except msgspec.DecodeError as error:
+            log.warning("a command that is none, ignored", error=str(error))
+            return
+        for task_id, attempt in command.stop:
+            self.runs.stop_task(task_id, attempt, "stopped")
+
+
+def main() -> NoReturn:
+    service.main("worker", run)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,160 @@
+"""Claiming: doorbells of all lanes, picked by weight for the slots that are free, claimed in one statement, then acked.
+
+A claim without an answer starts nothing: its rows come back by reconciliation, its doorbells by redelivery.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Final
+from uuid import UUID
+
+import structlog
+from waggle.bus import pull
+from waggle.bus.connection import Bus
+from waggle.bus.pull import Held, Pull
+from waggle.service import wait_for
+from waggle.store import tasks
+from waggle.store.postgres import OUTAGE
+from waggle.store.sql import Connection
+from waggle.task import Priority
+
+from waggle_worker import meters
+from waggle_worker.lease import Lease
+from waggle_worker.picker import Picker
+from waggle_worker.runs import Runs
+from waggle_worker.settler import Settler
+
+log = structlog.get_logger()
+
+BATCH: Final = 256
+IN_FLIGHT: Final = 2
+TICK: Final = 0.25
+HELD_AT_MOST: Final = 5.0  # seconds that a doorbell is kept without a slot; the server's ack_wait is twice that
+AHEAD: Final = 0.05  # seconds of work that are asked for ahead of the slots
+MOST_AHEAD: Final = 1024
+UNSETTLED: Final = 5_000  # outcomes in memory at most before claims wait for the settler
+OUTAGE_PAUSE: Final = 0.5
+
+
+class Claims:
+    """The pulls of one worker and the claims that are under way."""
+
+    def __init__(self, connection: Connection, bus: Bus, lease: Lease, runs: Runs, settler: Settler, queues: Sequence[str]) -> None:
+        self._connection, self._bus, self._lease, self._runs, self._settler = connection, bus, lease, runs, settler
+        self._lanes = {priority: [Pull(bus, queue, priority, self.wake) for queue in queues] for priority in Priority}
+        self._picker = Picker()
+        self._wake = asyncio.Event()
+        self._free = asyncio.Semaphore(IN_FLIGHT)
+        self._slots_taken = 0  # by claims under way
+        self._retry: list[Held] = []
+        self._rate, self._counted, self._ticked = 0.0, 0, time.monotonic()
+        self._not_before = 0.0
+        self.under_way: set[UUID] = set()
+        self.draining = False
+
+    def wake(self) -> None:
+        self._wake.set()
+
+    async def open(self) -> None:
+        for lane in self._all():
+            await lane.open()
+
+    async def loop(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            while True:
+                await wait_for(self._wake, TICK)
+                self._wake.clear()
+                if time.monotonic() - self._ticked >= TICK:
+                    await self._tick()
+                while (slots := self._usable()) and any(lane.buffer for lane in self._all()):
+                    await self._free.acquire()
+                    bells = self._pick(min(BATCH, slots))
+                    self._slots_taken += len(bells)
+                    group.create_task(self._claim(bells))
+                    await self._top_up()
+                await self._top_up()
+
+    async def close(self) -> None:
+        """Claim nothing any more; what is held, and what still comes, goes back."""
+        self.draining = True
+        for lane in self._all():
+            await lane.close()
+        await self._give_back(older_than=0.0)
+
+    def _all(self) -> list[Pull]:
+        return [lane for lanes in self._lanes.values() for lane in lanes]
+
+    def _usable(self) -> int:
+        """Slots that a claim may fill now."""
+        if self.draining or not self._lease.live or self._settler.backlog > UNSETTLED or time.monotonic() < self._not_before:
+            return 0
+        return self._runs.free - self._slots_taken
+
+    async def _top_up(self) -> None:
+        free = self._usable()
+        if free <= 0:
+            return
+        want = max(min(free, BATCH), min(MOST_AHEAD, int(self._rate * AHEAD)))
+        for lane in self._all():
+            await lane.top_up(want)
+
+    def _pick(self, slots: int) -> list[Held]:
+        shares = self._picker.share([sum(len(lane.buffer) for lane in self._lanes[priority]) for priority in Priority], slots)
+        picked: list[Held] = []
+        for priority, share in zip(Priority, shares, strict=True):
+            lanes = sorted(self._lanes[priority], key=lambda lane: len(lane.buffer))
+            for left, lane in zip(range(len(lanes), 0, -1), lanes, strict=True):
+                got = lane.take(-(-share // left))
+                picked += got
+                share -= len(got)  # noqa: PLW2901  # what is left of it for the lanes that hold more
+        return picked
+
+    async def _claim(self, bells: list[Held]) -> None:
+        ids = list({bell.id for bell in bells})
+        self.under_way.update(ids)
+        worker_id = self._lease.id
+        try:
+            claimed = await tasks.claim(self._connection, ids, worker_id)
+            for task in claimed:
+                if self._lease.live and self._lease.id == worker_id:
+                    self._runs.start(task, worker_id)
+            passed = await self._passed_over([task_id for task_id in ids if task_id not in {task.id for task in claimed}])
+            await pull.ack(self._bus, [bell for bell in bells if bell.id not in passed])
+            self._retry += [bell for bell in bells if bell.id in passed]
+        except OUTAGE as error:
+            if time.monotonic() >= self._not_before:
+                log.warning("claim without an answer, nothing of it is started", count=len(ids), error=str(error) or type(error).__name__)
+            self._not_before = time.monotonic() + OUTAGE_PAUSE
+        finally:
+            self.under_way.difference_update(ids)
+            self._slots_taken -= len(bells)
+            self._free.release()
+            self._wake.set()
+
+    async def _passed_over(self, ids: list[UUID]) -> set[UUID]:
+        """Of the tasks that the claim did not return, those that are claimable after all: their doorbells must not be acked."""
+        if not ids:
+            return set()
+        passed = await tasks.still_claimable(self._connection, ids)
+        meters.UNCLAIMED.inc(len(ids) - len(passed))
+        return passed
+
+    async def _tick(self) -> None:
+        """Four times a second: measure the rate, give back what waits too long."""
+        now = time.monotonic()
+        rate = (self._runs.started - self._counted) / (now - self._ticked)
+        self._rate = max(rate, self._rate * 0.7)
+        self._counted, self._ticked = self._runs.started, now
+        meters.RUNNING.set(self._runs.running)
+        await self._give_back(older_than=0.0 if self.draining else HELD_AT_MOST)
+
+    async def _give_back(self, older_than: float) -> None:
+        late = time.monotonic() - older_than
+        held, self._retry = self._retry, []
+        for lane in self._all():
+            while lane.buffer and lane.buffer[0].since <= late:
+                held.append(lane.buffer.popleft())
+        if held:
+            meters.GIVEN_BACK.inc(len(held))
+            await pull.give_back(self._bus, held)

@@ -1,0 +1,34 @@
+"""The built-in handlers for trying things out."""
+
+import asyncio
+from typing import Any
+
+from waggle.app import App
+from waggle.context import Reject
+
+app = App()
+
+
+class DemoError(Exception):
+    """What `demo.fail` raises."""
+
+
+@app.task("demo.echo")
+async def echo(**payload: Any) -> dict[str, Any]:
+    """Returns its payload."""
+    return payload
+
+
+@app.task("demo.sleep")
+async def sleep(seconds: float = 1.0) -> dict[str, float]:
+    """Sleeps for so many seconds."""
+    await asyncio.sleep(seconds)
+    return {"slept": seconds}
+
+
+@app.task("demo.fail")
+async def fail(message: str = "failed on request", retryable: bool = True) -> None:
+    """Fails: another try may help when it is retryable."""
+    if retryable:
+        raise DemoError(message)
+    raise Reject(message)

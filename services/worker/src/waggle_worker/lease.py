@@ -1,0 +1,94 @@
+"""The worker's lease: believed live by the monotonic clock, counted from before the last successful renewal was sent.
+
+A worker id names one lease. Once expired it is never renewed: all handlers are cancelled and the worker goes on under a new id.
+"""
+
+import asyncio
+import os
+import re
+import secrets
+import socket
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import structlog
+from waggle.settings import Settings
+from waggle.store import leases
+from waggle.store.postgres import OUTAGE
+from waggle.store.sql import Connection
+
+from waggle_worker import meters
+
+log = structlog.get_logger()
+
+VERSION: Final = "0.1.0"
+
+
+class Lease:
+    """A heartbeat row of this worker, under one id at a time."""
+
+    def __init__(self, connection: Connection, settings: Settings, queues: list[str], types: list[str]) -> None:
+        self._connection, self._settings = connection, settings
+        self._queues, self._types = queues, types
+        self._until = 0.0
+        self.id = ""
+        self.draining = False
+
+    @property
+    def live(self) -> bool:
+        """Whether a handler may start now."""
+        return time.monotonic() < self._until
+
+    async def take(self) -> None:
+        """A new lease under a fresh id. Raises one of OUTAGE."""
+        fresh = f"{re.sub(r'[^A-Za-z0-9_-]', '-', socket.gethostname())[:40]}-{secrets.token_hex(6)}"
+        sent = time.monotonic()
+        await leases.register(
+            self._connection,
+            leases.Lease(
+                id=fresh,
+                host=socket.gethostname(),
+                pid=os.getpid(),
+                version=VERSION,
+                seconds=self._settings.lease,
+                concurrency=self._settings.concurrency,
+                queues=self._queues,
+                types=self._types,
+            ),
+        )
+        self.id, self._until = fresh, sent + self._settings.lease
+        log.info("lease taken", worker_id=fresh, seconds=self._settings.lease)
+
+    async def keep(self, running: Callable[[], int], beat: Callable[[], Awaitable[None]], lost: Callable[[], Awaitable[None]]) -> None:
+        """The heartbeat: three times a lease; sooner again after an outage.
+
+        `beat` runs after each successful renewal; `lost` when the lease had expired, to cancel all handlers and take a new one.
+        """
+        interval = self._settings.lease / 3
+        while True:
+            await asyncio.sleep(interval)
+            try:
+                async with asyncio.timeout(interval):
+                    renewed = await self._renew(running())
+                    if not renewed:
+                        self._until = 0.0
+                        meters.LEASES.inc()
+                        log.warning("lease expired, all handlers are cancelled", worker_id=self.id)
+                    await (beat() if renewed else lost())
+                interval = self._settings.lease / 3
+            except OUTAGE as error:
+                interval = self._settings.lease / 15
+                log.warning("heartbeat failed", worker_id=self.id, error=str(error) or type(error).__name__, starting_tasks=self.live)
+
+    async def leave(self) -> None:
+        """End the lease: everything was given back."""
+        self._until = 0.0
+        await leases.leave(self._connection, self.id)
+
+    async def _renew(self, running: int) -> bool:
+        sent = time.monotonic()
+        renewed = await leases.renew(self._connection, self.id, running=running, draining=self.draining)
+        if renewed:
+            self._until = sent + self._settings.lease
+        return renewed

@@ -1,0 +1,58 @@
+"""From what a handler did to an outcome: its return value as JSON, its exception as an error."""
+
+import traceback
+from typing import Any, Final
+
+import msgspec
+from waggle.context import Reject, Retry, Snooze
+from waggle.errors import MESSAGE_LIMIT, ErrorCode, TaskError, storable
+from waggle.task import RESULT_LIMIT, Done, Failed, Outcome, Snoozed
+
+TRACE_LIMIT: Final = MESSAGE_LIMIT
+_encode: Final = msgspec.json.Encoder().encode
+
+
+def of_result(value: Any) -> Outcome:
+    """A return value: any JSON up to 1 MiB. What is not, no retry can cure."""
+    if value is None:
+        return Done(None)
+    try:
+        text = _encode(value)
+    except Exception as error:  # whatever the value's own conversion raises
+        return _broken(f"the result is not JSON: {type(error).__name__}: {error}")
+    if len(text) > RESULT_LIMIT:
+        return _broken(f"the result has {len(text)} bytes, {RESULT_LIMIT} are allowed")
+    return Done(text.decode())
+
+
+def of_exception(error: BaseException) -> Outcome:
+    """An exception: what the handler asked for by it, or a failed try."""
+    match error:
+        case Snooze(delay=delay):
+            return Snoozed(delay)
+        case Reject(reason=reason):
+            return Failed(TaskError(ErrorCode.TASK_EXECUTION_FAILED, storable(reason), retryable=False))
+        case Retry(after=after, reason=reason):
+            return Failed(TaskError(ErrorCode.TASK_EXECUTION_FAILED, storable(reason), retryable=True), after)
+        case _:
+            kind = type(error).__name__
+            details = {"exception": storable(kind), "traceback": storable("".join(traceback.format_exception(error))[-TRACE_LIMIT:])}
+            return Failed(TaskError(ErrorCode.TASK_EXECUTION_FAILED, storable(f"{kind}: {error}" if str(error) else kind), retryable=True, details=details))
+
+
+def misfit(error: Exception) -> Outcome:
+    """The payload does not fit the handler's parameters: no retry can cure it."""
+    return Failed(TaskError(ErrorCode.VALIDATION_ERROR, storable(f"the payload does not fit: {error}"), retryable=False))
+
+
+def timeout(seconds: float) -> Outcome:
+    return Failed(TaskError(ErrorCode.TASK_TIMEOUT, f"took longer than its timeout of {seconds:g} s", retryable=True))
+
+
+def refused(error: Exception) -> Outcome:
+    """Postgres would not store the outcome."""
+    return Failed(TaskError(ErrorCode.INTERNAL_ERROR, storable(f"the outcome could not be stored: {error}"), retryable=False))
+
+
+def _broken(message: str) -> Outcome:
+    return Failed(TaskError(ErrorCode.TASK_EXECUTION_FAILED, storable(message), retryable=False))

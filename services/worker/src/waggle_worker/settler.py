@@ -1,0 +1,186 @@
+"""Settling outcomes in batches: while statements are in flight the next batch gathers; no timer.
+
+A statement without an answer is repeated. An outcome that Postgres refuses fails alone. One whose attempt no longer holds its task is dropped, and counted.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from uuid import UUID
+
+import structlog
+from waggle.bus import subjects
+from waggle.bus.connection import Bus
+from waggle.store import tasks
+from waggle.store.postgres import OUTAGE, REFUSED
+from waggle.store.sql import Connection
+from waggle.task import AT_REST, Ended, Fence, Status, Step, Tries, decide
+
+from waggle_worker import meters, outcomes
+
+log = structlog.get_logger()
+
+BATCH = 1000
+BATCH_BYTES = 8 << 20
+IN_FLIGHT = 2
+PAUSE_FIRST, PAUSE_CAP = 0.05, 1.0
+NO_TRIES = Tries(retry_count=0, max_retries=0)
+
+Item = tuple[Fence, Step, str]  # the third is the task's type
+
+
+class Settler:
+    """Outcomes on their way to Postgres. `idle` is set while there are none."""
+
+    def __init__(self, connection: Connection, bus: Bus) -> None:
+        self._connection, self._bus = connection, bus
+        self._waiting: list[Item] = []
+        self._flying: dict[UUID, int] = {}
+        self._wake = asyncio.Event()
+        self._free = asyncio.Semaphore(IN_FLIGHT)
+        self.idle = asyncio.Event()
+        self.idle.set()
+
+    @property
+    def backlog(self) -> int:
+        """Outcomes that wait for their statement."""
+        return len(self._waiting)
+
+    def add(self, fence: Fence, step: Step, task_type: str) -> None:
+        self._waiting.append((fence, step, task_type))
+        self._wake.set()
+        self.idle.clear()
+
+    def holds(self, task_id: UUID) -> bool:
+        """Whether an outcome of this task is on its way."""
+        return task_id in self._flying or any(fence.id == task_id for fence, _, _ in self._waiting)
+
+    async def loop(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            while True:
+                await self._wake.wait()
+                await self._free.acquire()
+                batch = self._next_batch()
+                if not self._waiting:
+                    self._wake.clear()
+                if batch:
+                    group.create_task(self._settle(batch))
+                else:
+                    self._free.release()
+
+    def _next_batch(self) -> list[Item]:
+        size, count = 0, 0
+        for _, step, _ in self._waiting[:BATCH]:
+            size += len(step.result or "")
+            if count and size > BATCH_BYTES:
+                break
+            count += 1
+        batch, self._waiting = self._waiting[:count], self._waiting[count:]
+        self._flying.update((fence.id, fence.attempt) for fence, _, _ in batch)
+        return batch
+
+    async def _settle(self, batch: list[Item]) -> None:
+        try:
+            await self._until_answered(batch)
+        finally:
+            for fence, _, _ in batch:
+                if self._flying.get(fence.id) == fence.attempt:
+                    del self._flying[fence.id]
+            self._free.release()
+            if not self._waiting and not self._flying:
+                self.idle.set()
+
+    async def _until_answered(self, batch: Sequence[Item]) -> None:
+        pause, repeated = PAUSE_FIRST, False
+        while True:
+            try:
+                held = await tasks.settle(self._connection, [(fence, step) for fence, step, _ in batch])
+            except OUTAGE as error:
+                if not repeated:
+                    log.warning("settle without an answer, repeating", count=len(batch), error=str(error) or type(error).__name__)
+                repeated = True
+                await asyncio.sleep(pause)
+                pause = min(PAUSE_CAP, pause * 2)
+            except REFUSED as error:
+                await self._one_by_one(batch, error)
+                return
+            else:
+                await self._settled(batch, held, repeated=repeated)
+                return
+
+    async def _one_by_one(self, batch: Sequence[Item], error: Exception) -> None:
+        """One of them is refused: the others go on alone, and it becomes a failure that can be stored."""
+        if len(batch) > 1:
+            for item in batch:
+                await self._until_answered([item])
+            return
+        fence, _, task_type = batch[0]
+        log.error("outcome refused by Postgres", task_id=str(fence.id), task_type=task_type, attempt=fence.attempt, error=str(error))
+        await self._until_answered([(fence, decide(outcomes.refused(error), NO_TRIES), task_type)])
+
+    async def _settled(self, batch: Sequence[Item], held: set[tuple[UUID, int]], *, repeated: bool) -> None:
+        ended: list[tuple[UUID, Status]] = []
+        dropped: list[Item] = []
+        tally: dict[tuple[str, Ended], int] = {}
+        for item in batch:
+            fence, step, task_type = item
+            if (fence.id, fence.attempt) not in held:
+                dropped.append(item)
+                continue
+            tally[task_type, step.ended] = tally.get((task_type, step.ended), 0) + 1
+            if step.status in AT_REST:
+                ended.append((fence.id, step.status))
+            if step.error is not None:
+                _tell(fence, step, task_type)
+        for (task_type, outcome), count in tally.items():
+            meters.attempts(task_type, outcome).inc(count)
+        if repeated:  # an earlier try may have settled them: whoever waits should look
+            ended += [(fence.id, step.status) for fence, step, _ in dropped if step.status in AT_REST]
+        if ended:
+            await self._bus.publish(subjects.SETTLED, subjects.settled(ended))
+        if dropped:
+            await self._explain(dropped)
+
+    async def _explain(self, dropped: list[Item]) -> None:
+        """Count why outcomes came too late; only a look, an outage leaves it at `unknown`."""
+        try:
+            found = await tasks.get_many(self._connection, [fence.id for fence, _, _ in dropped])
+        except OUTAGE:
+            found = {}
+        for fence, step, task_type in dropped:
+            task = found.get(fence.id)
+            match task.status if task else None:
+                case None:
+                    reason = "unknown"
+                case Status.CANCELLED:
+                    reason = "cancelled"
+                case Status.FAILED if task and task.deadline:
+                    reason = "deadline"
+                case Status.PENDING | Status.RUNNING:
+                    reason = "lease_lost"
+                case _:
+                    reason = "settled_before"
+            meters.DROPPED.labels(reason).inc()
+            log.info(
+                "outcome dropped",
+                task_id=str(fence.id),
+                task_type=task_type,
+                attempt=fence.attempt,
+                worker_id=fence.worker_id,
+                outcome=step.ended,
+                reason=reason,
+            )
+
+
+def _tell(fence: Fence, step: Step, task_type: str) -> None:
+    fields = {
+        "task_id": str(fence.id),
+        "task_type": task_type,
+        "attempt": fence.attempt,
+        "worker_id": fence.worker_id,
+        "code": step.error.code if step.error else None,
+    }
+    message = step.error.message if step.error else ""
+    if step.status is Status.PENDING:
+        log.warning("try failed, will be retried", **fields, error=message, retry_in=round(step.delay, 3))
+    else:
+        log.error("task failed", **fields, status=step.status, error=message)

@@ -1,0 +1,40 @@
+"""Waiting for facts: a test never sleeps for an outcome, it waits for it with a deadline."""
+
+import asyncio
+import inspect
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar, overload
+
+T = TypeVar("T")
+
+LOOK_EVERY = 0.01
+
+
+@overload
+async def until(fact: Callable[[], Awaitable[T | None]], seconds: float = 10.0, what: str = "") -> T: ...
+@overload
+async def until(fact: Callable[[], T | None], seconds: float = 10.0, what: str = "") -> T: ...
+async def until(fact: Callable[[], object], seconds: float = 10.0, what: str = "") -> object:
+    """Wait until `fact()`, or what it awaits, is true, and give its value. Fails, with the last value, when that takes longer than `seconds`."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = fact()
+        if inspect.isawaitable(found):
+            found = await found
+        if found:
+            return found
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds:g} s: {what or inspect.getsource(fact).strip()} (the last answer was {found!r})")
+        await asyncio.sleep(LOOK_EVERY)
+
+
+async def never(fact: Callable[[], object], seconds: float, what: str = "") -> None:
+    """Look for `seconds` that `fact()` stays false. For what must not happen, where no other fact says that it can no longer happen."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        found = fact()
+        if inspect.isawaitable(found):
+            found = await found
+        assert not found, f"happened: {what or inspect.getsource(fact).strip()} ({found!r})"
+        await asyncio.sleep(LOOK_EVERY)

@@ -1,0 +1,79 @@
+"""Rows as tests need them to begin with: tasks that wait, run or rest, and workers that are alive or gone."""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+from uuid_utils.compat import uuid7
+from waggle.store import leases, tasks
+from waggle.store.leases import Lease
+from waggle.store.sql import Connection
+from waggle.store.tasks import NewTask
+from waggle.task import Claimed, Fence
+
+A_TASK = NewTask(
+    id=UUID(int=0),
+    type="demo.echo",
+    queue="default",
+    priority=1,
+    description="",
+    payload="{}",
+    metadata="{}",
+    run_at=None,
+    delay=0.0,
+    deadline=None,
+    max_retries=3,
+    timeout=30.0,
+)
+
+
+def new_task(**fields: Any) -> NewTask:
+    """A task to insert, with a fresh id."""
+    return A_TASK._replace(**{"id": uuid7(), **fields})
+
+
+async def waiting(connection: Connection, count: int = 1, *, ring: bool = True, **fields: Any) -> list[UUID]:
+    """Pending tasks, rung (their `rung_at` is set) unless told otherwise."""
+    made = [new_task(**fields) for _ in range(count)]
+    inserted = await tasks.insert(connection, made, ring=ring)
+    assert len(inserted) == count
+    return [task.id for task in made]
+
+
+async def alive(connection: Connection, worker_id: str = "w1", seconds: float = 15.0) -> str:
+    """A worker with a live lease."""
+    await leases.register(
+        connection, Lease(id=worker_id, host="here", pid=1, version="0", seconds=seconds, concurrency=10, queues=["default"], types=["demo.echo"])
+    )
+    return worker_id
+
+
+async def gone(connection: Connection, worker_id: str, seconds: float = 60.0) -> None:
+    """Let a worker's last heartbeat lie so far back. (Its lease counts from the postmaster's start at the earliest.)"""
+    await connection.execute("UPDATE workers SET last_seen = now() - $2 * interval '1 second', lease = '1 ms' WHERE id = $1", worker_id, seconds)
+
+
+async def running(connection: Connection, count: int = 1, worker_id: str = "w1", **fields: Any) -> list[Claimed]:
+    """Tasks that this worker claimed; it must be alive."""
+    ids = await waiting(connection, count, **fields)
+    claimed = await tasks.claim(connection, ids, worker_id)
+    assert len(claimed) == count
+    return claimed
+
+
+def fence(claimed: Claimed, worker_id: str = "w1") -> Fence:
+    return Fence(claimed.id, claimed.attempt, worker_id, claimed.started_at)
+
+
+async def row(connection: Connection, task_id: UUID) -> Mapping[str, object]:
+    """A task's whole row."""
+    found = await connection.fetchrow("SELECT * FROM tasks WHERE id = $1", task_id)
+    assert isinstance(found, asyncpg.Record)
+    return dict(found)
+
+
+async def change(connection: Connection, task_ids: UUID | list[UUID], assignments: str) -> None:
+    """Change rows behind the back of the product: `change(pool, ids, "rung_at = now() - interval '1 minute'")`."""
+    ids = [task_ids] if isinstance(task_ids, UUID) else task_ids
+    await connection.execute(f"UPDATE tasks SET {assignments} WHERE id = ANY ($1)", ids)

@@ -1,0 +1,182 @@
+"""Services as real processes: started with the settings of a test, killed, stopped, paused, and read by their log lines."""
+
+import asyncio
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from waggle.settings import PREFIX, Settings
+from waggle_cli.embedded.child import last_lines, spawn
+
+from support.facts import until
+
+START_SECONDS = 30.0
+STOP_SECONDS = 30.0
+TESTS = Path(__file__).parent.parent
+
+_numbers = itertools.count(1)
+
+
+@dataclass
+class Process:
+    """A service that runs; it ends with the test, at the latest with the tests' own process."""
+
+    name: str
+    settings: Settings
+    process: subprocess.Popen[bytes] = field(repr=False)
+    ready_file: Path
+    log: Path
+    ended_by_test: bool = False
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    @property
+    def alive(self) -> bool:
+        return self.process.poll() is None
+
+    def ready(self) -> bool:
+        """Whether it does its work. Fails, with the end of its log, when it has ended."""
+        assert self.alive, f"{self.name} died by itself with code {self.process.returncode}; the end of its log:\n{self.tail()}"
+        return self.ready_file.exists()
+
+    @property
+    def addresses(self) -> dict[str, Any]:
+        """What it wrote into its ready file."""
+        found: dict[str, Any] = json.loads(self.ready_file.read_bytes())
+        return found
+
+    @property
+    def api_url(self) -> str:
+        return str(self.addresses["api_url"])
+
+    @property
+    def metrics_url(self) -> str:
+        return str(self.addresses["metrics_url"])
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Its log so far; lines that are not JSON are left out."""
+        return list(_json_lines(self.log))
+
+    def logged(self, event: str, **fields: object) -> list[dict[str, Any]]:
+        """Its log lines with this event and these fields."""
+        return [line for line in self.lines() if line.get("event") == event and fields.items() <= line.items()]
+
+    def kill(self) -> None:
+        """kill -9, and wait until it is gone."""
+        self.ended_by_test = True
+        self.process.kill()
+        self.process.wait()
+        self.ready_file.unlink(missing_ok=True)
+
+    def terminate(self) -> None:
+        """Ask it to stop (SIGTERM), and do not wait."""
+        self.ended_by_test = True
+        self.process.send_signal(signal.SIGTERM)
+
+    async def stop(self, seconds: float = STOP_SECONDS) -> int:
+        """Stop it gracefully (SIGTERM) and wait until it has ended; its exit code."""
+        self.terminate()
+        return await self.ended(seconds)
+
+    async def ended(self, seconds: float = STOP_SECONDS) -> int:
+        """Wait until it has ended, whoever ends it; its exit code."""
+        await until(lambda: not self.alive, seconds, f"{self.name} ends\n{self.tail()}")
+        self.ended_by_test = True
+        assert self.process.returncode is not None
+        return self.process.returncode
+
+    def pause(self) -> None:
+        """SIGSTOP: the process stands still, its connections stay open."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self.process.send_signal(signal.SIGCONT)
+
+    def tail(self, count: int = 30) -> str:
+        """The end of its log."""
+        return last_lines(self.log, count=count)
+
+
+def launch(name: str, settings: Settings, folder: Path, *, environ: Mapping[str, str] | None = None) -> Process:
+    """Start a service and do not wait until it is ready. `environ` are further variables of its environment."""
+    number = next(_numbers)
+    ready_file = folder / f"{name}-{number}.ready"
+    settings = msgspec.structs.replace(settings, ready_file=str(ready_file))
+    env = {key: value for key, value in os.environ.items() if not key.startswith(PREFIX)}
+    env |= {"PYTHONPATH": str(TESTS), **variables(settings), **(environ or {})}
+    log = folder / f"{name}-{number}.log"
+    process = spawn([sys.executable, "-m", f"waggle_{name}"], log=log, env=env)
+    return Process(name, settings, process, ready_file, log)
+
+
+@asynccontextmanager
+async def service(name: str, settings: Settings, folder: Path, *, environ: Mapping[str, str] | None = None) -> AsyncIterator[Process]:
+    """A service that is ready, for the length of a block. Fails, with the end of its log, when it died by itself."""
+    process = launch(name, settings, folder, environ=environ)
+    try:
+        await ready(process)
+        yield process
+    finally:
+        await end(process)
+
+
+async def ready(*processes: Process, seconds: float = START_SECONDS) -> None:
+    """Wait until all of these are ready. Fails, with the end of its log, when one dies."""
+    for process in processes:
+        await until(process.ready, seconds, f"{process.name} becomes ready\n{process.tail()}")
+
+
+async def end(*processes: Process) -> None:
+    """End all of these gracefully, at once. Fails, with the end of its log, when one had died by itself or did not end well."""
+    crashed = [f"{process.name} died by itself (code {process.process.returncode})" for process in processes if not process.alive and not process.ended_by_test]
+    left = [process for process in processes if process.alive]
+    for process in left:
+        process.resume()
+        process.process.send_signal(signal.SIGTERM)
+    try:
+        for process in left:
+            await process.ended()
+    finally:
+        for process in left:
+            if process.alive:
+                process.kill()
+    crashed += [f"{process.name} stopped with code {process.process.returncode}" for process in left if process.process.returncode != 0]
+    assert not crashed, "\n".join([*crashed, *(process.tail() for process in processes if process.process.returncode != 0)])
+
+
+def variables(settings: Settings) -> dict[str, str]:
+    """Settings as the environment of a service; only what differs from the defaults."""
+    found = {}
+    for info in msgspec.structs.fields(Settings):
+        value = getattr(settings, info.name)
+        if info.required or value != info.default:
+            found[PREFIX + info.name.upper()] = ",".join(value) if isinstance(value, tuple) else str(value)
+    return found
+
+
+def _json_lines(log: Path) -> Iterator[dict[str, Any]]:
+    for line in log.read_text(errors="replace").splitlines():
+        try:
+            found = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(found, dict):
+            yield found
+
+
+async def pause_for(process: Process, seconds: float) -> None:
+    """Let a process stand still for so long: the fault itself, not a wait for an outcome."""
+    process.pause()
+    await asyncio.sleep(seconds)
+    process.resume()
