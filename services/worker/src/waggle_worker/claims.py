@@ -119,7 +119,8 @@ class Claims:
             for task in claimed:
                 if self._lease.live and self._lease.id == worker_id:
                     self._runs.start(task, worker_id)
-            passed = await self._passed_over([task_id for task_id in ids if task_id not in {task.id for task in claimed}])
+            got = {task.id for task in claimed}
+            passed = await self._passed_over([task_id for task_id in ids if task_id not in got])
             await pull.ack(self._bus, [bell for bell in bells if bell.id not in passed])
             self._retry += [bell for bell in bells if bell.id in passed]
         except OUTAGE as error:

@@ -5,7 +5,7 @@ An async handler is a task on the loop, anything else a thread. A timeout cancel
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Set
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any, Final
@@ -54,7 +54,7 @@ class Runs:
 
     def __init__(self, handlers: Mapping[str, Handler], settler: Settler, slots: int, freed: Callable[[], None]) -> None:
         self._handlers, self._settler, self._slots, self._freed = handlers, settler, slots, freed
-        self._runs: dict[Attempt, Run] = {}
+        self._runs: set[Run] = set()
         self._threads = ThreadPoolExecutor(slots, thread_name_prefix="handler")
         self._loop = asyncio.get_running_loop()
         self.started = 0
@@ -70,7 +70,7 @@ class Runs:
     @property
     def attempts(self) -> set[Attempt]:
         """The runs whose outcome is still open."""
-        return {attempt for attempt, run in self._runs.items() if not run.settled}
+        return {run.attempt for run in self._runs if not run.settled}
 
     def start(self, claimed: Claimed, worker_id: str) -> None:
         """Run a claimed task; what cannot be run here is settled at once."""
@@ -79,7 +79,7 @@ class Runs:
             log.warning("no handler for this type here, snoozed", task_id=str(claimed.id), task_type=claimed.type)
             self._settle(claimed, worker_id, Snoozed(unknown_type_delay(claimed.attempt, claimed.retry_count)))
             return
-        if claimed.lost_count and any(run.claimed.lost_count for run in self._runs.values()):
+        if claimed.lost_count and any(run.claimed.lost_count for run in self._runs):
             self._settle(claimed, worker_id, Snoozed(SUSPECT_DELAY, Ended.GIVEN_BACK))
             return
         try:
@@ -88,7 +88,7 @@ class Runs:
             self._settle(claimed, worker_id, outcomes.misfit(error), handler)
             return
         run = Run(claimed, handler, worker_id)
-        self._runs[run.attempt] = run
+        self._runs.add(run)
         self.started += 1
         run.timer = self._loop.call_later(claimed.timeout, self._time_out, run)
         if handler.is_async:
@@ -97,11 +97,10 @@ class Runs:
             run.task = self._loop.run_in_executor(self._threads, self._run_sync, run, arguments)
             run.task.add_done_callback(lambda done: self._ended(run, _outcome_of(done)))
 
-    def stop(self, attempts: Iterable[Attempt], reason: str) -> None:
+    def stop(self, attempts: Set[Attempt], reason: str) -> None:
         """Stop runs whose task is no longer theirs; their outcome is dropped."""
-        for attempt in attempts:
-            run = self._runs.get(attempt)
-            if run is not None and not run.settled:
+        for run in list(self._runs):
+            if not run.settled and run.attempt in attempts:
                 run.settled = True
                 meters.DROPPED.labels(reason).inc()
                 log.warning("handler stopped", task_id=str(run.claimed.id), task_type=run.claimed.type, attempt=run.claimed.attempt, reason=reason)
@@ -109,11 +108,11 @@ class Runs:
 
     def stop_task(self, task_id: UUID, attempt: int, reason: str) -> None:
         """Stop the run of a task's attempt, if it is here."""
-        self.stop([key for key in self._runs if key[0] == task_id and key[1] == attempt], reason)
+        self.stop({run.attempt for run in self._runs if run.claimed.id == task_id and run.claimed.attempt == attempt}, reason)
 
     def give_back(self) -> None:
         """The grace time is over: every run goes back, at once and without cost."""
-        for run in list(self._runs.values()):
+        for run in list(self._runs):
             if not run.settled:
                 run.cancelled = Snoozed(0.0, Ended.GIVEN_BACK)
                 self._cancel(run)
@@ -122,7 +121,7 @@ class Runs:
 
     def insist(self) -> None:
         """Settle what was cancelled and still has not ended."""
-        for run in self._runs.values():
+        for run in self._runs:
             if run.cancelled is not None:
                 self._decide(run, run.cancelled)
 
@@ -147,7 +146,7 @@ class Runs:
 
     def _ended(self, run: Run, outcome: Outcome) -> None:
         """The handler has ended: its slot is free."""
-        del self._runs[run.attempt]
+        self._runs.discard(run)
         if run.timer is not None:
             run.timer.cancel()
         if run.timed_out:

@@ -40,6 +40,7 @@ class Bus:
         self._closed = asyncio.Event()
         self._said = ""
         self.generation = 0
+        self._renewed = asyncio.Event()
 
     @property
     def connected(self) -> bool:
@@ -74,6 +75,11 @@ class Bus:
         if subscription is not None:
             with contextlib.suppress(*OUTAGE):
                 await subscription.drain()  # type: ignore[no-untyped-call]
+
+    async def renewed(self, seconds: float) -> None:
+        """Wait for the next connection, for at most so many seconds."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._renewed.wait(), seconds)
 
     def inbox(self) -> str:
         return f"_INBOX.{random.getrandbits(96):024x}"  # a name that does not collide, not a secret
@@ -133,6 +139,8 @@ class Bus:
         assert self._client is not None
         version = self._client.connected_server_version
         self.generation += 1
+        self._renewed.set()
+        self._renewed = asyncio.Event()
         if (version.major, version.minor) < MINIMUM_VERSION:
             self._said = f"nats-server {version.major}.{version.minor} is too old: Waggle needs {MINIMUM_VERSION[0]}.{MINIMUM_VERSION[1]} or newer"
             log.error(self._said)

@@ -25,7 +25,7 @@ async def oldest_rung_at(bus: Bus, queue: str, priority: int) -> datetime | None
             return None
         raise Unclear(str(answer["error"]))
     try:
-        return subjects.read_doorbell(base64.b64decode(answer["message"].get("data", "")))[1]
+        return subjects.rung_at(base64.b64decode(answer["message"].get("data", "")))
     except ValueError as error:
         raise Unclear(str(error)) from error
 

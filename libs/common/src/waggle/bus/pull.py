@@ -80,7 +80,7 @@ class Pull:
             return
         self._asked = max(0, self._asked - 1)
         try:
-            task_id, _ = subjects.read_doorbell(message.data)
+            task_id = subjects.read_doorbell(message.data)
         except ValueError as error:
             UNREADABLE.inc()
             log.warning("a message in the work stream is no doorbell, removed", subject=message.subject, error=str(error))

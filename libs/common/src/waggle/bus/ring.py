@@ -1,7 +1,7 @@
 """Ringing doorbells: bare publishes; a lost one is repaired by the orphan rule. Now and then the stream is asked whether it still takes them."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -48,6 +48,22 @@ class Ringer:
                 await self._bus.publish(subject, doorbell)
             await self._bus.publish(subject, doorbells[-1], self._reply(subject))
             RUNG.labels(queue).inc(len(doorbells))
+
+    async def ring_confirmed(self, bells: Sequence[Bell]) -> str | None:
+        """Publish the doorbells of one lane and wait until the stream has taken the last one; why it did not, or None.
+
+        Raises one of bus.OUTAGE when there was no answer: then nobody knows.
+        """
+        *others, last = bells
+        for task_id, queue, priority, rung_at in others:
+            await self._bus.publish(subjects.work(queue, priority), subjects.doorbell(task_id, rung_at))
+        task_id, queue, priority, rung_at = last
+        answer = await self._bus.request(subjects.work(queue, priority), subjects.doorbell(task_id, rung_at))
+        reason = refusal(answer)
+        RUNG.labels(queue).inc(len(bells))
+        if reason is not None:
+            REFUSED.labels(reason).inc()
+        return reason
 
     def _reply(self, subject: str) -> str:
         now = time.monotonic()

@@ -1,6 +1,7 @@
 """Worker leases: a heartbeat row each. A worker id names one lease, is fresh at each start and never renewed once expired."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import NamedTuple
 
 import asyncpg
@@ -66,6 +67,12 @@ async def holdings(connection: Connection, worker_id: str, old: float) -> list[H
     """What the database says runs under this id."""
     rows = await statement("running_under").fetch(connection, worker_id=worker_id, old=old)
     return [Holding(Fence(row["id"], row["attempt"], row["worker_id"], row["started_at"]), row["old"]) for row in rows]
+
+
+async def server_started(connection: Connection) -> datetime:
+    """Since when Postgres has been up: a lease does not run while it is down."""
+    found: datetime = await connection.fetchval("SELECT pg_postmaster_start_time()")
+    return found
 
 
 async def lock_lost(connection: Connection, most: int) -> list[LostTask]:

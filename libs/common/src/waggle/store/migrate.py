@@ -3,17 +3,16 @@
 import asyncio
 import os
 import sys
-from functools import cache
 from pathlib import Path
 from typing import Final
 
 import sqlalchemy
 from alembic import command
 from alembic.config import Config
-from alembic.script import ScriptDirectory
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from waggle.settings import SettingsError, read
+from waggle.store.postgres import head
 
 LOCK: Final = 0x77616767  # one migration at a time
 
@@ -22,14 +21,6 @@ def _config() -> Config:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     return config
-
-
-@cache
-def head() -> str:
-    """The schema version that this code was written for; versions sort by age."""
-    found = ScriptDirectory.from_config(_config()).get_current_head()
-    assert found is not None
-    return found
 
 
 async def migrate(postgres_url: str) -> tuple[str | None, str]:

@@ -10,7 +10,7 @@ import msgspec
 
 from waggle.errors import ErrorCode, TaskError
 from waggle.store.sql import Connection, statement
-from waggle.task import Claimed, Fence, Priority, Status, Step, Task
+from waggle.task import Claimed, Ended, Fence, Priority, Status, Step, Task
 
 CANCELLED = TaskError(ErrorCode.TASK_CANCELLED, "cancelled on request", retryable=False)
 
@@ -82,19 +82,26 @@ async def still_claimable(connection: Connection, ids: Sequence[UUID]) -> set[UU
 
 async def settle(connection: Connection, steps: Sequence[tuple[Fence, Step]]) -> set[tuple[UUID, int]]:
     """Move running tasks on; returns the (id, attempt) of those that still held their task. An answer that got lost is no answer: repeat."""
+    # asyncpg looks at every element of every array: what most outcomes have in common is sent once, what few have comes first.
+    ordered = sorted(steps, key=lambda item: item[1].status is Status.COMPLETED)
+    special = [step for _, step in ordered if step.status is not Status.COMPLETED]
+    kinds: dict[tuple[str, Status, Ended, bool, bool], int] = {}
+    places = [kinds.setdefault((fence.worker_id, step.status, step.ended, step.counted, step.lost), len(kinds) + 1) for fence, step in ordered]
+    worker_ids, statuses, ended, counted, lost = zip(*kinds, strict=True)
     rows = await statement("settle").fetch(
         connection,
-        ids=[fence.id for fence, _ in steps],
-        attempts=[fence.attempt for fence, _ in steps],
-        worker_ids=[fence.worker_id for fence, _ in steps],
-        started_ats=[fence.started_at for fence, _ in steps],
-        statuses=[step.status for _, step in steps],
-        ended=[step.ended for _, step in steps],
-        delays=[step.delay for _, step in steps],
-        errors=[None if step.error is None else as_text(step.error) for _, step in steps],
-        results=[step.result for _, step in steps],
-        counted=[step.counted for _, step in steps],
-        lost=[step.lost for _, step in steps],
+        ids=[fence.id for fence, _ in ordered],
+        attempts=[fence.attempt for fence, _ in ordered],
+        started_ats=[fence.started_at for fence, _ in ordered],
+        kinds=places,
+        results=[step.result for _, step in ordered],
+        delays=[step.delay for step in special],
+        errors=[None if step.error is None else as_text(step.error) for step in special],
+        worker_ids=worker_ids,
+        statuses=statuses,
+        ended=ended,
+        counted=counted,
+        lost=lost,
     )
     return {(row[0], row[1]) for row in rows}
 

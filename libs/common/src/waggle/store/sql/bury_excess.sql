@@ -7,5 +7,5 @@ WITH edge AS MATERIALIZED (
     ORDER BY t.updated, t.id LIMIT :most FOR UPDATE OF t SKIP LOCKED
 )
 UPDATE tasks t SET status = 'failed', updated = now(), completed_at = now()
-FROM worn, edge WHERE t.id = worn.id AND t.status || '' = 'dead_letter' AND (t.updated, t.id) <= (edge.updated, edge.id)
+FROM edge WHERE t.id = ANY (ARRAY(SELECT id FROM worn)) AND t.status || '' = 'dead_letter' AND (t.updated, t.id) <= (edge.updated, edge.id)
 RETURNING t.id;

@@ -4,5 +4,5 @@ WITH worn AS MATERIALIZED (
     ORDER BY updated, id LIMIT :most FOR UPDATE SKIP LOCKED
 )
 UPDATE tasks t SET status = 'failed', updated = now(), completed_at = now()
-FROM worn WHERE t.id = worn.id AND t.status || '' = 'dead_letter' AND t.updated < now() - :keep * interval '1 second'
+WHERE t.id = ANY (ARRAY(SELECT id FROM worn)) AND t.status || '' = 'dead_letter' AND t.updated < now() - :keep * interval '1 second'
 RETURNING t.id;

@@ -5,7 +5,7 @@ WITH before AS MATERIALIZED (
     UPDATE tasks t
     SET status = 'cancelled', updated = now(), completed_at = now(), error = :error::jsonb
     FROM before
-    WHERE t.id = before.id AND t.status || '' IN ('pending', 'running')
+    WHERE t.id = :id AND t.id = before.id AND t.status || '' IN ('pending', 'running')
     RETURNING t.id, before.status AS was, t.attempt, t.worker_id, t.started_at
 ), recorded AS (
     INSERT INTO task_attempts (task_id, attempt, worker_id, started_at, outcome, error)

@@ -8,7 +8,6 @@ WITH picked AS MATERIALIZED (
 )
 UPDATE tasks t
 SET status = 'running', attempt = t.attempt + 1, worker_id = :worker_id, started_at = now(), updated = now()
-FROM picked
-WHERE t.id = picked.id AND t.status || '' = 'pending'
+WHERE t.id = ANY (ARRAY(SELECT id FROM picked)) AND t.status || '' = 'pending'
 RETURNING t.id, t.attempt, t.started_at, t.type, t.payload, t.timeout, t.retry_count, t.max_retries, t.lost_count,
           t.queue, t.priority, t.description, t.metadata, t.created, t.run_at, t.deadline, t.unique_key, t.traceparent;

@@ -6,11 +6,10 @@ WITH late AS MATERIALIZED (
 ), overdue AS (
     UPDATE tasks t
     SET status = 'failed', updated = now(), completed_at = now(), error = :error::jsonb
-    FROM late
-    WHERE t.id = late.id AND t.status || '' IN ('pending', 'running') AND t.deadline <= now()
-    RETURNING t.id, t.type, late.status AS was, t.attempt, t.worker_id, t.started_at
+    WHERE t.id = ANY (ARRAY(SELECT id FROM late)) AND t.status || '' IN ('pending', 'running') AND t.deadline <= now()
+    RETURNING t.id, t.type, t.attempt, t.worker_id, t.started_at
 ), recorded AS (
     INSERT INTO task_attempts (task_id, attempt, worker_id, started_at, outcome, error)
-    SELECT id, attempt, worker_id, started_at, 'deadline', :error::jsonb FROM overdue WHERE was = 'running'
+    SELECT id, attempt, worker_id, started_at, 'deadline', :error::jsonb FROM overdue JOIN late USING (id) WHERE late.status = 'running'
 )
-SELECT id, type, was, attempt, worker_id FROM overdue;
+SELECT id, type, late.status AS was, attempt, worker_id FROM overdue JOIN late USING (id);

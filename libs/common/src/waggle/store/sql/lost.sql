@@ -3,4 +3,4 @@ SELECT t.id, t.attempt, t.worker_id, t.started_at, t.type, t.retry_count, t.max_
 FROM tasks t LEFT JOIN task_types y ON y.name = t.type
 WHERE t.status = 'running'
   AND NOT EXISTS (SELECT FROM workers w WHERE w.id = t.worker_id AND NOT waggle_lease_expired(w.last_seen, w.lease))
-ORDER BY t.id LIMIT :most FOR UPDATE OF t SKIP LOCKED;
+LIMIT :most FOR UPDATE OF t SKIP LOCKED;

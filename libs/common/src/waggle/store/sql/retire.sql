@@ -3,11 +3,11 @@
 WITH seen AS MATERIALIZED (
     SELECT id, created < now() - :keep * interval '1 second' AS ripe FROM tasks WHERE id > :after ORDER BY id LIMIT :most
 ), gone AS (
-    DELETE FROM tasks t USING seen
-    WHERE t.id = seen.id AND t.status || '' IN ('completed', 'failed', 'cancelled') AND t.completed_at < now() - :keep * interval '1 second'
+    DELETE FROM tasks t
+    WHERE t.id = ANY (ARRAY(SELECT id FROM seen)) AND t.status || '' IN ('completed', 'failed', 'cancelled') AND t.completed_at < now() - :keep * interval '1 second'
     RETURNING t.id
 ), attempts_gone AS (
-    DELETE FROM task_attempts a USING gone WHERE a.task_id = gone.id
+    DELETE FROM task_attempts WHERE task_id = ANY (ARRAY(SELECT id FROM gone))
 )
 SELECT (SELECT id FROM seen ORDER BY id DESC LIMIT 1) AS reached, (SELECT count(*) FROM seen) AS seen,
        (SELECT count(*) FROM seen WHERE ripe) AS ripe, (SELECT count(*) FROM gone) AS deleted;

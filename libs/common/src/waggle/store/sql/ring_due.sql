@@ -5,5 +5,5 @@ WITH due AS MATERIALIZED (
     ORDER BY run_at LIMIT :most FOR UPDATE SKIP LOCKED
 )
 UPDATE tasks t SET rung_at = now()
-FROM due WHERE t.id = due.id AND t.status || '' = 'pending' AND t.rung_at IS NULL
+WHERE t.id = ANY (ARRAY(SELECT id FROM due)) AND t.status || '' = 'pending' AND t.rung_at IS NULL
 RETURNING t.id, t.queue, t.priority, t.rung_at;

@@ -6,5 +6,5 @@ WITH orphan AS MATERIALIZED (
     ORDER BY rung_at, id LIMIT :most FOR UPDATE SKIP LOCKED
 )
 UPDATE tasks t SET rung_at = now()
-FROM orphan WHERE t.id = orphan.id AND t.status || '' = 'pending' AND t.rung_at < :before
+WHERE t.id = ANY (ARRAY(SELECT id FROM orphan)) AND t.status || '' = 'pending' AND t.rung_at < :before
 RETURNING t.id, t.queue, t.priority, t.rung_at;

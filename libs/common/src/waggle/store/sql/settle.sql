@@ -1,21 +1,28 @@
 -- Settle a batch: only the attempt that still holds a task may move it on. Every kind of outcome, and the attempt rows, in one statement.
+-- What outcomes have in common is a kind, sent once; arrays that are shorter than the ids are padded with null.
+-- ANY (ARRAY[…]) is `=` to Postgres in all but one thing: the planner can only look each one up by its id. On a table that was small when the
+-- statement was planned, `=` lets it walk the whole primary key, and keep that plan.
 -- Not returned: somebody decided otherwise (settled already, cancelled, deadline, lease lost).
 WITH settled AS (
     UPDATE tasks t
     SET status = o.status,
         updated = now(),
         completed_at = CASE WHEN o.status IN ('completed', 'failed') THEN now() END,
-        run_at = CASE WHEN o.status = 'pending' THEN now() + o.delay * interval '1 second' ELSE t.run_at END,
+        run_at = CASE WHEN o.status = 'pending' THEN now() + coalesce(o.delay, 0) * interval '1 second' ELSE t.run_at END,
         rung_at = CASE WHEN o.status <> 'pending' THEN t.rung_at END,
         worker_id = CASE WHEN o.status <> 'pending' THEN t.worker_id END,
         retry_count = t.retry_count + o.counted::int,
         lost_count = t.lost_count + o.lost::int,
         error = CASE WHEN o.status = 'completed' THEN NULL ELSE coalesce(o.error, t.error) END,
         result = o.result
-    FROM unnest(:ids::uuid[], :attempts::int[], :worker_ids::text[], :started_ats::timestamptz[], :statuses::text[], :ended::text[],
-                :delays::float8[], :errors::jsonb[], :results::json[], :counted::bool[], :lost::bool[])
-         AS o(id, attempt, worker_id, started_at, status, ended, delay, error, result, counted, lost)
-    WHERE t.id = o.id AND t.attempt = o.attempt AND t.worker_id = o.worker_id AND t.started_at = o.started_at AND t.status || '' = 'running'
+    FROM (
+        SELECT o.id, o.attempt, o.started_at, o.delay, o.error, o.result, k.worker_id, k.status, k.ended, k.counted, k.lost
+        FROM unnest(:ids::uuid[], :attempts::int[], :started_ats::timestamptz[], :kinds::int[], :results::json[], :delays::float8[], :errors::jsonb[])
+             AS o(id, attempt, started_at, kind, result, delay, error)
+        JOIN unnest(:worker_ids::text[], :statuses::text[], :ended::text[], :counted::bool[], :lost::bool[])
+             WITH ORDINALITY AS k(worker_id, status, ended, counted, lost, kind) ON k.kind = o.kind
+    ) o
+    WHERE t.id = ANY (ARRAY[o.id]) AND t.attempt = o.attempt AND t.worker_id = o.worker_id AND t.started_at = o.started_at AND t.status || '' = 'running'
     RETURNING t.id, o.attempt, o.worker_id, o.started_at, t.status, o.ended, o.error
 ), recorded AS (
     INSERT INTO task_attempts (task_id, attempt, worker_id, started_at, outcome, error)

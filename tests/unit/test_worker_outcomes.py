@@ -1,0 +1,60 @@
+"""What a handler's return value or exception comes to."""
+
+import math
+
+import msgspec
+import pytest
+from waggle import Reject, Retry, Snooze
+from waggle.errors import ErrorCode
+from waggle.task import RESULT_LIMIT, Done, Failed, Snoozed
+from waggle_worker import outcomes
+
+
+def test_a_value_becomes_json() -> None:
+    assert outcomes.of_result({"a": [1, None]}) == Done('{"a":[1,null]}')
+
+
+def test_no_value_is_no_result() -> None:
+    assert outcomes.of_result(None) == Done(None)
+
+
+def test_a_result_may_have_one_mebibyte_and_not_a_byte_more() -> None:
+    assert isinstance(outcomes.of_result("x" * (RESULT_LIMIT - 2)), Done)
+    too_large = outcomes.of_result("x" * (RESULT_LIMIT - 1))
+    assert isinstance(too_large, Failed)
+    assert not too_large.error.retryable
+
+
+@pytest.mark.parametrize("value", [object(), {1: {2}, "x": object()}, "\ud800"])
+def test_what_is_not_json_fails_for_good(value: object) -> None:
+    outcome = outcomes.of_result(value)
+    assert isinstance(outcome, Failed)
+    assert not outcome.error.retryable
+
+
+def test_numbers_that_json_does_not_know_become_null() -> None:
+    assert outcomes.of_result([math.nan, math.inf]) == Done("[null,null]")
+
+
+def test_an_exception_is_a_failed_try_with_its_traceback() -> None:
+    try:
+        raise ValueError("bad \x00 thing")
+    except ValueError as error:
+        outcome = outcomes.of_exception(error)
+    assert isinstance(outcome, Failed)
+    assert outcome.error.code is ErrorCode.TASK_EXECUTION_FAILED
+    assert outcome.error.retryable
+    assert outcome.error.message == "ValueError: bad � thing"
+    assert outcome.error.details is not None
+    assert "test_worker_outcomes.py" in outcome.error.details["traceback"]
+    assert b"\\u0000" not in msgspec.json.encode(outcome.error)
+
+
+def test_what_a_handler_asks_for_it_gets() -> None:
+    assert outcomes.of_exception(Snooze(3)) == Snoozed(3)
+    rejected, again = outcomes.of_exception(Reject("never")), outcomes.of_exception(Retry(after=2))
+    assert isinstance(rejected, Failed)
+    assert not rejected.error.retryable
+    assert isinstance(again, Failed)
+    assert again.error.retryable
+    assert again.after == 2
