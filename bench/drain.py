@@ -11,7 +11,7 @@ import time
 import urllib.request
 from pathlib import Path
 
-from stage import cpu_seconds, report, stage
+from stage import all_settled, cpu_seconds, report, stage
 from uuid_utils.compat import uuid7
 from waggle.bus import connection, topology
 from waggle.bus.ring import Ringer
@@ -24,7 +24,7 @@ BATCH = 500
 
 async def fill(settings: Settings, count: int) -> None:
     async with postgres.pool(settings, "bench", 3) as pool, connection.connection(settings, "bench") as bus:
-        while not bus.connected:
+        while not bus.connected:  # noqa: ASYNC110  # once, at the start
             await asyncio.sleep(0.01)
         await topology.ensure(bus, settings, ["default"])
         ringer, gate = Ringer(bus), asyncio.Semaphore(3)
@@ -42,8 +42,7 @@ async def fill(settings: Settings, count: int) -> None:
 
 async def measure(settings: Settings, count: int) -> float:
     async with postgres.pool(settings, "bench", 1) as pool:
-        while await pool.fetchval("SELECT EXISTS (SELECT FROM tasks WHERE status IN ('pending', 'running'))"):
-            await asyncio.sleep(0.25)
+        await all_settled(pool)
         row = await pool.fetchrow(
             "SELECT count(*) AS count, extract(epoch FROM max(completed_at) - min(started_at))::float8 AS seconds FROM tasks WHERE status = 'completed'"
         )

@@ -3,7 +3,10 @@
 import asyncio
 import time
 from collections.abc import Callable
+from typing import cast
 from urllib.parse import urlsplit
+
+MOST_SECONDS = 300.0
 
 
 class Connection(asyncio.Protocol):
@@ -16,8 +19,7 @@ class Connection(asyncio.Protocol):
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by its class
         self._next()
 
     def data_received(self, data: bytes) -> None:
@@ -25,8 +27,7 @@ class Connection(asyncio.Protocol):
         head, found, rest = self._buffer.partition(b"\r\n\r\n")
         if not found:
             return
-        length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n")[0])
-        if len(rest) < length:
+        if len(rest) < content_length(head):
             return
         status = head[9:12]
         if status not in (b"200", b"201"):
@@ -51,6 +52,10 @@ class Connection(asyncio.Protocol):
         self._transport.write(request)
 
 
+def content_length(head: bytes) -> int:
+    return int(head.lower().partition(b"content-length:")[2].split(b"\r\n")[0])
+
+
 def post(url: str, path: str, body: bytes) -> bytes:
     """A whole POST request."""
     return f"POST {path} HTTP/1.1\r\nhost: {urlsplit(url).netloc}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
@@ -63,5 +68,6 @@ async def run(url: str, connections: int, request: Callable[[], bytes | None]) -
     loop = asyncio.get_running_loop()
     began = time.perf_counter()
     opened = [(await loop.create_connection(lambda: Connection(request, took), parts.hostname, parts.port))[1] for _ in range(connections)]
-    await asyncio.gather(*(connection.done for connection in opened))
+    async with asyncio.timeout(MOST_SECONDS):
+        await asyncio.gather(*(connection.done for connection in opened))
     return time.perf_counter() - began, took

@@ -29,7 +29,8 @@ app = App(
 """,
 )
 
-# Sub-apps are imported when they are used: register them here as `app.command("waggle_cli.MODULE:APP", name=…, help=…)`.
+# Sub-apps are imported when they are used.
+app.command("waggle_cli.tasks:app", name="tasks", help="Submit tasks, list them, look at one, cancel some.")
 
 
 @app.command
@@ -66,9 +67,7 @@ def up(
 @app.command
 def api() -> None:
     """Run the API: the REST door."""
-    from waggle_api.__main__ import main
-
-    main()
+    _run("api")
 
 
 @app.command
@@ -87,39 +86,40 @@ def worker(*, app: str | None = None, concurrency: int | None = None, queues: st
     for name, value in (("WAGGLE_APP", app), ("WAGGLE_CONCURRENCY", concurrency), ("WAGGLE_QUEUES", queues)):
         if value is not None:
             os.environ[name] = str(value)
-    from waggle_worker.__main__ import main
-
-    main()
+    _run("worker")
 
 
 @app.command
 def dlq() -> None:
     """Run the dead letter service: it removes what was kept long enough."""
-    from waggle_dlq.__main__ import main
-
-    main()
+    _run("dlq")
 
 
 @app.command
 def scheduler() -> None:
     """Run the scheduler: due tasks, lost doorbells, dead workers, deadlines, retention."""
-    from waggle_scheduler.__main__ import main
-
-    main()
+    _run("scheduler")
 
 
 @app.command
-def migrate() -> None:
+def migrate() -> int:
     """Bring the database and the streams up to date; safe to repeat."""
     from waggle.settings import SettingsError, read
 
     from waggle_cli.migrate import migrate
 
     try:
-        migrate(read(os.environ))
+        return migrate(read(os.environ))
     except SettingsError as error:
         print(f"waggle migrate: wrong settings\n{error}", file=sys.stderr)
-        sys.exit(2)
+        return 2
+
+
+def _run(service: str) -> None:
+    """Run a service in this process, as `python -m waggle_…` does."""
+    from runpy import run_module
+
+    run_module(f"waggle_{service}", run_name="__main__", alter_sys=True)
 
 
 def main() -> None:

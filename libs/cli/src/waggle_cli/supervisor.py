@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Final
 
-from waggle_cli.embedded.child import Child, Ended, ServerError
-from waggle_cli.terminal import Follower, Terminal
+from waggle_cli.embedded.child import Busy, Child, Ended, ServerError
+from waggle_cli.terminal import SERIOUS, SHOWN, Follower, Terminal
 
 FIRST_DELAY: Final = 0.1
 LONGEST_DELAY: Final = 10.0
@@ -55,6 +55,7 @@ class Supervisor:
     changed: Callable[[], None] = lambda: None
     members: list[Member] = field(default_factory=list)
     started: bool = False
+    stopping: bool = False
     _asked_at: list[float] = field(default_factory=list)
     _followers: dict[str, Follower] = field(default_factory=dict)
 
@@ -121,7 +122,7 @@ class Supervisor:
         if member.child is None:
             if now >= member.retry_at:
                 member.since = now
-                member.child = member.launch()
+                member.child = _launched(member)
                 self._followers.setdefault(member.name, Follower(member.name, member.child.log, member.child.log_start))
         elif member.ready:
             member.child.check_alive()
@@ -140,10 +141,9 @@ class Supervisor:
         if member.child and member.child.alive:
             member.child.kill()
         member.failures += 1
-        hopeless = isinstance(error, Ended) and member.child is not None and error.code == member.child.misconfigured
-        if hopeless or (not self.started and member.failures >= member.tries):
+        if _refused(member, error) or (not self.started and (not isinstance(error, Ended | Busy) or member.failures >= member.tries)):
             raise error
-        delay = min(FIRST_DELAY * 3 ** (member.failures - 1), LONGEST_DELAY)
+        delay = min(FIRST_DELAY * 3 ** min(member.failures - 1, 10), LONGEST_DELAY)
         how = error.how if isinstance(error, Ended) else str(error)
         self.terminal.line(member.name, "warning", f"{how}; starting it again" + (f" in {delay:.0f} s" if delay >= 1 else ""))
         member.child, member.ready, member.retry_at = None, False, time.monotonic() + delay
@@ -152,10 +152,12 @@ class Supervisor:
         for member in self.members:
             follower = self._followers.get(member.name)
             if follower and member.follow:
-                follower.show(self.terminal)
+                # Who stops loses its connections: that is no news.
+                follower.show(self.terminal, SERIOUS if self.stopping else SHOWN)
 
     def stop(self) -> None:
         """Stop all, the lowest rank first; who outlasts its grace, or all when we are hurried, without mercy."""
+        self.stopping = True
         for _, rank in itertools.groupby(sorted(self.members, key=lambda member: member.stop_rank), key=lambda member: member.stop_rank):
             self._stop([member for member in rank if member.child and member.child.alive])
         self._show_logs()
@@ -182,6 +184,18 @@ class Supervisor:
             self._show_logs()
             time.sleep(0.01)
         return True
+
+
+def _launched(member: Member) -> Child:
+    try:
+        return member.launch()
+    except OSError as error:
+        raise ServerError(f"{member.name} cannot be started: {error.filename or 'the system'}: {error.strerror}") from error
+
+
+def _refused(member: Member, error: ServerError) -> bool:
+    """Whether the child said that its settings are wrong: another start cannot help."""
+    return isinstance(error, Ended) and member.child is not None and error.code == member.child.misconfigured
 
 
 def _send(members: list[Member], choose: Callable[[Child], signal.Signals]) -> None:

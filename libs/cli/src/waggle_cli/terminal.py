@@ -2,18 +2,27 @@
 
 import contextlib
 import json
+import os
 import sys
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Console
 from rich.text import Text
 
-SHOWN: Final = {"warning": "yellow", "error": "red", "critical": "bold red"}
+SHOWN: Final[Mapping[str, str]] = {"warning": "yellow", "error": "red", "critical": "bold red"}
+SERIOUS: Final = ("error", "critical")
 AT_ONCE: Final = 10
 """Lines of one log that are shown for one look at it; further ones are counted."""
 READ_AT_ONCE: Final = 1 << 20
 LONGEST: Final = 500
+
+
+class _Output(Console):
+    def on_broken_pipe(self) -> None:
+        """`waggle up | head` goes on without a reader; the default would end us."""
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class Terminal:
@@ -22,7 +31,7 @@ class Terminal:
     def __init__(self) -> None:
         with contextlib.suppress(AttributeError):
             sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # a tick need not exist in the terminal's encoding
-        self._console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
+        self._console = _Output(highlight=False, soft_wrap=True, markup=False, emoji=False)
 
     def say(self, text: str, style: str = "") -> None:
         with contextlib.suppress(OSError):
@@ -39,7 +48,7 @@ class Terminal:
     def line(self, source: str, level: str, text: str) -> None:
         """Something that a service wrote."""
         with contextlib.suppress(OSError):
-            self._console.print(Text.assemble((f"{source:<10}", "bold"), (f"{level:<8}", SHOWN.get(level, "")), shortened(printable(text))))
+            self._console.print(Text.assemble((f"{source:<10}", "bold"), (f"{level:<8}", SHOWN.get(level, "")), printable(text)))
 
 
 class Follower:
@@ -49,17 +58,19 @@ class Follower:
         self.source, self.log = source, log
         self._offset, self._rest = offset, b""
 
-    def show(self, terminal: Terminal) -> None:
-        """Show what came since the last look."""
-        found = [line for raw in self._lines() if (line := warning(raw))]
-        for level, text in found[:AT_ONCE]:
-            terminal.line(self.source, level, text)
-        if len(found) > AT_ONCE:
-            terminal.line(self.source, "warning", f"… and {len(found) - AT_ONCE} more such lines, see {self.log}")
+    def show(self, terminal: Terminal, levels: Collection[str] = SHOWN.keys()) -> None:
+        """Show what came since the last look, of these levels."""
+        entries = [entry for line in self._lines() if (entry := parsed(line)) and entry.get("level") in levels]
+        for entry in entries[:AT_ONCE]:
+            terminal.line(self.source, str(entry["level"]), shortened(one_line(entry)))
+        if len(entries) > AT_ONCE:
+            terminal.line(self.source, "warning", f"… and {len(entries) - AT_ONCE} more such lines, see {self.log}")
 
     def _lines(self) -> list[bytes]:
         with contextlib.suppress(FileNotFoundError):
             size = self.log.stat().st_size
+            if size < self._offset:  # begun anew
+                self._offset, self._rest = 0, b""
             if size == self._offset:
                 return []
             if size - self._offset > READ_AT_ONCE:
@@ -74,24 +85,30 @@ class Follower:
         return []
 
 
-def warning(line: bytes) -> tuple[str, str] | None:
-    """The level and a readable form of a log line that is a warning or worse; None for all others."""
-    if b'"level"' not in line:
-        return None
-    try:
+def parsed(line: bytes | str) -> dict[str, Any] | None:
+    """A log line of a service; None for anything else."""
+    with contextlib.suppress(ValueError):
         entry = json.loads(line)
-    except ValueError:
-        return None
-    if not isinstance(entry, dict) or entry.get("level") not in SHOWN:
-        return None
-    return str(entry["level"]), _readable(entry)
+        if isinstance(entry, dict) and "level" in entry and "event" in entry:
+            return entry
+    return None
 
 
-def _readable(entry: dict[str, Any]) -> str:
+def one_line(entry: dict[str, Any]) -> str:
+    """A log line for people: what happened, its fields, and the last word of a traceback."""
     skipped = {"timestamp", "level", "event", "service", "exception"}
     fields = " ".join(f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in entry.items() if key not in skipped)
-    reason = str(entry.get("exception", "")).strip().rpartition("\n")[2]
-    return "  ".join(part for part in (str(entry.get("event", "")), fields, reason) if part)
+    reason = "" if "error" in entry else str(entry.get("exception", "")).strip().rpartition("\n")[2]
+    return "  ".join(part for part in (str(entry["event"]), fields, reason) if part)
+
+
+def in_full(lines: str) -> str:
+    """The lines of a log for people, tracebacks in full; what is not JSON stays as it is."""
+    shown = []
+    for line in lines.splitlines():
+        entry = parsed(line)
+        shown += [f"{entry['level']}: {one_line(entry)}", *str(entry.get("exception", "")).splitlines()] if entry else [line]
+    return "\n".join(f"  {line}" for line in shown)
 
 
 def printable(text: str) -> str:

@@ -18,10 +18,10 @@ from waggle.settings import PREFIX, Settings, SettingsError, read
 
 from waggle_cli import announcement, services
 from waggle_cli.embedded import nats, postgres
-from waggle_cli.embedded.child import Child, ServerError
-from waggle_cli.embedded.placement import free_port, make_folder, reachable_folder, temporary_folder
+from waggle_cli.embedded.child import Child, Ended, ServerError
+from waggle_cli.embedded.placement import free_port, make_folder, reachable_folder, server_account, temporary_folder
 from waggle_cli.supervisor import Member, StopAsked, Supervisor
-from waggle_cli.terminal import Terminal
+from waggle_cli.terminal import Terminal, in_full
 
 DISK_FOR_POSTGRES: Final = 1 << 30
 STOP_RANK: Final[Mapping[str, int]] = {"api": 0, "worker": 1, "dlq": 2, "scheduler": 2, "nats": 3, "postgres": 4}
@@ -49,6 +49,10 @@ def up(*, port: int | None = None, data_dir: Path | None = None, app: str = "", 
     except (Refused, SettingsError) as error:
         terminal.problem(f"waggle up: {error}")
         return 2
+    except Ended as error:
+        terminal.problem(f"waggle up: {error.how}")
+        terminal.say(f"The end of {error.log}:\n{in_full(error.lines)}" if error.lines else f"{error.log} says nothing about it.")
+        return 1
     except ServerError as error:
         terminal.problem(f"waggle up: {error}")
         return 1
@@ -141,6 +145,8 @@ class Stack:
         """Start, watch, stop."""
         terminal = self.supervisor.terminal
         self._forget_announcement()
+        if self.own_postgres:
+            server_account(self.servers / "postgres" / "cluster")  # before NATS leaves its files in somebody else's folder
         self._check_disk()
         try:
             terminal.say("Starting Waggle …")
@@ -197,7 +203,8 @@ class Stack:
         return Member(name, launch, STOP_RANK[name], grace=grace)
 
     def _facts(self) -> dict[str, Any]:
-        running = [(member.name, member.child) for member in self.supervisor.members if member.child]
+        # The processes of a service that has several are called worker-1, worker-2, …
+        running = [(member.name.partition("-")[0], member.child) for member in self.supervisor.members if member.child]
         return announcement.facts(self.environ["WAGGLE_POSTGRES_URL"], self.environ["WAGGLE_NATS_URL"], running)
 
     def announce(self) -> None:

@@ -1,8 +1,10 @@
 """The user's side of a task type: `@app.task` turns a function into a handler, and its signature into the payload's schema."""
 
+import copy
 import inspect
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Final, TypeVar, get_type_hints
 
@@ -87,7 +89,7 @@ class App:
 
 def _signature(function: Callable[..., Any]) -> tuple[bool, list[tuple[str, Any, Any]], bool]:
     """Whether the function takes a context, its payload's fields, and whether it takes any other field as well (`**rest`)."""
-    hints = get_type_hints(function)
+    hints = get_type_hints(function, include_extras=True)
     parameters = list(inspect.signature(function).parameters.values())
     takes_context = bool(parameters) and (hints.get(parameters[0].name) is Context or parameters[0].name == "ctx")
     fields: list[tuple[str, Any, Any]] = []
@@ -99,9 +101,15 @@ def _signature(function: Callable[..., Any]) -> tuple[bool, list[tuple[str, Any,
             is_open = True
             continue
         hint = hints.get(parameter.name, Any)
-        required = parameter.default is inspect.Parameter.empty
-        fields.append((parameter.name, hint, msgspec.NODEFAULT if required else msgspec.field(default_factory=lambda value=parameter.default: value)))  # type: ignore[misc]  # mypy cannot infer the lambda
+        fields.append((parameter.name, hint, msgspec.NODEFAULT if parameter.default is inspect.Parameter.empty else _default(parameter.default)))
     return takes_context, fields, is_open
+
+
+def _default(value: Any) -> Any:
+    """A default that a handler could change is copied for each call."""
+    if value is None or isinstance(value, (str, bytes, int, float, tuple, frozenset)):
+        return value
+    return msgspec.field(default_factory=partial(copy.deepcopy, value))
 
 
 def _struct_name(name: str) -> str:

@@ -14,7 +14,8 @@ PREFIX = "WAGGLE_"
 
 Name = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]*$", max_length=32)]
 Port = Annotated[int, Meta(ge=0, le=65535)]
-Seconds = Annotated[float, Meta(gt=0)]
+CENTURY = 100 * 365 * 86_400.0  # seconds; Postgres cannot add much more to a time
+Seconds = Annotated[float, Meta(gt=0, le=CENTURY)]
 
 
 class SettingsError(Exception):
@@ -27,8 +28,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     postgres_url: Annotated[str, Meta(description="postgresql://user:password@host:port/database", min_length=1)]
     nats_url: Annotated[str, Meta(description="nats://host:port, several separated by commas", min_length=1)]
     nats_replicas: Annotated[int, Meta(description="replicas of the JetStream streams: 1, or 3 on a cluster", ge=1, le=5)] = 1
-    lane_limit: Annotated[int, Meta(description="doorbells that one lane holds at most", ge=1)] = 1_000_000
-    work_max_bytes: Annotated[int, Meta(description="bytes of disk that all doorbells take at most", ge=1024)] = 1 << 30
+    lane_limit: Annotated[int, Meta(description="doorbells that one lane holds at most", ge=1, le=1_000_000_000)] = 1_000_000
+    work_max_bytes: Annotated[int, Meta(description="bytes of disk that all doorbells take at most", ge=1024, le=1 << 50)] = 1 << 30
 
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="the least important lines that are written")] = "info"
     log_format: Annotated[Literal["json", "console"], Meta(description="json for machines, console for people")] = "json"
@@ -43,16 +44,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     app: Annotated[str, Meta(description="the user's handlers, module:attribute; empty: only the built-in ones", pattern=r"^(\w[\w.]*:\w[\w.]*)?$")] = ""
     queues: Annotated[tuple[Name, ...], Meta(description="the queues a worker serves; empty: default and those of its handlers")] = ()
     concurrency: Annotated[int, Meta(description="tasks that one worker process runs at once", ge=1, le=10_000)] = 100
-    grace: Annotated[float, Meta(description="how long a stopping service lets running work finish", ge=0)] = 25.0
+    grace: Annotated[float, Meta(description="how long a stopping service lets running work finish", ge=0, le=86_400)] = 25.0
     lease: Annotated[float, Meta(description="how long a worker is believed alive after its last heartbeat; it beats three times as often", ge=1, le=3600)] = (
         15.0
     )
 
     retention: Annotated[Seconds, Meta(description="how long finished tasks are kept")] = 7 * 86400.0
     dlq_max_size: Annotated[int, Meta(description="dead letters kept at most; the oldest become failed", ge=0)] = 100_000
-    dlq_retention_period_ms: Annotated[int, Meta(description="how long a dead letter is kept before it becomes failed, in milliseconds", ge=1)] = (
-        30 * 86_400_000
-    )
+    dlq_retention_period_ms: Annotated[
+        int, Meta(description="how long a dead letter is kept before it becomes failed, in milliseconds", ge=1, le=int(CENTURY) * 1000)
+    ] = 30 * 86_400_000
     dlq_cleanup_interval: Annotated[Seconds, Meta(description="how often the dlq service cleans up")] = 60.0
 
     url: Annotated[str, Meta(description="the API that the command line talks to")] = ""

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,12 +22,16 @@ class ServerError(Exception):
     """A server or service could not start; the message is for people."""
 
 
+class Busy(ServerError):
+    """Another process still has what the server needs; a later try can succeed."""
+
+
 class Ended(ServerError):
     """A child has ended though it should run; `code` is its exit code, negative for a signal."""
 
     def __init__(self, how: str, code: int, log: Path, lines: str) -> None:
         super().__init__(f"{how}; the end of {log}:\n{lines}" if lines else f"{how}; {log} says nothing")
-        self.how, self.code = how, code
+        self.how, self.code, self.log, self.lines = how, code, log, lines
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,9 @@ def spawn(
     """Start a child that appends to `log`. The kernel signals it when this thread ends, so only the main thread may start one."""
     if threading.current_thread() is not threading.main_thread():
         raise RuntimeError("start servers and services from the main thread: a child ends with the thread that started it")
-    with open(log, "ab", opener=_private) as output:
+    with open(log, "ab", opener=_private) as output, warnings.catch_warnings():
+        # Python 3.12 warns when other threads run; what runs between fork and exec is one system call without locks.
+        warnings.simplefilter("ignore", DeprecationWarning)
         return subprocess.Popen(  # noqa: S603  # our own binaries and modules, no shell
             [str(part) for part in argv],
             stdin=subprocess.DEVNULL,
@@ -62,7 +69,7 @@ def spawn(
             env=env,
             cwd="/" if account else None,  # another account need not reach where we are
             start_new_session=True,
-            preexec_fn=_end_with_parent(at_parents_death),  # noqa: PLW1509  # one system call, no locks; runs after the change of account, which would undo it
+            preexec_fn=_end_with_parent(at_parents_death),  # noqa: PLW1509  # see above; it comes after the change of account, which would undo it
             **(account.options if account else {}),
         )
 

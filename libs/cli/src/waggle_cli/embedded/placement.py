@@ -25,24 +25,36 @@ PORTS_FROM: Final = 20_000
 
 
 def server_account(data: Path) -> Account | None:
-    """Who runs Postgres on this data: as root its owner, or `nobody` when there is none yet; otherwise the user itself (None)."""
+    """Who runs Postgres on this data: `nobody` when we are root, otherwise we ourselves (None). Raises ServerError when it is somebody else's."""
+    account = _nobody() if os.geteuid() == 0 else None
     owner = data.stat().st_uid if data.exists() else None
-    if os.geteuid() != 0:
-        if owner not in (None, os.geteuid()):
-            raise ServerError(f"{data} belongs to another user: run as that user (or as root), or choose another folder with --data-dir")
-        return None
+    if owner not in (None, account.uid if account else os.geteuid()):
+        raise ServerError(f"{data} belongs to {_user_name(owner)}: run as that user, or choose another folder with --data-dir")
+    return account
+
+
+def _nobody() -> Account:
     try:
-        user = pwd.getpwuid(owner) if owner else pwd.getpwnam("nobody")
+        user = pwd.getpwnam("nobody")
     except KeyError as error:
         raise ServerError("Postgres does not run as root, and this system has no user `nobody`: run as an ordinary user, or set WAGGLE_POSTGRES_URL") from error
     return Account(user.pw_uid, user.pw_gid)
 
 
+def _user_name(uid: int | None) -> str:
+    try:
+        return f"the user {pwd.getpwuid(uid or 0).pw_name}"
+    except KeyError:
+        return f"the user {uid}"
+
+
 def reachable_folder(folder: Path) -> Path:
     """`folder`, or as root, when `nobody` cannot reach it, one below /var/lib/waggle that always belongs to it."""
     folder = folder.absolute()
-    account = server_account(folder / "nothing here yet")
-    if account is None or all(_may_enter(path, account) for path in (folder, *folder.parents) if path.exists()):
+    if os.geteuid() != 0 or any((folder / place).exists() for place in ("cluster", "postgres/cluster")):
+        return folder
+    account = _nobody()
+    if all(_may_enter(path, account) for path in (folder, *folder.parents) if path.exists()):
         return folder
     resolved = str(folder.resolve())
     name = re.sub(r"[^A-Za-z0-9]+", "-", resolved).strip("-")[-40:]

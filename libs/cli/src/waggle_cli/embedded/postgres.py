@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import ClassVar, Final
 
 from waggle_cli.embedded.binaries import PostgresBinaries, find_postgres
-from waggle_cli.embedded.child import Account, Child, ServerError, rotate, spawn, until
+from waggle_cli.embedded.child import Account, Busy, Child, ServerError, rotate, spawn, until
 from waggle_cli.embedded.placement import choose_port, make_folder, reachable_folder, server_account
 
 SETTINGS: Final[Mapping[str, str]] = {
@@ -76,14 +76,14 @@ def start(folder: Path, *, port: int = 0, log: Path | None = None, extra: Mappin
                 raise
             return server
         except ServerError as error:
-            if not _passes(str(error), port) or time.monotonic() > deadline:
+            if not _passes(error, port) or time.monotonic() > deadline:
                 raise
             time.sleep(0.05)
 
 
-def _passes(message: str, port: int) -> bool:
+def _passes(error: ServerError, port: int) -> bool:
     """Whether another try can help: a predecessor that was killed is still dying, or somebody took the port that we had just found free."""
-    return "is still in use" in message or "still runs on" in message or (port == 0 and "Address already in use" in message)
+    return isinstance(error, Busy) or "is still in use" in str(error) or (port == 0 and "Address already in use" in str(error))
 
 
 def launch(folder: Path, *, port: int = 0, log: Path | None = None, extra: Mapping[str, str] | None = None) -> Postgres:
@@ -153,7 +153,7 @@ def _forget_dead_owner(data: Path) -> None:
     if not lines:
         return
     if re.fullmatch(r"\d+", lines[0]) and _runs_on(int(lines[0]), data):
-        raise ServerError(f"another Postgres, process {lines[0]}, still runs on {data}")
+        raise Busy(f"another Postgres, process {lines[0]}, still runs on {data}")
     (data / "postmaster.pid").unlink(missing_ok=True)
 
 

@@ -1,0 +1,93 @@
+"""What people type into options, and what the API is sent for it. Whatever is wrong is told before anything is sent."""
+
+import difflib
+import json
+import math
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, NoReturn
+from uuid import UUID
+
+from cyclopts import Token
+
+PRIORITIES: Final = ("low", "medium", "high", "critical")
+
+
+def json_object(_: type, tokens: Sequence[Token]) -> str:
+    """The text of a JSON object: given itself, as `@file`, or as `-` for standard input. Its numbers stay as they were written."""
+    given = tokens[0].value
+    source, text = _read(given)
+    try:
+        value = json.loads(text, parse_int=str, parse_float=str, parse_constant=_not_json)
+    except json.JSONDecodeError as error:
+        hint = "; in a shell, put it in single quotes" if source == "it" and text[:1] == "{" else ""
+        raise ValueError(f"{source} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}{hint}") from None
+    except RecursionError:
+        raise ValueError(f"{source} is nested too deeply") from None
+    if not isinstance(value, dict):
+        raise ValueError(f'{source} must be a JSON object such as {{"name": "value"}}')
+    return text
+
+
+def _read(given: str) -> tuple[str, str]:
+    """Where a JSON text comes from, and the text."""
+    try:
+        if given == "-":
+            return "standard input", sys.stdin.buffer.read().decode("utf-8-sig")
+        if given.startswith("@"):
+            return given[1:], Path(given[1:]).read_bytes().decode("utf-8-sig")
+        return "it", given.encode().decode()
+    except OSError as error:
+        raise ValueError(f"cannot read {given[1:]}: {error.strerror}") from None
+    except UnicodeError:
+        raise ValueError("it is not UTF-8") from None
+
+
+def _not_json(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def priority(_: type, tokens: Sequence[Token]) -> int:
+    """A priority by its name, or by its number 0 to 3."""
+    given = tokens[0].value.lower()
+    if given in PRIORITIES:
+        return PRIORITIES.index(given)
+    if given.isdecimal() and int(given) < len(PRIORITIES):
+        return int(given)
+    near = difflib.get_close_matches(given, PRIORITIES, n=1)
+    raise ValueError(f"must be {', '.join(PRIORITIES[:-1])} or {PRIORITIES[-1]}, or 0 to 3" + (f"; did you mean {near[0]}?" if near else ""))
+
+
+def moment(_: type, tokens: Sequence[Token]) -> str:
+    """A point in time in ISO 8601; without an offset it is meant in this machine's time zone."""
+    try:
+        return datetime.fromisoformat(tokens[0].value).astimezone().isoformat()
+    except (ValueError, OverflowError):
+        raise ValueError("must be a time such as 2030-01-31T18:00 or 2030-01-31T18:00:00Z") from None
+
+
+def task_id(_: type, tokens: Sequence[Token]) -> Any:
+    """One or several ids of tasks, as the API writes them."""
+    ids = [_uuid(token.value) for token in tokens]
+    return ids if _ is not str else ids[0]
+
+
+def _uuid(given: str) -> str:
+    try:
+        return str(UUID(given))
+    except ValueError:
+        raise ValueError(f"{given!r} is not the id of a task; `waggle tasks list` shows them") from None
+
+
+def seconds(_: type, value: float | None) -> None:
+    """A validator: a length of time."""
+    if value is not None and not (math.isfinite(value) and value >= 0):
+        raise ValueError("It must be a number of seconds, 0 or more.")
+
+
+def header(_: type, value: str | None) -> None:
+    """A validator: what fits into a header without being changed on its way."""
+    if value is not None and not (value and value.isascii() and value.isprintable() and value == value.strip()):
+        raise ValueError("It must have printable ASCII characters, without spaces at its ends.")

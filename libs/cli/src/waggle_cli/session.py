@@ -1,0 +1,67 @@
+"""A command's talk with the API: it finds the API and, when something goes wrong, ends the command with a message and an exit code."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import IntEnum
+from pathlib import Path
+from typing import Final, NoReturn
+
+from waggle_cli.client import Client, Problem, Unreachable, WrongUrl, find
+
+
+class Exit(IntEnum):
+    """The exit codes that scripts rely on."""
+
+    OK = 0
+    REFUSED = 1
+    USAGE = 2
+    NOT_FOUND = 3
+    UNAVAILABLE = 4
+
+
+AWAY: Final = (502, 503, 504)
+
+
+@contextmanager
+def session(command: str, url: str) -> Iterator[Client]:
+    """The API, for the length of a command. What the client raises ends the command."""
+    try:
+        with Client(find(url, os.environ, Path.cwd())) as client:
+            yield client
+    except (WrongUrl, Unreachable, Problem) as error:
+        fail(command, error)
+
+
+def fail(command: str, error: Exception, note: str = "") -> NoReturn:
+    """End the command because of this error."""
+    tell(command, error)
+    if note:
+        print(note, file=sys.stderr)
+    sys.exit(exit_code(error))
+
+
+def tell(command: str, error: Exception) -> None:
+    """What went wrong, on standard error: one line, and one more for each field that is wrong."""
+    from waggle_cli.terminal import printable
+
+    lines = [f"{command}: {error}"]
+    if isinstance(error, Problem):
+        lines += [f"  {field}: {message}" for field, message in error.errors]
+        lines += [f"  ({', '.join(part for part in (error.code, f'request {error.request_id}' if error.request_id else '') if part)})"]
+    print("\n".join(printable(line) for line in lines), file=sys.stderr)
+
+
+def exit_code(error: Exception) -> Exit:
+    match error:
+        case WrongUrl():
+            return Exit.USAGE
+        case Unreachable():
+            return Exit.UNAVAILABLE
+        case Problem(status=404):
+            return Exit.NOT_FOUND
+        case Problem(status=status) if status in AWAY:
+            return Exit.UNAVAILABLE
+        case _:
+            return Exit.REFUSED

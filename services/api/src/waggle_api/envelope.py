@@ -1,0 +1,52 @@
+"""What surrounds every request: its id, which is in every answer and log line, and its place in the metrics."""
+
+import os
+import re
+import time
+from typing import Any, Final
+
+import structlog
+from litestar.types import ASGIApp, Receive, Scope, Send
+
+from waggle_api import metrics
+
+UNMATCHED: Final = "unmatched"
+_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+def request_id(headers: Any) -> bytes:
+    """The caller's X-Request-ID if it is well-formed, else a new one."""
+    for name, value in headers:
+        if name == b"x-request-id" and _ID.fullmatch(value):
+            return bytes(value)
+    return os.urandom(8).hex().encode()
+
+
+class Envelope:
+    """The outermost ASGI application."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        began = time.perf_counter()
+        told = request_id(scope["headers"])
+        scope["state"] = {"request_id": told.decode()}
+        structlog.contextvars.bind_contextvars(request_id=told.decode())
+        status = 500
+
+        async def send_with_id(message: Any) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], (b"x-request-id", told)]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_id)
+        finally:
+            route = scope.get("path_template", UNMATCHED)
+            method = str(scope.get("method"))
+            metrics.requests(method if method in _METHODS else metrics.OTHER, route, status).inc()
+            metrics.seconds(route).observe(time.perf_counter() - began)

@@ -1,0 +1,118 @@
+"""Writes the tasks of a group of submissions, and finds what stands for those that were there before.
+
+Everything here can be repeated with the same ids after an outage: what is there already under an id of ours is ours.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+from uuid import UUID
+
+import msgspec
+from waggle.bus.ring import Bell
+from waggle.store import idempotency, tasks
+from waggle.store.idempotency import Key
+from waggle.store.tasks import Inserted, NewTask
+from waggle.task import Priority, Status, Task
+
+from waggle_api.connections import Borrowed
+from waggle_api.refusals import Refusal, Unavailable
+
+UNIQUE_TRIES: Final = 5
+
+
+class Submission(NamedTuple):
+    """Tasks that are accepted together or not at all, under an idempotency key if there is one."""
+
+    tasks: list[NewTask]
+    key: Key | None = None
+
+
+class Accepted(NamedTuple):
+    """What stands for the tasks of a submission, in their order; `created` of them are new. `replayed`: its key had been used before."""
+
+    tasks: list[Task]
+    created: int
+    replayed: bool = False
+
+
+class Written(NamedTuple):
+    """The outcome of each submission of a group, what is to be rung, and what is new."""
+
+    outcomes: list[Accepted | Refusal]
+    bells: list[Bell]
+    created: list[NewTask]
+
+
+class Standing(NamedTuple):
+    """The tasks that stand for those that were to be inserted, by the ids that they were given; and which of them are new."""
+
+    tasks: dict[UUID, Task]
+    created: dict[UUID, NewTask]
+    bells: list[Bell]
+
+    def accepted(self, submission: Submission) -> Accepted:
+        return Accepted([self.tasks[new.id] for new in submission.tasks], sum([new.id in self.created for new in submission.tasks]))
+
+
+async def insert_plain(connection: Borrowed, group: Sequence[Submission], ring: bool) -> Written:
+    """Submissions without any key: one statement, a transaction of its own."""
+    standing = await insert(connection, [new for submission in group for new in submission.tasks], ring)
+    return Written([standing.accepted(submission) for submission in group], standing.bells, list(standing.created.values()))
+
+
+async def insert(connection: Borrowed, wanted: Iterable[NewTask], ring: bool) -> Standing:
+    """Insert tasks in the order given. Raises Unavailable when the holder of a unique key changes too often."""
+    waiting = {new.id: new for new in wanted}
+    standing = Standing({}, {}, [])
+    for _ in range(UNIQUE_TRIES):
+        if waiting:
+            for row in await tasks.insert(connection, list(waiting.values()), ring=ring):
+                new = waiting.pop(row.id)
+                standing.created[new.id] = new
+                standing.tasks[new.id] = _as_task(new, row)
+                if row.rung_at is not None:
+                    standing.bells.append((new.id, new.queue, new.priority, row.rung_at))
+        if not waiting:
+            return standing
+        await _find_standing(connection, waiting, standing)
+    if waiting:
+        raise Unavailable("the task that holds this unique_key changes too fast: repeat the request", retry_after=1)
+    return standing
+
+
+async def _find_standing(connection: Borrowed, waiting: dict[UUID, NewTask], standing: Standing) -> None:
+    """What stands for tasks that were not inserted: they were before, by a try whose answer was lost, or another one holds their unique key."""
+    for task_id, task in (await tasks.get_many(connection, list(waiting))).items():
+        standing.tasks[task_id] = task
+        standing.created[task_id] = waiting.pop(task_id)
+    names = [(new.type, new.unique_key) for new in waiting.values() if new.unique_key is not None]
+    if not names:
+        return
+    holders = await idempotency.unique_holders(connection, names)
+    found = await tasks.get_many(connection, list(holders.values()))
+    for new in list(waiting.values()):
+        holder = found.get(holders.get((new.type, new.unique_key or ""), new.id))
+        if holder is not None:  # otherwise it has just ended, and the key is free again
+            standing.tasks[new.id] = holder
+            del waiting[new.id]
+
+
+def _as_task(new: NewTask, row: Inserted) -> Task:
+    return Task(
+        id=new.id,
+        type=new.type,
+        status=Status.PENDING,
+        priority=Priority(new.priority),
+        description=new.description,
+        created=row.created,
+        updated=row.created,
+        retry_count=0,
+        max_retries=new.max_retries,
+        metadata=msgspec.Raw(new.metadata),
+        queue=new.queue,
+        run_at=row.run_at,
+        attempt=0,
+        timeout=new.timeout,
+        deadline=new.deadline,
+        unique_key=new.unique_key,
+    )

@@ -1,0 +1,107 @@
+"""`?wait=`: a reader that stays until its task is at rest. Woken by `waggle.settled`; a look into Postgres every second is the net below it."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+from uuid import UUID
+
+import asyncpg
+from nats.aio.msg import Msg
+from waggle.bus import subjects
+from waggle.bus.connection import Bus
+from waggle.service import periodic, wait_for
+from waggle.store import tasks
+from waggle.store.postgres import OUTAGE
+from waggle.task import AT_REST, Task
+
+from waggle_api import metrics
+from waggle_api.connections import borrowed
+
+LOOK_EVERY: Final = 1.0
+
+
+class Waits:
+    """Everybody who waits for a task in this process. `open()` once before the first wait."""
+
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", bus: Bus) -> None:
+        self._pool, self._bus = pool, bus
+        self._woken: dict[UUID, set[asyncio.Event]] = {}
+        self._ended = False
+
+    async def open(self) -> None:
+        await self._bus.subscribe(subjects.SETTLED, self._heard)
+
+    async def task_at_rest(self, task_id: UUID, seconds: float, receive: Callable[[], Awaitable[Any]]) -> Task | None:
+        """The task as soon as it is at rest; after `seconds`, or when its reader or this process leaves, as it is then. Raises one of OUTAGE."""
+        give_up = time.monotonic() + seconds
+        with self._wake(task_id) as woken:  # before the first read: what settles in between is not missed
+            reader = Reader(woken)
+            leaving = asyncio.create_task(reader.left(receive), name="reader")  # not in a group: it would wrap what the wait raises
+            try:
+                return await self._until(task_id, give_up, woken, reader)
+            finally:
+                leaving.cancel()
+
+    async def _until(self, task_id: UUID, give_up: float, woken: asyncio.Event, reader: "Reader") -> Task | None:
+        while True:
+            woken.clear()
+            async with borrowed(self._pool) as connection:
+                task = await tasks.get(connection, task_id)
+            left = give_up - time.monotonic()
+            if task is None or task.status in AT_REST or left <= 0 or self._ended or reader.is_gone:
+                return task
+            await wait_for(woken, left)
+
+    async def keep(self, stopping: asyncio.Event) -> None:
+        """The loop that looks into Postgres for all who wait."""
+
+        async def look() -> bool:
+            if self._woken:
+                self._wake_all(await tasks.at_rest(self._pool, list(self._woken)))
+            return False
+
+        await periodic(LOOK_EVERY, look, OUTAGE, stopping)
+
+    def end(self) -> None:
+        """Nobody waits any longer: each gets the task as it is."""
+        self._ended = True
+        self._wake_all(list(self._woken))
+
+    async def _heard(self, message: Msg) -> None:
+        if self._woken:
+            self._wake_all(subjects.read_settled(message.data))
+
+    def _wake_all(self, ids: list[UUID]) -> None:
+        for task_id in ids:
+            for woken in self._woken.get(task_id, ()):
+                woken.set()
+
+    @contextmanager
+    def _wake(self, task_id: UUID) -> Iterator[asyncio.Event]:
+        woken = asyncio.Event()
+        self._woken.setdefault(task_id, set()).add(woken)
+        metrics.WAITING.inc()
+        try:
+            yield woken
+        finally:
+            metrics.WAITING.dec()
+            self._woken[task_id].discard(woken)
+            if not self._woken[task_id]:
+                del self._woken[task_id]
+
+
+class Reader:
+    """The one who waits, and whether the connection is still there."""
+
+    def __init__(self, woken: asyncio.Event) -> None:
+        self.is_gone = False
+        self._woken = woken
+
+    async def left(self, receive: Callable[[], Awaitable[Any]]) -> None:
+        """Wake the wait when the connection ends."""
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        self.is_gone = True
+        self._woken.set()

@@ -1,0 +1,72 @@
+"""Retention of the dead letter queue: what is past its period, or over the maximum size, becomes `failed`, the oldest first.
+
+Several services may do it at once: they mean the same rows. Nothing is published, because a dead letter was at rest already.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+from uuid import UUID
+
+import structlog
+from prometheus_client import Counter, Gauge, Histogram
+from waggle.service import periodic
+from waggle.settings import Settings
+from waggle.store import waiting
+from waggle.store.postgres import OUTAGE
+from waggle.store.sql import Connection
+
+log = structlog.get_logger()
+
+MOST: Final = 1000  # dead letters moved in one transaction
+LOOK_EVERY: Final = 10.0  # seconds between two looks at the size
+
+# The second seed's names.
+SIZE = Gauge("dlq_size", "Tasks in the dead letter queue")
+CLEANED = Counter("dlq_tasks_cleaned", "Dead letters that became failed", ["reason"])
+REMAINING = Gauge("dlq_tasks_remaining", "Tasks in the dead letter queue after the last cleanup")
+DURATION = Histogram("dlq_cleanup_duration", "Seconds that a cleanup took")
+SUCCESS = Counter("dlq_cleanup_success", "Cleanups that went through")
+FAILURE = Counter("dlq_cleanup_failure", "Cleanups that were broken off")
+
+
+async def keep_clean(pool: Connection, settings: Settings, stopping: asyncio.Event) -> None:
+    async def step() -> bool:
+        with DURATION.time(), FAILURE.count_exceptions(OUTAGE):
+            await clean(pool, settings.dlq_retention_period_ms / 1000, settings.dlq_max_size)
+        SUCCESS.inc()
+        return False
+
+    await periodic(settings.dlq_cleanup_interval, step, OUTAGE, stopping)
+
+
+async def watch_size(pool: Connection, stopping: asyncio.Event) -> None:
+    async def step() -> bool:
+        SIZE.set(await waiting.dead_letters(pool))
+        return False
+
+    await periodic(LOOK_EVERY, step, OUTAGE, stopping)
+
+
+async def clean(pool: Connection, keep: float, max_size: int) -> int:
+    """Bury what is older than `keep` seconds, then what is over `max_size`; returns how many."""
+    old = await _to_the_last(lambda: waiting.bury_old(pool, keep, MOST))
+    excess = await _to_the_last(lambda: waiting.bury_excess(pool, max_size, MOST))
+    remaining = await waiting.dead_letters(pool)
+    SIZE.set(remaining)
+    REMAINING.set(remaining)
+    CLEANED.labels("old").inc(old)
+    CLEANED.labels("excess").inc(excess)
+    if old or excess:
+        log.info("dead letters became failed", old=old, excess=excess, remaining=remaining)
+    return old + excess
+
+
+async def _to_the_last(bury: Callable[[], Awaitable[list[UUID]]]) -> int:
+    """Batch after batch; one that is not full means that nothing is left, or that another service has it."""
+    total = 0
+    while True:
+        buried = len(await bury())
+        total += buried
+        if buried < MOST:
+            return total

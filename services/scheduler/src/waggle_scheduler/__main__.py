@@ -1,0 +1,54 @@
+"""`python -m waggle_scheduler`: the scheduler's life."""
+
+import asyncio
+from typing import Final, NoReturn
+
+import asyncpg
+from waggle import service
+from waggle.bus import connection
+from waggle.bus.connection import Bus
+from waggle.bus.ring import Ringer
+from waggle.service import Service
+from waggle.settings import Settings
+from waggle.store import postgres
+
+from waggle_scheduler import deadlines, due, orphans, retention, take_back, topology
+
+CONNECTIONS: Final = 6
+PATIENCE: Final = 5.0  # seconds to wait for NATS before the rest of the work begins without it
+
+
+async def run(settings: Settings) -> None:
+    async with service.running("scheduler", settings) as scheduler:
+        metrics_url = await scheduler.enter(service.metrics_endpoint(scheduler))
+        pool = await scheduler.enter(postgres.pool(settings, "scheduler", CONNECTIONS))
+        bus = await scheduler.enter(connection.connection(settings, "scheduler"))
+        await scheduler.until(postgres.wait_until_migrated(pool))
+        ensured = await _start_loops(scheduler, pool, bus)
+        await scheduler.until(service.wait_for(ensured, PATIENCE))
+        scheduler.ready(metrics_url=metrics_url)
+        await scheduler.stopped()
+
+
+async def _start_loops(scheduler: Service, pool: "asyncpg.Pool[asyncpg.Record]", bus: Bus) -> asyncio.Event:
+    """Returns what is set once the topology was seen to be there."""
+    settings, stopping = scheduler.settings, scheduler.stopping
+    ringer = Ringer(bus)
+    await ringer.open()
+    wake, ensured = asyncio.Event(), asyncio.Event()
+    scheduler.start("topology", topology.keep(pool, bus, settings, ensured, stopping))
+    scheduler.start("wake", due.listen(settings.postgres_url, wake, stopping))
+    scheduler.start("due", due.ring(pool, bus, ringer, wake, stopping))
+    scheduler.start("orphans", orphans.ring(pool, bus, ringer, stopping))
+    scheduler.start("take back", take_back.keep_taking_back(pool, bus, settings.lease, stopping))
+    scheduler.start("deadlines", deadlines.fail_overdue(pool, bus, stopping))
+    scheduler.start("retention", retention.retire(pool, settings.retention, stopping))
+    return ensured
+
+
+def main() -> NoReturn:
+    service.main("scheduler", run)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""Rings tasks whose time has come: sleeps until the earliest one is due, and wakes when somebody wrote one that nobody rang."""
+
+import asyncio
+from typing import Final
+
+import asyncpg
+from waggle.bus.connection import Bus
+from waggle.bus.ring import Ringer
+from waggle.service import periodic, wait_for
+from waggle.store import postgres, waiting
+from waggle.store.sql import Connection
+
+from waggle_scheduler.outage import OUTAGE
+
+CHANNEL: Final = "waggle_wake"
+MOST: Final = 1000  # tasks rung in one transaction
+LONGEST: Final = 5.0  # seconds of sleep, however far away the next task is
+GATHER: Final = 0.01  # seconds in which many wakes become one
+AGAIN: Final = 0.5  # seconds until the next try in an outage
+
+
+async def ring(pool: Connection, bus: Bus, ringer: Ringer, wake: asyncio.Event, stopping: asyncio.Event) -> None:
+    """Only while NATS is there: a task marked as rung that nobody heard would have to wait for the orphan rule."""
+
+    async def step() -> bool:
+        wake.clear()
+        if not bus.connected:
+            await bus.renewed(LONGEST)
+            return True
+        bells = await waiting.mark_due(pool, MOST)
+        await ringer.ring(bells)
+        if len(bells) < MOST:
+            await asyncio.sleep(GATHER)
+            await wait_for(wake, await _until_next(pool))
+        return True
+
+    await periodic(AGAIN, step, OUTAGE, stopping)
+
+
+async def _until_next(pool: Connection) -> float:
+    seconds = await waiting.next_due(pool)
+    return LONGEST if seconds is None else min(max(seconds, 0.0), LONGEST)
+
+
+async def listen(postgres_url: str, wake: asyncio.Event, stopping: asyncio.Event) -> None:
+    """Set `wake` at each `NOTIFY waggle_wake`, on a connection of its own that is opened again for ever."""
+
+    async def step() -> bool:
+        connection = await asyncpg.connect(postgres_url, server_settings=postgres.session("scheduler"), timeout=5, command_timeout=5)
+        gone = asyncio.Event()
+        connection.add_termination_listener(lambda _: gone.set())
+        try:
+            await connection.add_listener(CHANNEL, lambda *_: wake.set())
+            wake.set()  # for what was written while nobody listened
+            while not await wait_for(gone, LONGEST):
+                await connection.fetchval("SELECT 1")  # a link that died silently is noticed here
+        finally:
+            connection.terminate()
+        raise ConnectionError("the connection that listens was closed")
+
+    await periodic(AGAIN, step, OUTAGE, stopping)

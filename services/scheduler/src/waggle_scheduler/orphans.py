@@ -1,0 +1,74 @@
+"""Rings orphans: claimable tasks whose doorbell is lost. The orphan rule, invariant 7 of the design.
+
+Lanes are first in, first out, and a doorbell stays in the stream until it is acked. So a task that was rung before the oldest doorbell of its
+lane, and before the question for it, has lost its own.
+"""
+
+import asyncio
+from datetime import datetime, timedelta
+from typing import Final
+
+import structlog
+from prometheus_client import Counter
+from waggle.bus import lane_head
+from waggle.bus.connection import OUTAGE as BUS_OUTAGE
+from waggle.bus.connection import Bus
+from waggle.bus.ring import Ringer
+from waggle.service import periodic
+from waggle.store import waiting
+from waggle.store.sql import Connection
+
+from waggle_scheduler.outage import OUTAGE
+
+log = structlog.get_logger()
+
+EVERY: Final = 2.0
+MOST: Final = 5000  # orphans of a lane rung in one transaction
+SLACK: Final = timedelta(seconds=5)  # for doorbells that are on their way
+
+ORPHANS_RUNG = Counter("waggle_orphans_rung", "Tasks rung again because their doorbell was lost", ["queue"])
+
+Lane = tuple[str, int]
+
+
+async def ring(pool: Connection, bus: Bus, ringer: Ringer, stopping: asyncio.Event) -> None:
+    """Lane after lane; at once again while one had more than fits a batch."""
+
+    async def step() -> bool:
+        if not bus.connected:
+            return False
+        return any([await ring_lane(pool, bus, ringer, lane) for lane in await waiting.lanes(pool)])
+
+    await periodic(EVERY, step, OUTAGE, stopping)
+
+
+async def ring_lane(pool: Connection, bus: Bus, ringer: Ringer, lane: Lane) -> bool:
+    """Whether the lane may have more. A stream that does not answer clearly says nothing about the lane: then nothing is done."""
+    asked = await waiting.now(pool)
+    try:
+        before = limit(await lane_head.oldest_rung_at(bus, *lane), asked)
+    except BUS_OUTAGE as error:
+        log.debug("the stream does not say what a lane holds", queue=lane[0], priority=lane[1], error=str(error) or type(error).__name__)
+        return False
+    if not await waiting.has_orphans(pool, lane, before):
+        return False
+    bells = await waiting.mark_orphans(pool, lane, before, await _room(bus, lane))
+    if not bells:
+        return False
+    refused = await ringer.ring_confirmed(bells)
+    ORPHANS_RUNG.labels(lane[0]).inc(len(bells))
+    log.warning("rang tasks whose doorbell was lost", queue=lane[0], priority=lane[1], count=len(bells), refused=refused)
+    return refused is None and len(bells) == MOST
+
+
+async def _room(bus: Bus, lane: Lane) -> int:
+    """How many doorbells may be rung now; none while the stream does not say."""
+    try:
+        return min(await lane_head.room(bus, *lane), MOST)
+    except BUS_OUTAGE:
+        return 0
+
+
+def limit(head: datetime | None, asked: datetime) -> datetime:
+    """What was rung before this, and waits still, has lost its doorbell; `head` is when the lane's oldest doorbell was rung, None for an empty lane."""
+    return (asked if head is None else min(head, asked)) - SLACK

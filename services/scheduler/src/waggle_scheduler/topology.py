@@ -1,0 +1,34 @@
+"""Keeps the stream and a consumer for each lane there: at the start, at each new connection (the store may be gone), and as queues appear."""
+
+import asyncio
+from typing import Final
+
+from waggle.bus import topology
+from waggle.bus.connection import Bus
+from waggle.service import periodic
+from waggle.settings import Settings
+from waggle.store import catalogue, waiting
+from waggle.store.sql import Connection
+
+from waggle_scheduler.outage import OUTAGE
+
+EVERY: Final = 2.0
+AGAIN: Final = 0.5  # seconds until the next try in an outage
+
+
+async def keep(pool: Connection, bus: Bus, settings: Settings, ensured: asyncio.Event, stopping: asyncio.Event) -> None:
+    """Sets `ensured` once all was there. Several schedulers may create the same thing at once: NATS takes the second for a repetition."""
+
+    async def step() -> bool:
+        if bus.connected:
+            await topology.ensure(bus, settings, await _queues(pool))
+            ensured.set()
+        await bus.renewed(EVERY)
+        return True
+
+    await periodic(AGAIN, step, OUTAGE, stopping)
+
+
+async def _queues(pool: Connection) -> list[str]:
+    """The announced queues, and those that tasks wait in although nobody announced them."""
+    return sorted({*await catalogue.queues(pool), *(queue for queue, _ in await waiting.lanes(pool))})

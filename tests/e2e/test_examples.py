@@ -1,0 +1,48 @@
+"""The example application does what its README says."""
+
+import json
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+from support.command_line import waggle
+from support.system import Client, ok
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def commands() -> list[list[str]]:
+    """The `waggle tasks` commands of the README, in its order."""
+    readme = (EXAMPLES / "README.md").read_text()
+    return [shlex.split(line)[3:] for line in re.findall(r"^ {4}(uv run waggle tasks .*)$", readme, re.MULTILINE)]
+
+
+def test_the_readme_starts_it_as_the_tests_do() -> None:
+    assert "    uv run waggle up --app shop.tasks:app\n" in (EXAMPLES / "README.md").read_text()
+
+
+def test_every_command_of_the_readme_does_what_it_says(shop: dict[str, Any]) -> None:
+    runs = [waggle(*command, place=EXAMPLES, WAGGLE_URL=shop["api_url"]) for command in commands()]
+    mail, report, payment, worthless, listing, misfit = runs
+    assert [run.returncode for run in runs] == [0, 0, 0, 1, 0, 1]
+
+    assert "@shop.example>" in mail.stdout
+    assert '"total": 11.0' in report.stdout
+    timeline = payment.stdout.partition("attempts")[2].split("\n\n")[1]
+    assert [line.split()[1] for line in timeline.splitlines()] == ["snoozed", "failed", "completed"]
+    assert "an order of 0.0 cannot be paid" in worthless.stdout
+    assert worthless.stdout.partition("attempts")[2].count("failed") == 1
+    assert listing.stdout.count("payment.collect") == 2
+    assert "payload.subject: is required" in misfit.stderr
+
+
+async def test_the_types_are_announced_with_their_queues_and_schemas(shop: dict[str, Any]) -> None:
+    async with Client(base_url=shop["api_url"], timeout=30, trust_env=False) as client:
+        types = {found["name"]: found for found in ok(await client.get("/api/types"))["items"]}
+    assert {name: types[name]["queue"] for name in ("email.send", "report.build", "payment.collect")} == {
+        "email.send": "mail",
+        "report.build": "reports",
+        "payment.collect": "payments",
+    }
+    assert set(json.loads(json.dumps(types["email.send"]["schema"]))["required"]) == {"to", "subject"}

@@ -1,0 +1,208 @@
+"""Idempotency keys and unique keys: one key is one task, whoever comes at the same moment and by whichever process."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx2
+import pytest
+from support import given
+from support.facts import until
+from support.one_api import as_id, one_api
+from support.processes import Process, service
+from support.servers import PostgresServer
+from support.system import Client, client_of, ok
+from waggle.store import postgres as store
+
+WORK = {"type": "test.work", "payload": {"seconds": 1}}
+
+
+@pytest.fixture(scope="module")
+def process(postgres: PostgresServer, session_folder: Path) -> Iterator[Process]:
+    with one_api(postgres, session_folder, "api-keys") as running:
+        yield running
+
+
+@pytest.fixture
+async def api(process: Process) -> AsyncIterator[Client]:
+    async with client_of(process) as client:
+        yield client
+
+
+@pytest.fixture
+async def other_api(process: Process, folder: Path) -> AsyncIterator[Client]:
+    """A second API process on the same servers."""
+    async with service("api", process.settings, folder) as other, client_of(other) as client:
+        yield client
+
+
+@pytest.fixture
+async def rows(process: Process) -> AsyncIterator["asyncpg.Pool[asyncpg.Record]"]:
+    async with store.pool(process.settings, "test", 3) as pool:
+        yield pool
+
+
+async def post(api: Client, key: str, task: object = WORK, path: str = "/api/tasks") -> httpx2.Response:
+    return await api.post(path, json=task, headers={"idempotency-key": key})
+
+
+def unique(key: str, **fields: Any) -> dict[str, Any]:
+    return {**WORK, "unique_key": key, **fields}
+
+
+async def held(rows: "asyncpg.Pool[asyncpg.Record]", key: str) -> int:
+    """How many tasks have this unique key."""
+    return int(await rows.fetchval("SELECT count(*) FROM tasks WHERE unique_key = $1", key))
+
+
+# -- Idempotency-Key
+
+
+async def test_a_key_that_comes_again_gives_the_same_task(api: Client) -> None:
+    first = await post(api, "again")
+    second = await post(api, "again", {"payload": {"seconds": 1}, "type": "test.work"})  # the same, written in another order
+    assert (first.status_code, second.status_code) == (201, 200)
+    assert second.json() == first.json()
+    assert "idempotent-replayed" not in first.headers
+    assert second.headers["idempotent-replayed"] == "true"
+    assert second.headers["location"] == first.headers["location"]
+
+
+async def test_a_replay_shows_the_task_as_it_is_now(api: Client) -> None:
+    task = ok(await post(api, "now"), 201)
+    await api.cancel(task)
+    assert ok(await post(api, "now"))["status"] == "cancelled"
+
+
+async def test_a_key_with_another_body_is_a_conflict(api: Client) -> None:
+    task = ok(await post(api, "other body"), 201)
+    assert ok(await post(api, "other body", {**WORK, "priority": 2}), 409)["code"] == "invalid_input"
+    assert ok(await post(api, "other body", [WORK], "/api/tasks/batch"), 409)["retryable"] is False
+    assert ok(await post(api, "other body"))["id"] == task["id"]
+
+
+async def test_a_key_whose_tasks_were_deleted_since_is_a_conflict_that_says_so(api: Client, rows: "asyncpg.Pool[asyncpg.Record]") -> None:
+    task = ok(await post(api, "deleted"), 201)
+    await rows.execute("DELETE FROM tasks WHERE id = $1", as_id(task))
+    assert "retention" in ok(await post(api, "deleted"), 409)["detail"]
+
+
+async def test_a_key_of_a_refused_request_is_free(api: Client) -> None:
+    assert (await post(api, "refused", {"type": "unknown.type"})).status_code == 422
+    assert (await post(api, "refused")).status_code == 201
+
+
+async def test_fifty_at_once_with_one_key_give_one_task(api: Client, other_api: Client) -> None:
+    answers = await asyncio.gather(*(post(client, "fifty") for client in (api, other_api) * 25))
+    assert sorted(answer.status_code for answer in answers) == [200] * 49 + [201]
+    assert len({answer.json()["id"] for answer in answers}) == 1
+    assert [answer.headers.get("idempotent-replayed") for answer in answers].count(None) == 1
+
+
+async def test_at_once_with_one_key_and_two_bodies_one_body_wins(api: Client, rows: "asyncpg.Pool[asyncpg.Record]") -> None:
+    bodies = [{**WORK, "description": f"two bodies {number % 2}"} for number in range(40)]
+    answers = await asyncio.gather(*(post(api, "two bodies", body) for body in bodies))
+    assert sorted(answer.status_code for answer in answers) == [200] * 19 + [201] + [409] * 20
+    [row] = await rows.fetch("SELECT description FROM tasks WHERE description LIKE 'two bodies %'")
+    winners = {body["description"] for body, answer in zip(bodies, answers, strict=True) if answer.status_code != 409}
+    assert winners == {row["description"]}
+
+
+async def test_many_keys_at_once_are_many_tasks(api: Client, other_api: Client) -> None:
+    answers = await asyncio.gather(*(post(client, f"many {number}") for number in range(100) for client in (api, other_api)))
+    assert sorted(answer.status_code for answer in answers) == [200] * 100 + [201] * 100
+    assert len({answer.json()["id"] for answer in answers}) == 100
+
+
+async def test_a_batch_with_a_key_is_one(api: Client, rows: "asyncpg.Pool[asyncpg.Record]") -> None:
+    batch = {"tasks": [{**WORK, "description": "batch with a key"}] * 100}
+    answers = await asyncio.gather(*(post(api, "batch", batch, "/api/tasks/batch") for _ in range(10)))
+    assert sorted(answer.status_code for answer in answers) == [200] * 9 + [201]
+    [ids] = {tuple(task["id"] for task in answer.json()["items"]) for answer in answers}
+    assert len(set(ids)) == 100
+    assert await rows.fetchval("SELECT count(*) FROM tasks WHERE description = 'batch with a key'") == 100
+
+
+# -- unique_key
+
+
+async def test_a_unique_key_leads_to_the_unfinished_task_that_holds_it(api: Client) -> None:
+    first = await api.post("/api/tasks", json=unique("order-1"))
+    second = await api.post("/api/tasks", json=unique("order-1", priority=3))
+    assert (first.status_code, second.status_code) == (201, 200)
+    assert second.json() == first.json()
+    assert "idempotent-replayed" not in second.headers
+
+
+async def test_a_unique_key_is_scoped_by_type(api: Client) -> None:
+    await api.submit("test.work", unique_key="scope")
+    await api.submit("test.thread", unique_key="scope")
+
+
+async def test_a_unique_key_is_free_again_when_its_task_has_ended(api: Client, rows: "asyncpg.Pool[asyncpg.Record]") -> None:
+    first = await api.submit("test.work", unique_key="free again")
+    await api.cancel(first)
+    assert (await api.submit("test.work", unique_key="free again"))["id"] != first["id"]
+    assert await held(rows, "free again") == 2
+
+
+async def test_fifty_at_once_with_one_unique_key_give_one_task(api: Client, other_api: Client, rows: "asyncpg.Pool[asyncpg.Record]") -> None:
+    answers = await asyncio.gather(*(client.post("/api/tasks", json=unique("race")) for client in (api, other_api) * 25))
+    assert sorted(answer.status_code for answer in answers) == [200] * 49 + [201]
+    assert len({answer.json()["id"] for answer in answers}) == 1
+    assert await held(rows, "race") == 1
+
+
+async def test_batches_with_the_same_unique_keys_in_any_order_do_not_block_each_other(
+    api: Client, other_api: Client, rows: "asyncpg.Pool[asyncpg.Record]"
+) -> None:
+    keys = [f"cross {number}" for number in range(50)]
+    batches = [[unique(key) for key in (keys if number % 2 else keys[::-1])] for number in range(10)]
+    answers = await asyncio.gather(*((api, other_api)[n % 2].post("/api/tasks/batch", json={"tasks": batch}) for n, batch in enumerate(batches)))
+    assert {answer.status_code for answer in answers} <= {200, 201}
+    by_key: dict[str, set[str]] = {}
+    for answer in answers:
+        for task in answer.json()["items"]:
+            by_key.setdefault(task["unique_key"], set()).add(task["id"])
+    assert sorted(by_key) == sorted(keys)
+    assert {len(ids) for ids in by_key.values()} == {1}
+
+
+async def test_a_unique_key_twice_in_one_batch_is_one_task(api: Client) -> None:
+    items = await api.submit_many([unique("twice"), unique("other"), unique("twice")])
+    assert items[0]["id"] == items[2]["id"] != items[1]["id"]
+
+
+async def test_a_key_stands_for_the_task_that_a_unique_key_led_to(api: Client) -> None:
+    holder = await api.submit("test.work", {"seconds": 1}, unique_key="both")
+    first = await post(api, "both", unique("both"))
+    assert (first.status_code, first.json()["id"]) == (200, holder["id"])
+    await api.cancel(holder)
+    replayed = await post(api, "both", unique("both"))
+    assert (ok(replayed)["id"], replayed.headers["idempotent-replayed"]) == (holder["id"], "true")
+
+
+async def test_while_a_unique_key_is_taken_and_freed_all_the_time_every_request_is_answered(api: Client, rows: "asyncpg.Pool[asyncpg.Record]") -> None:
+    async def submit_and_cancel() -> None:
+        for _ in range(10):
+            answer = await api.post("/api/tasks", json=unique("churn"))
+            assert answer.status_code in (200, 201, 503), answer.text
+            if answer.status_code == 201:
+                await api.cancel(answer.json())
+
+    await asyncio.gather(*(submit_and_cancel() for _ in range(10)))
+
+    async def free() -> bool:
+        return await rows.fetchval("SELECT count(*) FROM tasks WHERE unique_key = 'churn' AND status = 'pending'") == 0
+
+    await until(free)
+
+
+async def test_a_task_that_postgres_refuses_fails_alone_among_keyed_ones_too(api: Client, rows: "asyncpg.Pool[asyncpg.Record]") -> None:
+    await rows.execute("ALTER TABLE tasks ADD CONSTRAINT poison CHECK (description <> 'poison') NOT VALID")
+    answers = await asyncio.gather(*(post(api, f"poison {n}", {**WORK, "description": "poison" if n == 30 else ""}) for n in range(60)))
+    assert [answer.status_code for answer in answers] == [201] * 30 + [422] + [201] * 29
+    assert (await post(api, "poison 30")).status_code == 201  # nothing is left under its key
+    assert await given.waiting(rows)

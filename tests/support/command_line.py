@@ -1,0 +1,71 @@
+"""The command line as people use it: `waggle …` in a folder, and a `waggle up` that others speak to."""
+
+import json
+import os
+import signal
+import subprocess
+import sysconfig
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from waggle_cli.embedded.child import last_lines
+
+WAGGLE: Final = Path(sysconfig.get_path("scripts")) / "waggle"
+READY_SECONDS: Final = 60.0
+STOP_SECONDS: Final = 40.0
+COMMAND_SECONDS: Final = 60.0
+
+
+def waggle(*arguments: str, place: Path, stdin: str | None = None, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run `waggle ARGUMENTS` in a folder, and wait for it."""
+    return subprocess.run(
+        [WAGGLE, *arguments],
+        cwd=place,
+        env=_environ(environ),
+        input="" if stdin is None else stdin,
+        capture_output=True,
+        text=True,
+        timeout=COMMAND_SECONDS,
+        check=False,
+    )
+
+
+def begin(*arguments: str, place: Path, **environ: str) -> "subprocess.Popen[str]":
+    """Start `waggle ARGUMENTS` in a folder, and do not wait."""
+    return subprocess.Popen([WAGGLE, *arguments], cwd=place, env=_environ(environ), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@contextmanager
+def up(*options: str, place: Path, output: Path) -> Iterator[dict[str, Any]]:
+    """A `waggle up` with free ports, for the length of a block; gives its ready file. Fails when it does not stop gracefully."""
+    ready_file = output.with_suffix(".ready")
+    with output.open("wb") as file:
+        process = subprocess.Popen(
+            [WAGGLE, "up", "--port", "0", "--ready-file", ready_file, *options], cwd=place, env=_environ({}), stdout=file, stderr=file, start_new_session=True
+        )
+    try:
+        yield _ready(process, ready_file, output)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(STOP_SECONDS) == 0, last_lines(output)
+    finally:
+        process.kill()  # nothing of it outlives it
+        process.wait()
+
+
+def _ready(process: "subprocess.Popen[bytes]", ready_file: Path, output: Path) -> dict[str, Any]:
+    deadline = time.monotonic() + READY_SECONDS
+    while not ready_file.exists():
+        assert process.poll() is None, f"`waggle up` ended with code {process.returncode}:\n{last_lines(output)}"
+        assert time.monotonic() < deadline, f"`waggle up` is not ready after {READY_SECONDS:g} s:\n{last_lines(output)}"
+        time.sleep(0.05)
+    facts: dict[str, Any] = json.loads(ready_file.read_bytes())
+    return facts
+
+
+def _environ(more: dict[str, str]) -> dict[str, str]:
+    """The environment without settings of ours; times and colours as on any machine."""
+    plain = {name: value for name, value in os.environ.items() if not name.startswith(("WAGGLE_", "FORCE_COLOR"))}
+    return {**plain, "TZ": "UTC", **more}

@@ -1,0 +1,72 @@
+"""One API process for all tests of a module, with a database and a NATS server of its own; its tests do not disturb each other."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import UUID
+
+import msgspec
+from waggle.bus import connection, topology
+from waggle.settings import Settings
+from waggle.store import catalogue
+from waggle.store import postgres as store
+from waggle.store.catalogue import TaskType
+from waggle.store.sql import Connection
+
+from support.facts import until
+from support.handlers import app
+from support.processes import Process, launch
+from support.servers import NatsServer, PostgresServer, run
+
+START_SECONDS = 30.0
+
+
+async def announce(connection: Connection) -> None:
+    """Announce the types of `support.handlers`, as a worker that runs them does."""
+    handlers = app.handlers.values()
+    types = [TaskType(h.name, h.queue, h.max_retries, h.timeout, h.dead_letter, msgspec.json.encode(h.schema).decode()) for h in handlers]
+    await catalogue.announce(connection, types, sorted({"default", *(h.queue for h in handlers)}))
+
+
+async def prepare(settings: Settings) -> None:
+    """The types, and the lanes of the queue `default`; where a worker and a scheduler run, they do it."""
+    async with connection.connection(settings, "test") as bus, store.pool(settings, "test", 1) as pool:
+        await announce(pool)
+        await until(lambda: bus.connected)
+        await topology.ensure(bus, settings, ["default", "typed"])
+
+
+@contextmanager
+def one_api(postgres: PostgresServer, folder: Path, name: str) -> Iterator[Process]:
+    """An API that is ready; `name` names its database. Fails when it does not end well."""
+    folder = folder / name
+    folder.mkdir(mode=0o711)
+    nats = NatsServer(folder / "nats")
+    try:
+        with postgres.fresh_database(name) as database:
+            settings = Settings(postgres_url=database, nats_url=nats.url, api_port=0, grace=2.0)
+            run(prepare(settings))
+            process = launch("api", settings, folder)
+            try:
+                _wait_until_ready(process)
+                yield process
+                process.process.terminate()
+                assert process.process.wait(20) == 0, process.tail()
+            finally:
+                process.kill()
+    finally:
+        nats.kill()
+
+
+def _wait_until_ready(process: Process) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while not process.ready():
+        assert time.monotonic() < deadline, process.tail()
+        time.sleep(0.01)
+
+
+def as_id(task: object) -> UUID:
+    """The id of a task as the API shows it."""
+    assert isinstance(task, dict)
+    return UUID(task["id"])

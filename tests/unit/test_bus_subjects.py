@@ -1,0 +1,85 @@
+"""The bytes and names that travel over NATS."""
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from waggle.bus import subjects
+from waggle.task import AT_REST, QUEUE_PATTERN, Priority, Status
+
+MOMENTS = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=st.just(UTC))  # noqa: DTZ001  # hypothesis adds the time zone
+
+
+@given(st.uuids(), MOMENTS)
+def test_a_doorbell_carries_its_task_and_its_time_to_the_microsecond(task_id: UUID, rung_at: datetime) -> None:
+    data = subjects.doorbell(task_id, rung_at)
+    assert subjects.read_doorbell(data) == task_id
+    assert subjects.rung_at(data) == rung_at
+
+
+@given(st.uuids(), MOMENTS, st.integers(-12, 12))
+def test_a_doorbell_means_the_same_moment_in_every_time_zone(task_id: UUID, rung_at: datetime, hours: int) -> None:
+    from datetime import timezone
+
+    try:
+        elsewhere = rung_at.astimezone(timezone(timedelta(hours=hours)))
+    except OverflowError:
+        return
+    assert subjects.doorbell(task_id, elsewhere) == subjects.doorbell(task_id, rung_at)
+
+
+@given(st.binary().filter(lambda data: len(data) != 24))
+def test_anything_of_another_size_is_no_doorbell(data: bytes) -> None:
+    with pytest.raises(ValueError, match="doorbell"):
+        subjects.read_doorbell(data)
+    with pytest.raises(ValueError, match="doorbell"):
+        subjects.rung_at(data)
+
+
+@given(st.binary(min_size=24, max_size=24))
+def test_any_bytes_of_the_right_size_are_a_time_or_a_value_error(data: bytes) -> None:
+    try:
+        subjects.rung_at(data)
+    except ValueError:
+        return
+
+
+@given(st.lists(st.tuples(st.uuids(), st.sampled_from(sorted(AT_REST)))))
+def test_a_settle_batch_names_its_tasks(batch: list[tuple[UUID, Status]]) -> None:
+    assert subjects.read_settled(subjects.settled(batch)) == [task_id for task_id, _ in batch]
+
+
+@given(st.binary())
+def test_a_settle_batch_that_is_cut_off_harms_nobody(data: bytes) -> None:
+    assert len(subjects.read_settled(data)) == len(data) // 17
+
+
+@given(st.lists(st.tuples(st.uuids(), st.integers(1, 2**31 - 1))))
+def test_a_command_names_the_attempts_to_stop(attempts: list[tuple[UUID, int]]) -> None:
+    assert subjects.read_command(subjects.command(attempts)).stop == attempts
+
+
+@given(st.binary())
+def test_a_command_that_is_none_is_told(data: bytes) -> None:
+    try:
+        subjects.read_command(data)
+    except msgspec.DecodeError:
+        return
+
+
+QUEUES = st.from_regex(QUEUE_PATTERN.replace("$", r"\Z"), fullmatch=False).filter(lambda queue: len(queue) <= 32)
+
+
+@given(st.lists(st.tuples(QUEUES, st.sampled_from(Priority)), unique=True, max_size=20))
+def test_no_two_lanes_share_a_subject_or_a_consumer(lanes: list[tuple[str, Priority]]) -> None:
+    assert len({subjects.work(*lane) for lane in lanes}) == len(lanes)
+    assert len({subjects.consumer(*lane) for lane in lanes}) == len(lanes)
+
+
+@given(QUEUES, st.sampled_from(Priority))
+def test_a_lane_is_one_token_and_its_consumer_holds_no_dot(queue: str, priority: Priority) -> None:
+    assert subjects.work(queue, priority) == f"waggle.work.{queue}.{priority.name.lower()}"
+    assert not set(subjects.consumer(queue, priority)) & set(". *>")

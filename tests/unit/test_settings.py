@@ -1,0 +1,91 @@
+"""Settings are strict: whatever is wrong with the environment is told at the start, all of it at once."""
+
+import msgspec
+import pytest
+from waggle.settings import Settings, SettingsError, read
+
+NEEDED = {"WAGGLE_POSTGRES_URL": "postgresql://u:p@h/d", "WAGGLE_NATS_URL": "nats://h:4222"}
+
+
+def findings(**variables: str) -> list[str]:
+    with pytest.raises(SettingsError) as caught:
+        read({**NEEDED, **variables})
+    return str(caught.value).splitlines()
+
+
+def test_the_two_addresses_are_enough() -> None:
+    settings = read(NEEDED)
+    assert (settings.postgres_url, settings.nats_url) == ("postgresql://u:p@h/d", "nats://h:4222")
+    assert settings.lease == 15.0
+    assert settings.api_host == "127.0.0.1"
+
+
+def test_a_missing_address_is_named() -> None:
+    with pytest.raises(SettingsError) as caught:
+        read({})
+    assert str(caught.value).splitlines() == ["WAGGLE_POSTGRES_URL is missing", "WAGGLE_NATS_URL is missing"]
+
+
+def test_variables_of_others_do_not_matter() -> None:
+    assert read({**NEEDED, "PATH": "/bin", "WAGGLER": "x"}) == read(NEEDED)
+
+
+def test_an_unknown_variable_is_refused_and_a_near_one_named() -> None:
+    assert findings(WAGGLE_CONCURENCY="5") == ["WAGGLE_CONCURENCY is not a setting; did you mean WAGGLE_CONCURRENCY?"]
+
+
+def test_an_unknown_variable_that_resembles_none_is_refused_all_the_same() -> None:
+    assert findings(WAGGLE_ZZZZZZ="5") == ["WAGGLE_ZZZZZZ is not a setting"]
+
+
+def test_all_findings_come_at_once() -> None:
+    with pytest.raises(SettingsError) as caught:
+        read({"WAGGLE_NATS_URL": "nats://h", "WAGGLE_CONCURRENCY": "0", "WAGGLE_LEESE": "1", "WAGGLE_LOG_LEVEL": "loud"})
+    text = str(caught.value)
+    assert len(text.splitlines()) == 4
+    for name in ("WAGGLE_POSTGRES_URL", "WAGGLE_CONCURRENCY", "WAGGLE_LEESE", "WAGGLE_LOG_LEVEL"):
+        assert name in text
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("WAGGLE_CONCURRENCY", "0"),
+        ("WAGGLE_CONCURRENCY", "many"),
+        ("WAGGLE_CONCURRENCY", "1.5"),
+        ("WAGGLE_API_PORT", "65536"),
+        ("WAGGLE_API_PORT", "tcp://10.0.0.1:80"),  # what Kubernetes injects for a service of that name
+        ("WAGGLE_LEASE", "0.5"),
+        ("WAGGLE_LEASE", "nan"),
+        ("WAGGLE_LEASE", "inf"),
+        ("WAGGLE_GRACE", "-1"),
+        ("WAGGLE_RETENTION", "0"),
+        ("WAGGLE_RETENTION", "inf"),
+        ("WAGGLE_LOG_FORMAT", "xml"),
+        ("WAGGLE_APP", "shop.tasks"),
+        ("WAGGLE_QUEUES", "mail,No Such"),
+        ("WAGGLE_POSTGRES_URL", ""),
+        ("WAGGLE_DLQ_MAX_SIZE", "-1"),
+    ],
+)
+def test_a_value_out_of_range_is_refused_and_quoted(name: str, text: str) -> None:
+    (finding,) = findings(**{name: text})
+    assert finding.startswith(f"{name}={text!r}: ")
+
+
+def test_an_address_that_is_wrong_is_not_called_missing_as_well() -> None:
+    assert len(findings(WAGGLE_POSTGRES_URL="")) == 1
+
+
+def test_lists_are_separated_by_commas() -> None:
+    assert read({**NEEDED, "WAGGLE_QUEUES": "mail, default,"}).queues == ("mail", "default")
+
+
+def test_every_setting_is_described() -> None:
+    schema = msgspec.json.schema(Settings)["$defs"]["Settings"]["properties"]
+    assert [name for name, field in schema.items() if not field.get("description")] == []
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(AttributeError):
+        read(NEEDED).lease = 1.0  # type: ignore[misc]

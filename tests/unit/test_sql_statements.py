@@ -1,0 +1,41 @@
+"""One file a statement, parameters by name."""
+
+import pytest
+from waggle.store.sql import Statement, names, statement
+
+
+def test_a_name_becomes_a_number_in_the_order_of_its_first_use() -> None:
+    found = Statement("x", "SELECT :b, :a, :b")
+    assert found.text == "SELECT $1, $2, $1"
+    assert found.bind({"a": 1, "b": 2}) == [2, 1]
+
+
+def test_casts_strings_and_comments_are_not_parameters() -> None:
+    found = Statement("x", "-- for :nobody\nSELECT ':text', :ids::uuid[]  -- :neither\n")
+    assert found.parameters == ["ids"]
+    assert found.text == "SELECT ':text', $1::uuid[]"
+
+
+def test_a_value_too_many_or_too_few_is_refused() -> None:
+    found = Statement("x", "SELECT :a, :b")
+    with pytest.raises(TypeError, match=r"x\.sql takes"):
+        found.bind({"a": 1})
+    with pytest.raises(TypeError, match=r"x\.sql takes"):
+        found.bind({"a": 1, "b": 2, "c": 3})
+    with pytest.raises(KeyError):
+        found.bind({"a": 1, "c": 2})
+
+
+def test_a_statement_is_read_once() -> None:
+    assert statement("claim") is statement("claim")
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_statement_says_what_it_is_for_and_is_one_statement(name: str) -> None:
+    from importlib import resources
+
+    source = resources.files("waggle.store.sql").joinpath(f"{name}.sql").read_text()
+    assert source.startswith("-- "), f"{name}.sql does not say what it guards"
+    text = statement(name).text
+    assert text.count(";") == 1
+    assert text.endswith(";")

@@ -1,0 +1,98 @@
+"""The status machine is one table, and the schema and the SQL agree with it."""
+
+import re
+from importlib import resources
+
+import pytest
+from waggle.store.sql import names, statement
+from waggle.task import AT_REST, FINAL, NEXT, Ended, Status
+
+SCHEMA = resources.files("waggle.store").joinpath("migrations/versions/0001_tasks.py").read_text()
+
+
+def test_the_final_statuses_are_completed_failed_and_cancelled() -> None:
+    assert {Status.COMPLETED, Status.FAILED, Status.CANCELLED} == FINAL
+
+
+def test_a_dead_letter_is_at_rest_but_not_final() -> None:
+    assert {Status.DEAD_LETTER} == AT_REST - FINAL
+
+
+def test_a_task_becomes_running_only_from_pending() -> None:
+    assert [status for status, following in NEXT.items() if Status.RUNNING in following] == [Status.PENDING]
+
+
+def test_a_task_completes_or_dies_only_from_running() -> None:
+    for end in (Status.COMPLETED, Status.DEAD_LETTER):
+        assert [status for status, following in NEXT.items() if end in following] == [Status.RUNNING]
+
+
+def test_every_status_can_be_reached_and_every_path_can_end() -> None:
+    reached = {Status.PENDING}
+    while more := {following for status in reached for following in NEXT.get(status, frozenset())} - reached:
+        reached |= more
+    assert reached == set(Status)
+    assert all(FINAL & _reachable(status) for status in NEXT)
+
+
+def _reachable(status: Status) -> set[Status]:
+    found = {status}
+    while more := {following for each in found for following in NEXT.get(each, frozenset())} - found:
+        found |= more
+    return found
+
+
+def test_the_schema_knows_exactly_these_statuses() -> None:
+    assert _check_constraint("status") == set(Status)
+
+
+def test_the_schema_knows_exactly_these_ends_of_an_attempt() -> None:
+    assert _check_constraint("outcome") == set(Ended)
+
+
+def _check_constraint(column: str) -> set[str]:
+    found = re.search(rf"{column}\s+text NOT NULL[^,\n]*CHECK \({column} IN \(([^)]*)\)\)", SCHEMA)
+    assert found, f"no check constraint on {column}"
+    return set(re.findall(r"'(\w+)'", found[1]))
+
+
+def test_what_sql_calls_at_rest_is_what_the_table_calls_at_rest() -> None:
+    assert _statuses_of("at_rest") == AT_REST
+
+
+def test_only_final_tasks_are_retired() -> None:
+    assert _statuses_of("retire") == FINAL
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after"),
+    [
+        ("claim", {Status.PENDING}, Status.RUNNING),
+        ("cancel", {Status.PENDING, Status.RUNNING}, Status.CANCELLED),
+        ("fail_overdue", {Status.PENDING, Status.RUNNING}, Status.FAILED),
+        ("bury_old", {Status.DEAD_LETTER}, Status.FAILED),
+        ("bury_excess", {Status.DEAD_LETTER}, Status.FAILED),
+    ],
+)
+def test_a_statement_that_moves_tasks_names_the_old_statuses_and_moves_as_the_table_allows(name: str, before: set[Status], after: Status) -> None:
+    text = statement(name).text
+    assert re.findall(r"SET\s+status = '(\w+)'", text) == [after]
+    guard = re.search(r"t\.status \|\| '' (?:= ('\w+')|IN \(([^)]*)\))", text)
+    assert guard, f"{name}.sql changes rows without looking at their status"
+    assert set(re.findall(r"'(\w+)'", guard[1] or guard[2])) == before
+    assert all(after in NEXT[status] for status in before)
+
+
+def test_no_other_statement_changes_a_status() -> None:
+    changing = {name for name in names() if re.search(r"SET\s+status =", statement(name).text)}
+    assert changing == {"claim", "settle", "cancel", "fail_overdue", "bury_old", "bury_excess"}
+
+
+def test_settling_moves_only_running_tasks() -> None:
+    assert "t.status || '' = 'running'" in statement("settle").text
+
+
+def _statuses_of(name: str) -> set[str]:
+    found = re.search(r"status \|\| '' IN \(([^)]*)\)", statement(name).text)
+    assert found
+    return set(re.findall(r"'(\w+)'", found[1]))
