@@ -56,6 +56,14 @@ def folder(session_folder: Path) -> Path:
     return made
 
 
+@pytest.fixture
+def effects(folder: Path) -> Path:
+    """Where the handlers of this test leave a line for each thing they did (give it to a worker as `EFFECTS`)."""
+    path = folder / "effects"
+    path.touch()
+    return path
+
+
 @pytest.fixture(scope="session")
 def postgres(session_folder: Path) -> Iterator[PostgresServer]:
     """One Postgres for all tests; whoever wants to kill one takes `own_postgres`."""

@@ -129,6 +129,18 @@ async def test_a_pull_goes_on_after_the_store_was_wiped_and_the_topology_made_ag
         await until(lambda: {bell[0] for bell in rung} <= {held.id for held in lane.buffer})
 
 
+@pytest.mark.usefixtures("lanes")
+async def test_a_pull_goes_on_after_the_stream_was_deleted_under_it(bus: Bus, ringer: Ringer, settings: Settings) -> None:
+    async with pulling(bus) as lane:
+        await ringer.ring(bells(1))
+        await until(lambda: len(lane.buffer) == 1)
+        await bus.jetstream().delete_stream(subjects.WORK_STREAM)
+        await topology.ensure(bus, settings, ["default"])
+        rung = bells(3)
+        await ringer.ring(rung)
+        await until(lambda: {bell[0] for bell in rung} <= {held.id for held in lane.buffer})
+
+
 async def test_a_pull_begins_to_hear_when_its_lane_is_made_at_last(bus: Bus, ringer: Ringer, settings: Settings) -> None:
     async with pulling(bus, queue="late") as lane:
         await topology.ensure(bus, settings, ["default"])

@@ -16,13 +16,6 @@ Pool = asyncpg.Pool
 
 
 @pytest.fixture
-def effects(folder: Path) -> Path:
-    path = folder / "effects"
-    path.touch()
-    return path
-
-
-@pytest.fixture
 async def worker(start: Services, effects: Path) -> Process:
     await start("scheduler")
     return await start("worker", environ={"EFFECTS": str(effects)}, app="support.handlers:app", concurrency=10)

@@ -9,14 +9,34 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
+import pytest
+from waggle_cli.__main__ import app
 from waggle_cli.embedded.child import last_lines
 
 WAGGLE: Final = Path(sysconfig.get_path("scripts")) / "waggle"
 READY_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 40.0
 COMMAND_SECONDS: Final = 60.0
+
+
+class Called(NamedTuple):
+    """How a command ended, and what it wrote."""
+
+    code: int
+    out: str
+    err: str
+
+
+def called(capsys: pytest.CaptureFixture[str], *arguments: str) -> Called:
+    """Run `waggle ARGUMENTS` in this process, which takes a fortieth of the time."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        app(arguments)
+    code = ended.value.code
+    assert isinstance(code, int)
+    return Called(code, *capsys.readouterr())
 
 
 def waggle(*arguments: str, place: Path, stdin: str | None = None, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -31,11 +51,6 @@ def waggle(*arguments: str, place: Path, stdin: str | None = None, **environ: st
         timeout=COMMAND_SECONDS,
         check=False,
     )
-
-
-def begin(*arguments: str, place: Path, **environ: str) -> "subprocess.Popen[str]":
-    """Start `waggle ARGUMENTS` in a folder, and do not wait."""
-    return subprocess.Popen([WAGGLE, *arguments], cwd=place, env=_environ(environ), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 @contextmanager

@@ -149,7 +149,7 @@ def _timeline(task: Task, attempts: Iterable[Attempt]) -> Iterator[tuple[str | T
     for attempt in attempts:
         started, ended = _time(attempt["started_at"]), _time(attempt["ended_at"])
         message = printable(attempt["error"]["message"]) if "error" in attempt else ""
-        outcome = Text(attempt["outcome"], style=STYLES.get(attempt["outcome"], ""))
+        outcome = Text(printable(attempt["outcome"]), style=STYLES.get(attempt["outcome"], ""))
         yield f"  {attempt['attempt']}", outcome, exact(attempt["started_at"]), duration(ended - started), printable(attempt["worker_id"]), Text(message)
     if task["status"] == "running" and "started_at" in task:
         yield f"  {task['attempt']}", status("running"), exact(task["started_at"]), "", printable(task.get("worker_id", "")), ""

@@ -6,7 +6,7 @@ looked up anew before it is refused, so that a type can be used as soon as its w
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -21,6 +21,8 @@ from waggle_api.catalogue import Catalogue, KnownType
 from waggle_api.refusals import Findings, Malformed
 from waggle_api.requests import METADATA_LIMIT, NOTHING, UNREADABLE, CreateTask, priority_of, read_many, read_one
 
+FEW: Final = 10
+THOROUGH: Final = 128 << 10  # of a larger payload only the first error is told: to find them all takes up to a second a megabyte
 NUL: Final = "the character U+0000 cannot be stored"
 _decode: Final = msgspec.json.Decoder().decode
 _type_name: Final = re.compile(TYPE_PATTERN)
@@ -88,17 +90,22 @@ class Admission:
             findings.add("type", f"must have at most {TYPE_LENGTH} characters and match {TYPE_PATTERN}")
         elif name and not self._accept_unknown:
             findings.unknown_name = True
-            findings.add("type", "no worker has announced this type" + self._catalogue.type_hint(name))
+            findings.add("type", "no worker has announced this type" + _hint(name, self._catalogue.types, findings))
         return UNKNOWN
 
     def _queue(self, name: str, findings: Findings) -> str:
         if name not in self._catalogue.queues:
             findings.unknown_name = True
-            findings.add("queue", "is not known" + self._catalogue.queue_hint(name))
+            findings.add("queue", "is not known" + _hint(name, self._catalogue.queues, findings))
         return name
 
 
 UNKNOWN: Final = KnownType("", DEFAULT_QUEUE, DEFAULT_MAX_RETRIES, DEFAULT_TIMEOUT, None)
+
+
+def _hint(name: str, known: Mapping[str, object], findings: Findings) -> str:
+    """The nearest known name, and all of them when they are few."""
+    return findings.propose(name, known.keys()) + (f"; known are {', '.join(sorted(known))}" if 0 < len(known) <= FEW else "")
 
 
 def _priority(value: int | str, findings: Findings) -> int:
@@ -112,7 +119,7 @@ def _priority(value: int | str, findings: Findings) -> int:
 def _payload(raw: Raw, known: KnownType, findings: Findings) -> str:
     text, value = _object(raw, "payload", PAYLOAD_LIMIT, findings)
     if value is not None and not known.fits(value):
-        known.find(value, "payload", findings)
+        known.find(value, "payload", findings, all_errors=len(raw) <= THOROUGH)
     return text
 
 

@@ -19,13 +19,14 @@ from waggle.service import periodic
 from waggle.store import catalogue, waiting
 from waggle.store.postgres import OUTAGE
 
-from waggle_api.refusals import MOST_ERRORS, Findings, did_you_mean
+from waggle_api.connections import borrowed
+from waggle_api.refusals import MOST_ERRORS, Findings
 
 log = structlog.get_logger()
 
 EVERY: Final = 2.0
 AT_LEAST: Final = 0.25
-FEW: Final = 10
+READ_PATIENCE: Final = 3.0
 
 
 class KnownType(NamedTuple):
@@ -41,11 +42,19 @@ class KnownType(NamedTuple):
     def fits(self, payload: dict[str, Any]) -> bool:
         return self.validator is None or self.validator.is_valid(payload)
 
-    def find(self, payload: dict[str, Any], field: str, findings: Findings) -> None:
-        """Tell what is wrong with a payload that does not fit."""
+    def find(self, payload: dict[str, Any], field: str, findings: Findings, *, all_errors: bool) -> None:
+        """Tell what is wrong with a payload that does not fit: everything, or the first error."""
         assert self.validator is not None
-        for error in itertools.islice(self.validator.iter_errors(payload), MOST_ERRORS):
+        for error in itertools.islice(self.validator.iter_errors(payload), MOST_ERRORS) if all_errors else _first(self.validator, payload):
             _tell(error, field + _path(error.instance_path), findings)
+
+
+def _first(validator: jsonschema_rs.Validator, payload: dict[str, Any]) -> list[jsonschema_rs.ValidationError]:
+    try:
+        validator.validate(payload)
+    except jsonschema_rs.ValidationError as error:
+        return [error]
+    return []
 
 
 def _path(places: list[str | int]) -> str:
@@ -101,10 +110,12 @@ class Catalogue:
 
     async def _read(self) -> None:
         began = time.monotonic()
-        told = await waiting.now(self._pool)
-        self._clock = (told, (began + time.monotonic()) / 2)
-        rows = await catalogue.types(self._pool)
-        self.queues = await catalogue.queues(self._pool)
+        async with borrowed(self._pool, READ_PATIENCE) as connection:
+            asked = time.monotonic()
+            told = await waiting.now(connection)
+            self._clock = (told, (asked + time.monotonic()) / 2)
+            rows = await catalogue.types(connection)
+            self.queues = await catalogue.queues(connection)
         self.types = {row.name: self._known(row) for row in rows}
         self._began = began
 
@@ -112,18 +123,6 @@ class Catalogue:
         before = self.types.get(row.name)
         validator = before.validator if before is not None and before.schema == row.schema else _compile(row)
         return KnownType(row.name, row.queue, row.max_retries, row.timeout, validator, row.schema)
-
-    def type_hint(self, name: str) -> str:
-        return _hint(name, self.types)
-
-    def queue_hint(self, name: str) -> str:
-        return _hint(name, self.queues)
-
-
-def _hint(name: str, known: Mapping[str, object]) -> str:
-    if not known:
-        return ""
-    return did_you_mean(name, known) + (f"; known are {', '.join(sorted(known))}" if len(known) <= FEW else "")
 
 
 def _compile(row: catalogue.TaskType) -> jsonschema_rs.Validator | None:

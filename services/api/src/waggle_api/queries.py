@@ -35,7 +35,7 @@ def read(request: Request[Any, Any, Any], parameters: Mapping[str, Parse]) -> di
     findings, found = Findings(), {}
     for name, values in given.items():
         if name not in parameters:
-            findings.add(name, "is not a parameter of this address" + did_you_mean(name, parameters))
+            findings.add(name, "is not a parameter of this address" + findings.propose(name, parameters))
             continue
         try:
             found[name] = parameters[name](values)
@@ -99,7 +99,7 @@ def name(pattern: str, longest: int) -> Callable[[str], str]:
 
 def status(text: str) -> str:
     if text not in list(Status):
-        raise ValueError(f"must be one of {', '.join(Status)}{did_you_mean(text, Status)}")
+        raise ValueError(f"must be one of {', '.join(Status)}{did_you_mean(text, list(Status))}")
     return text
 
 

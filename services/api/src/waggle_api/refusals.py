@@ -1,12 +1,13 @@
 """Why the API does not do what it was asked. These errors know no HTTP: `problems` maps each to its answer."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Final
 
 import msgspec
 
 MOST_ERRORS: Final = 1_000
+MOST_PROPOSALS: Final = 5
 LONGEST_FIELD: Final = 200
 LONGEST_MESSAGE: Final = 500
 
@@ -69,6 +70,7 @@ class Findings:
         self.errors: list[FieldError] = []
         self.prefix = ""
         self.unknown_name = False  # a type or queue that somebody may have announced a moment ago
+        self._proposals = MOST_PROPOSALS
 
     @property
     def full(self) -> bool:
@@ -78,13 +80,18 @@ class Findings:
         if not self.full:
             self.errors.append(FieldError((self.prefix + field)[:LONGEST_FIELD], message[:LONGEST_MESSAGE]))
 
+    def propose(self, name: str, known: Collection[str]) -> str:
+        """`; did you mean …?` when a known name is near, a few times a request: looking is slow, and a batch may be wrong everywhere."""
+        self._proposals -= 1
+        return did_you_mean(name, known) if self._proposals >= 0 else ""
+
     def check(self) -> None:
         """Raises Invalid when something was found."""
         if self.errors:
             raise Invalid(self.errors)
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
+def did_you_mean(name: str, known: Collection[str]) -> str:
     """`; did you mean …?` when a known name is near, else nothing."""
     near = difflib.get_close_matches(name[:64], known, n=1)
     return f"; did you mean {near[0]}?" if near else ""

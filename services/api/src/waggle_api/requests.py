@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta, Raw
 from waggle.task import Priority
 
-from waggle_api.refusals import Findings, did_you_mean
+from waggle_api.refusals import Findings
 
 BATCH_MOST: Final = 1_000
 DESCRIPTION_LIMIT: Final = 4_096
@@ -112,7 +112,7 @@ def _field_by_field(text: bytes | Raw, findings: Findings) -> CreateTask:
     for name, raw in fields.items():
         decoder = _fields.get(name)
         if decoder is None:
-            findings.add(name, "is not a field of a task" + did_you_mean(name, _fields))
+            findings.add(name, "is not a field of a task" + findings.propose(name, _fields))
             continue
         try:
             good[name] = decoder.decode(raw)

@@ -59,7 +59,8 @@ class Waits:
 
         async def look() -> bool:
             if self._woken:
-                self._wake_all(await tasks.at_rest(self._pool, list(self._woken)))
+                async with borrowed(self._pool) as connection:
+                    self._wake_all(await tasks.at_rest(connection, list(self._woken)))
             return False
 
         await periodic(LOOK_EVERY, look, OUTAGE, stopping)

@@ -1,0 +1,67 @@
+"""`waggle migrate`: what it does to an empty database and an empty NATS, and how it says that it could not."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+from support.command_line import waggle
+from support.servers import NatsServer, PostgresServer
+from waggle.bus.connection import Bus
+from waggle.store.migrate import head
+
+
+@pytest.fixture
+async def empty_database(postgres: PostgresServer) -> AsyncIterator[str]:
+    """A database without a schema."""
+    connection = await asyncpg.connect(postgres.url)
+    await connection.execute("CREATE DATABASE unmigrated TEMPLATE template0")
+    yield f"{postgres.url.rpartition('/')[0]}/unmigrated"
+    await connection.execute("DROP DATABASE unmigrated WITH (FORCE)")
+    await connection.close()
+
+
+async def test_it_makes_the_schema_and_the_streams_and_can_be_repeated(empty_database: str, nats: NatsServer, bus: Bus, folder: Path) -> None:
+    first = waggle("migrate", place=folder, WAGGLE_POSTGRES_URL=empty_database, WAGGLE_NATS_URL=nats.url)
+    assert (first.returncode, first.stderr) == (0, "")
+    created = "WAGGLE_WORK, default-low, default-medium, default-high, default-critical"
+    assert first.stdout == f"Postgres: the schema went from nothing to {head()}\nNATS: created {created}\n"
+    assert (await bus.jetstream().stream_info("WAGGLE_WORK")).state.consumer_count == 4
+
+    again = waggle("migrate", place=folder, WAGGLE_POSTGRES_URL=empty_database, WAGGLE_NATS_URL=nats.url)
+    assert (again.returncode, again.stdout) == (0, f"Postgres: the schema is up to date ({head()})\nNATS: the streams are up to date\n")
+
+
+async def test_a_nats_that_is_away_is_left_to_the_scheduler(database: str, folder: Path) -> None:
+    run = waggle("migrate", place=folder, WAGGLE_POSTGRES_URL=database, WAGGLE_NATS_URL="nats://127.0.0.1:1")
+    assert (run.returncode, run.stdout) == (0, f"Postgres: the schema is up to date ({head()})\n")
+    assert run.stderr == "NATS: does not answer, nothing done; the scheduler creates the streams once it does\n"
+
+
+WRONG = {
+    "a Postgres that is away": ("postgresql://u:secret@127.0.0.1:1/waggle", 1, "Postgres: "),
+    "another kind of database": ("mysql://u:secret@127.0.0.1:1/waggle", 2, "must begin with postgresql://"),
+    "a port that is none": ("postgresql://u:secret@127.0.0.1:port/waggle", 2, "WAGGLE_POSTGRES_URL cannot be used"),
+    "nothing": ("", 2, "WAGGLE_POSTGRES_URL"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_it_says_what_is_wrong_with(case: str, folder: Path) -> None:
+    url, code, message = WRONG[case]
+    run = waggle("migrate", place=folder, WAGGLE_POSTGRES_URL=url, WAGGLE_NATS_URL="nats://127.0.0.1:1")
+    assert (run.returncode, run.stdout) == (code, "")
+    assert run.stderr.startswith("waggle migrate: ")
+    assert message in run.stderr
+    assert "Traceback" not in run.stderr
+    assert "secret" not in run.stderr
+
+
+async def test_a_database_of_a_newer_waggle_is_left_alone(database: str, folder: Path) -> None:
+    connection = await asyncpg.connect(database)
+    await connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    run = waggle("migrate", place=folder, WAGGLE_POSTGRES_URL=database, WAGGLE_NATS_URL="nats://127.0.0.1:1")
+    assert (run.returncode, run.stdout) == (1, "")
+    assert "Was the database made by a newer Waggle?" in run.stderr
+    assert await connection.fetchval("SELECT version_num FROM alembic_version") == "9999"
+    await connection.close()

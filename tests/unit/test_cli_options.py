@@ -1,0 +1,140 @@
+"""What people type into options: what it means, and what they are told when it means nothing. No command here reaches for an API."""
+
+import io
+import json
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from support.command_line import called
+from waggle.task import AT_REST, Priority, Status
+from waggle_cli import client, options, tasks
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str]]:
+    """Run a command in this process; its exit code and what it said about an error, on one line. An attempt to reach an API ends with code 4."""
+    monkeypatch.setenv("WAGGLE_URL", "http://127.0.0.1:1")
+
+    def run(*arguments: str) -> tuple[int, str]:
+        code, _, err = called(capsys, *arguments)
+        return code, " ".join(err.replace("│", "").split())
+
+    return run
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
+    """The bodies that a submission would send."""
+    bodies: list[dict[str, object]] = []
+
+    def submit(_: object, body: bytes, key: str) -> None:
+        bodies.append({**json.loads(body, parse_float=str), "key": key})
+        raise client.Unreachable("not now")
+
+    monkeypatch.setattr(client.Client, "submit", submit)
+    return bodies
+
+
+WRONG = {
+    "a payload that is not JSON": (
+        "submit x --payload {a:1}",
+        "--payload: it is not JSON: Expecting property name enclosed in double quotes at line 1, column 2",
+    ),
+    "a payload that is empty": ("submit x --payload=", "it is not JSON: Expecting value at line 1, column 1"),
+    "a payload that is no object": ("submit x --payload [1]", 'it must be a JSON object such as {"name": "value"}'),
+    "a payload with a number that JSON has not": ('submit x --payload {"a":NaN}', "NaN is not JSON"),
+    "a payload that is nested too deeply": (f'submit x --payload {{"a":{"[" * 100_000}', "it is nested too deeply"),
+    "a file that is not there": ("submit x --payload @/nowhere", "cannot read /nowhere: No such file or directory"),
+    "metadata that is no object": ("submit x --metadata 7", "--metadata: it must be a JSON object"),
+    "a misspelt priority": ("submit x --priority hihg", "must be low, medium, high or critical, or 0 to 3; did you mean high?"),
+    "a priority that is too high": ("list --priority 4", "must be low, medium, high or critical, or 0 to 3"),
+    "a misspelt status": ("list --status faild", 'Did you mean "failed"?'),
+    "a time that is none": ("submit x --run-at tomorrow", "must be a time such as 2030-01-31T18:00 or 2030-01-31T18:00:00Z"),
+    "a length of time that is none": ("submit x --delay nan", "must be a number of seconds, 0 or more"),
+    "a negative length of time": ("show 01a20428-cf15-7141-a548-5c7749aad342 --wait -1", "must be a number of seconds, 0 or more"),
+    "an id that is none": ("show 42", "'42' is not the id of a task"),
+    "one id of several that is none": ("cancel 01a20428-cf15-7141-a548-5c7749aad342 42", "'42' is not the id of a task"),
+    "no id": ("cancel", "requires an argument"),
+    "a key that no header can carry": ("submit x --idempotency-key é", "must have printable ASCII characters"),
+    "an output that is none": ("list -o yaml", 'Choose from: "table", "json"'),
+    "an option that is none": ("list --stat failed", "Unknown option"),
+    "a command that is none": ("lst", 'Did you mean "list"?'),
+    "a URL without its scheme": ("list --url localhost:8420", "--url must be a URL such as http://127.0.0.1:8420, not 'localhost:8420'"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_usage_is_told_before_anything_is_sent(case: str, run: Callable[..., tuple[int, str]]) -> None:
+    command, message = WRONG[case]
+    code, said = run("tasks", *command.split())
+    assert code == 2
+    assert message in said
+
+
+def test_a_payload_is_sent_as_it_was_written(run: Callable[..., tuple[int, str]], sent: list[dict[str, object]], tmp_path: Path) -> None:
+    (tmp_path / "payload.json").write_text('{"price": 1.10}')
+    run("tasks", "submit", "x", "--payload", '{"price": 1.10}')
+    run("tasks", "submit", "x", "--payload", f"@{tmp_path / 'payload.json'}")
+    assert [body["payload"] for body in sent] == [{"price": "1.10"}, {"price": "1.10"}]
+
+
+def test_a_payload_comes_from_standard_input(run: Callable[..., tuple[int, str]], sent: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b'\xef\xbb\xbf{"from": "a pipe"}\n')))
+    run("tasks", "submit", "x", "--payload", "-")
+    assert sent[0]["payload"] == {"from": "a pipe"}
+
+
+def test_every_option_becomes_a_field_and_what_is_not_given_is_left_out(
+    run: Callable[..., tuple[int, str]], sent: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("tasks", "submit", "x")
+    run(
+        *("tasks", "submit", "x", "--priority", "CRITICAL", "--queue", "q", "--max-retries", "0", "--timeout", "1.5", "--delay", "2"),
+        *("--run-at", "2030-01-31T18:00:00Z", "--deadline", "2030-01-31T18:00+02:00", "--unique-key", "u", "--idempotency-key", "i"),
+        *("--description", "for people", "--metadata", '{"tenant": "a"}'),
+    )
+    bare, full = sent
+    assert bare.keys() == {"type", "key"}
+    assert bare["key"] != full["key"] == "i"
+    moments = [datetime.fromisoformat(str(full.pop(name))).timestamp() for name in ("run_at", "deadline")]
+    assert moments == [1896112800.0, 1896105600.0]
+    assert full == {
+        "type": "x",
+        "priority": 3,
+        "queue": "q",
+        "max_retries": 0,
+        "timeout": "1.5",
+        "delay": "2.0",
+        "unique_key": "u",
+        "description": "for people",
+        "metadata": {"tenant": "a"},
+        "key": "i",
+    }
+
+
+def test_a_submission_whose_outcome_is_unknown_can_be_repeated_as_the_same(run: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = []
+
+    def submit(_: object, __: bytes, key: str) -> None:
+        keys.append(key)
+        raise client.Unreachable("the connection was lost", sent=True)
+
+    monkeypatch.setattr(client.Client, "submit", submit)
+    code, said = run("tasks", "submit", "x")
+    assert code == 4
+    assert said.endswith(f"It may have been accepted all the same: to be sure, repeat it with --idempotency-key {keys[0]}")
+
+
+def test_the_words_are_those_of_the_product() -> None:
+    assert list(options.PRIORITIES) == [priority.name.lower() for priority in Priority]
+    assert set(get_args(tasks.Status)) == set(Status)
+    assert set(client.AT_REST) == AT_REST
+
+
+def test_the_exit_codes_are_those_of_the_help() -> None:
+    from waggle_cli.session import Exit
+
+    assert [line.split()[0] for line in tasks.EXIT_CODES.splitlines()[2:]] == [str(code.value) for code in Exit]
