@@ -1,24 +1,37 @@
 """`waggle migrate`: what it does to an empty database and an empty NATS, and how it says that it could not."""
 
-from collections.abc import AsyncIterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import asyncpg
 import pytest
-from support.command_line import waggle
-from support.servers import NatsServer, PostgresServer
+import structlog
+from support.command_line import Called, called, waggle
+from support.servers import NatsServer
 from waggle.bus.connection import Bus
 from waggle.store.migrate import head
 
 
 @pytest.fixture
-async def empty_database(postgres: PostgresServer) -> AsyncIterator[str]:
+async def empty_database(database: str) -> str:
     """A database without a schema."""
-    connection = await asyncpg.connect(postgres.url)
-    await connection.execute("CREATE DATABASE unmigrated TEMPLATE template0")
-    yield f"{postgres.url.rpartition('/')[0]}/unmigrated"
-    await connection.execute("DROP DATABASE unmigrated WITH (FORCE)")
+    connection = await asyncpg.connect(database)
+    await connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
     await connection.close()
+    return database
+
+
+@pytest.fixture
+def migrate(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Called]]:
+    """Run `waggle migrate` in this process."""
+
+    def run(**environ: str) -> Called:
+        for name, value in environ.items():
+            monkeypatch.setenv(name, value)
+        return called(capsys, "migrate")
+
+    yield run
+    structlog.reset_defaults()  # the command sets how its process logs
 
 
 async def test_it_makes_the_schema_and_the_streams_and_can_be_repeated(empty_database: str, nats: NatsServer, bus: Bus, folder: Path) -> None:
@@ -32,12 +45,6 @@ async def test_it_makes_the_schema_and_the_streams_and_can_be_repeated(empty_dat
     assert (again.returncode, again.stdout) == (0, f"Postgres: the schema is up to date ({head()})\nNATS: the streams are up to date\n")
 
 
-async def test_a_nats_that_is_away_is_left_to_the_scheduler(database: str, folder: Path) -> None:
-    run = waggle("migrate", place=folder, WAGGLE_POSTGRES_URL=database, WAGGLE_NATS_URL="nats://127.0.0.1:1")
-    assert (run.returncode, run.stdout) == (0, f"Postgres: the schema is up to date ({head()})\n")
-    assert run.stderr == "NATS: does not answer, nothing done; the scheduler creates the streams once it does\n"
-
-
 WRONG = {
     "a Postgres that is away": ("postgresql://u:secret@127.0.0.1:1/waggle", 1, "Postgres: "),
     "another kind of database": ("mysql://u:secret@127.0.0.1:1/waggle", 2, "must begin with postgresql://"),
@@ -46,15 +53,21 @@ WRONG = {
 }
 
 
+def test_a_nats_that_is_away_is_left_to_the_scheduler(database: str, migrate: Callable[..., Called]) -> None:
+    run = migrate(WAGGLE_POSTGRES_URL=database, WAGGLE_NATS_URL="nats://127.0.0.1:1")
+    assert (run.code, run.out) == (0, f"Postgres: the schema is up to date ({head()})\n")
+    assert run.err == "NATS: does not answer, nothing done; the scheduler creates the streams once it does\n"
+
+
 @pytest.mark.parametrize("case", WRONG)
-def test_it_says_what_is_wrong_with(case: str, folder: Path) -> None:
+def test_it_says_what_is_wrong_with(case: str, migrate: Callable[..., Called]) -> None:
     url, code, message = WRONG[case]
-    run = waggle("migrate", place=folder, WAGGLE_POSTGRES_URL=url, WAGGLE_NATS_URL="nats://127.0.0.1:1")
-    assert (run.returncode, run.stdout) == (code, "")
-    assert run.stderr.startswith("waggle migrate: ")
-    assert message in run.stderr
-    assert "Traceback" not in run.stderr
-    assert "secret" not in run.stderr
+    run = migrate(WAGGLE_POSTGRES_URL=url, WAGGLE_NATS_URL="nats://127.0.0.1:1")
+    assert (run.code, run.out) == (code, "")
+    assert run.err.startswith("waggle migrate: ")
+    assert message in run.err
+    assert "Traceback" not in run.err
+    assert "secret" not in run.err
 
 
 async def test_a_database_of_a_newer_waggle_is_left_alone(database: str, folder: Path) -> None:

@@ -150,6 +150,18 @@ async def test_a_changed_schema_is_used_within_seconds(api: Client, rows: "async
     await until(taken, 4.0)
 
 
+async def test_of_a_large_payload_the_first_error_is_told(api: Client) -> None:
+    found = told(await api.post("/api/tasks", json={"type": "test.typed", "payload": {"to": "a", "tags": [1] * 100_000}}))
+    assert found == {"payload.tags": "the value is not valid under any of the schemas listed in the 'anyOf' keyword"}
+
+
+async def test_a_batch_that_is_wrong_everywhere_is_answered_quickly(api: Client) -> None:
+    batch = [{"type": f"nobody.knows{number}", f"field{number}": 1} for number in range(1000)]
+    async with asyncio.timeout(5):
+        found = told(await api.post("/api/tasks/batch", json={"tasks": batch}))
+    assert len(found) == 1000
+
+
 async def test_a_deadline_before_the_start_is_refused(api: Client) -> None:
     soon = (datetime.now(UTC) + timedelta(minutes=1)).isoformat()
     assert "later than" in told(await api.post("/api/tasks", json={"type": "test.work", "deadline": soon, "delay": 120}))["deadline"]

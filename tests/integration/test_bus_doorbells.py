@@ -228,7 +228,7 @@ async def test_the_head_of_a_lane_is_its_oldest_doorbell(bus: Bus) -> None:
 
 @pytest.mark.usefixtures("lanes")
 async def test_a_head_that_cannot_be_read_is_unclear(bus: Bus) -> None:
-    await bus.publish(subjects.work("default", 1), b"hello")
+    await bus.jetstream().publish(subjects.work("default", 1), b"hello")
     with pytest.raises(lane_head.Unclear):
         await lane_head.oldest_rung_at(bus, "default", 1)
 

@@ -1,5 +1,8 @@
 """What the work stream holds, asked directly."""
 
+import contextlib
+
+from nats.js.errors import NotFoundError
 from waggle.bus import subjects
 from waggle.bus.connection import Bus
 from waggle.bus.ring import Bell, Ringer
@@ -11,7 +14,10 @@ async def doorbells(bus: Bus) -> int:
 
 
 async def consumers(bus: Bus) -> set[str]:
-    return {found.name for found in await bus.jetstream().consumers_info(subjects.WORK_STREAM)}
+    """The names of the lanes' consumers; none without a stream."""
+    with contextlib.suppress(NotFoundError):
+        return {found.name for found in await bus.jetstream().consumers_info(subjects.WORK_STREAM)}
+    return set()
 
 
 async def lose_doorbells(bus: Bus) -> None:

@@ -105,7 +105,7 @@ def test_nobody_there_is_told_with_where_the_address_comes_from() -> None:
     with closed_port() as port, Client(Address(f"http://127.0.0.1:{port}", "WAGGLE_URL")) as client, pytest.raises(Unreachable) as told:
         client.tasks()
     assert str(told.value) == f"http://127.0.0.1:{port} (from WAGGLE_URL) does not answer: Connection refused"
-    assert not told.value.sent
+    assert not told.value.unknown
 
 
 def test_a_connection_that_is_lost_leaves_open_whether_the_task_was_accepted() -> None:
@@ -120,7 +120,7 @@ def test_a_connection_that_is_lost_leaves_open_whether_the_task_was_accepted() -
         with pytest.raises(Unreachable, match="was lost") as told:
             client.submit(b'{"type": "x"}', "key")
         thread.join()
-    assert told.value.sent
+    assert told.value.unknown
 
 
 PROBLEMS = {400: Exit.REFUSED, 401: Exit.REFUSED, 404: Exit.NOT_FOUND, 409: Exit.REFUSED, 422: Exit.REFUSED, 429: Exit.REFUSED, 503: Exit.UNAVAILABLE}

@@ -120,7 +120,7 @@ def test_a_submission_whose_outcome_is_unknown_can_be_repeated_as_the_same(run: 
 
     def submit(_: object, __: bytes, key: str) -> None:
         keys.append(key)
-        raise client.Unreachable("the connection was lost", sent=True)
+        raise client.Unreachable("the connection was lost", unknown=True)
 
     monkeypatch.setattr(client.Client, "submit", submit)
     code, said = run("tasks", "submit", "x")

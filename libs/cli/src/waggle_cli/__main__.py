@@ -103,7 +103,10 @@ def scheduler() -> None:
 
 @app.command
 def migrate() -> int:
-    """Bring the database and the streams up to date; safe to repeat."""
+    """Bring the database and the streams up to date; safe to repeat.
+
+    A NATS that does not answer is no error: the scheduler creates what is missing there.
+    """
     from waggle.settings import SettingsError, read
 
     from waggle_cli.migrate import migrate

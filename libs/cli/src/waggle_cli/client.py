@@ -99,18 +99,19 @@ class WrongUrl(Exception):
 
 
 class Unreachable(Exception):
-    """No Waggle answers. `sent` is whether the request may have arrived nevertheless."""
+    """No Waggle answers. `unknown` is whether the request may have been done nevertheless."""
 
-    def __init__(self, message: str, *, sent: bool = False) -> None:
+    def __init__(self, message: str, *, unknown: bool = False) -> None:
         super().__init__(message)
-        self.sent = sent
+        self.unknown = unknown
 
 
 class Problem(Exception):
-    """The API does not do what it was asked: its problem+json."""
+    """The API does not do what it was asked: its problem+json. `unknown` is whether it may have been done nevertheless."""
 
     def __init__(self, status: int, body: Mapping[str, Any]) -> None:
         self.status = status
+        self.unknown = status >= 500
         self.code = str(body.get("code", ""))
         self.detail = str(body.get("detail") or body.get("title") or f"status {status}")
         self.errors = [(str(error.get("field", "")), str(error.get("message", ""))) for error in body.get("errors") or []]
@@ -219,14 +220,14 @@ class Client:
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
             raise Unreachable(f"{self._called} does not answer: {_reason(error)}") from error
         except httpx2.RequestError as error:
-            raise Unreachable(f"the connection to {self._called} was lost: {_reason(error)}", sent=True) from error
+            raise Unreachable(f"the connection to {self._called} was lost: {_reason(error)}", unknown=True) from error
         try:
             value = json.loads(answer.content)
         except ValueError:
             value = None
         if not isinstance(value, dict) or answer.is_redirect or (answer.is_error and "code" not in value):
             kind = answer.headers.get("content-type", "no content-type")
-            raise Unreachable(f"{self._called} answers, but not as Waggle does (status {answer.status_code}, {kind})", sent=True)
+            raise Unreachable(f"{self._called} answers, but not as Waggle does (status {answer.status_code}, {kind})", unknown=True)
         if answer.is_error:
             raise Problem(answer.status_code, value)
         return Answer(answer.status_code, answer.content, value)

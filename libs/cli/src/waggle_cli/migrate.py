@@ -14,7 +14,7 @@ from waggle.settings import Settings, SettingsError
 from waggle.store import catalogue, postgres
 from waggle.store.migrate import migrate as apply
 
-NATS_SECONDS = 3.0
+NATS_SECONDS = 2.0
 
 
 def migrate(settings: Settings) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final
 
 from waggle_cli.client import Client, Problem, Unreachable, WrongUrl, find
 
@@ -31,25 +31,19 @@ def session(command: str, url: str) -> Iterator[Client]:
         with Client(find(url, os.environ, Path.cwd())) as client:
             yield client
     except (WrongUrl, Unreachable, Problem) as error:
-        fail(command, error)
-
-
-def fail(command: str, error: Exception, note: str = "") -> NoReturn:
-    """End the command because of this error."""
-    tell(command, error)
-    if note:
-        print(note, file=sys.stderr)
-    sys.exit(exit_code(error))
+        tell(command, error)
+        sys.exit(exit_code(error))
 
 
 def tell(command: str, error: Exception) -> None:
-    """What went wrong, on standard error: one line, and one more for each field that is wrong."""
+    """What went wrong, on standard error: one line, one more for each field that is wrong, and the error's notes."""
     from waggle_cli.terminal import printable
 
     lines = [f"{command}: {error}"]
     if isinstance(error, Problem):
         lines += [f"  {field}: {message}" for field, message in error.errors]
         lines += [f"  ({', '.join(part for part in (error.code, f'request {error.request_id}' if error.request_id else '') if part)})"]
+    lines += getattr(error, "__notes__", [])
     print("\n".join(printable(line) for line in lines), file=sys.stderr)
 
 

@@ -1,6 +1,7 @@
 """How tasks look in a terminal: tables and cards for people, JSON as the API sent it. What strangers wrote is shown without control characters."""
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -43,9 +44,12 @@ def raw(answer: bytes) -> None:
         import msgspec
 
         answer = msgspec.json.format(answer, indent=2)
-    sys.stdout.flush()
-    sys.stdout.buffer.write(answer + b"\n")
-    sys.stdout.buffer.flush()
+    try:
+        sys.stdout.buffer.write(answer + b"\n")
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:  # whoever read it has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
 
 
 def line(done: str, task: Task) -> None:

@@ -13,7 +13,7 @@ from waggle_cli import options
 if TYPE_CHECKING:
     from waggle_cli.client import Answer, Client, Task
 
-EXIT_CODES: Final = """
+EXIT_CODES: Final = """\
 Exit codes:
   0  done
   1  the request was refused, or the task waited for did not complete
@@ -21,34 +21,37 @@ Exit codes:
   3  not found
   4  the API is not reachable, or not available
 """
-EPILOGUE: Final = """\
+EPILOGUE: Final = f"""\
 A task is a piece of work for a worker: a type, which names its handler, and a
 payload, the handler's arguments. The API is the one that --url names, else
 WAGGLE_URL, else that of the `waggle up` which runs in this folder or in one
 above it.
 
 Examples:
-  waggle tasks submit demo.echo --payload '{"hello": "world"}' --wait 10
+  waggle tasks submit demo.echo --payload '{{"hello": "world"}}' --wait 10
   waggle tasks list --status failed --status dead_letter
   waggle tasks show ID
   waggle tasks cancel ID
-"""
-SUBMIT_EPILOGUE: Final = """\
+
+{EXIT_CODES}"""
+SUBMIT_EPILOGUE: Final = f"""\
 Examples:
-  waggle tasks submit demo.sleep --payload '{"seconds": 3}' --priority high
+  waggle tasks submit demo.sleep --payload '{{"seconds": 3}}' --priority high
   waggle tasks submit demo.echo --payload @order.json --delay 60
   waggle tasks submit demo.echo --payload - --wait 30 -o json < order.json
-"""
-LIST_EPILOGUE: Final = """\
+
+{EXIT_CODES}"""
+LIST_EPILOGUE: Final = f"""\
 Examples:
   waggle tasks list --status failed --status dead_letter
   waggle tasks list --type demo.echo --limit 100 -o json
-"""
+
+{EXIT_CODES}"""
 
 app = App(
     name="tasks",
     help="Submit tasks, list them, look at one, cancel some.",
-    help_epilogue=EPILOGUE + EXIT_CODES,
+    help_epilogue=EPILOGUE,
     default_parameter=Parameter(negative_iterable=()),
 )
 
@@ -63,7 +66,7 @@ TaskIds = Annotated[list[str], Parameter(converter=options.task_id, name="ID")]
 Status = Literal["pending", "running", "completed", "failed", "cancelled", "dead_letter"]
 
 
-@app.command(help_epilogue=SUBMIT_EPILOGUE + EXIT_CODES)
+@app.command(help_epilogue=SUBMIT_EPILOGUE)
 def submit(
     type_: Annotated[str, Parameter(name="TYPE")],
     /,
@@ -121,7 +124,7 @@ def submit(
     """
     from waggle_cli import show
     from waggle_cli.client import Problem, Unreachable
-    from waggle_cli.session import Exit, fail, session
+    from waggle_cli.session import Exit, session
 
     key = idempotency_key or str(uuid4())
     plain = {"type": type_, "priority": priority, "queue": queue, "max_retries": max_retries, "timeout": timeout, "delay": delay, "run_at": run_at}
@@ -130,8 +133,9 @@ def submit(
         try:
             answer = api.submit(_object(plain, payload=payload, metadata=metadata), key)
         except (Unreachable, Problem) as error:
-            unknown = error.sent if isinstance(error, Unreachable) else error.status >= 500
-            fail("waggle tasks submit", error, f"It may have been accepted all the same: to be sure, repeat it with --idempotency-key {key}" if unknown else "")
+            if error.unknown:
+                error.add_note(f"It may have been accepted all the same: to be sure, repeat it with --idempotency-key {key}")
+            raise
         if output == "table":
             show.line("submitted" if answer.status == 201 else "there already:", answer.value)
         elif wait is None:
@@ -141,16 +145,18 @@ def submit(
         try:
             return _wait(api, answer.value["id"], wait, output, url)
         except (Unreachable, Problem) as error:
-            fail("waggle tasks submit", error, f"The task was accepted, its id is {answer.value['id']}")
+            error.add_note(f"The task was accepted, its id is {answer.value['id']}")
+            raise
 
 
-@app.command(name="list", help_epilogue=LIST_EPILOGUE + EXIT_CODES)
+@app.command(name="list", help_epilogue=LIST_EPILOGUE)
 def list_(
     *,
     status: list[Status] | None = None,
     type_: Annotated[list[str] | None, Parameter(name="--type")] = None,
     queue: str | None = None,
     priority: Priority = None,
+    metadata: JsonObject = None,
     limit: int = 20,
     cursor: str | None = None,
     output: Output = "table",
@@ -168,6 +174,8 @@ def list_(
         Only tasks of this queue.
     priority
         Only tasks of this priority: low, medium, high or critical, or 0 to 3.
+    metadata
+        Only tasks whose metadata hold this JSON object.
     limit
         How many at most; a hint says how to get the next ones.
     cursor
@@ -176,7 +184,7 @@ def list_(
     from waggle_cli import show
     from waggle_cli.session import Exit, session
 
-    filters: dict[str, Any] = {"status": status, "type": type_, "queue": queue, "priority": priority}
+    filters: dict[str, Any] = {"status": status, "type": type_, "queue": queue, "priority": priority, "metadata": metadata}
     with session("waggle tasks list", url) as api:
         answer = api.tasks(**filters, limit=limit, cursor=cursor)
     if output == "json":
@@ -188,7 +196,7 @@ def list_(
     return Exit.OK
 
 
-@app.command(name="show", help_epilogue=EXIT_CODES.lstrip())
+@app.command(name="show", help_epilogue=EXIT_CODES)
 def show_(id_: TaskId, /, *, wait: Seconds = None, output: Output = "table", url: Url = "") -> int:
     """Show one task: how it stands, its payload, its result or error, and a timeline of its attempts.
 
@@ -208,7 +216,7 @@ def show_(id_: TaskId, /, *, wait: Seconds = None, output: Output = "table", url
     return Exit.OK
 
 
-@app.command(usage="Usage: waggle tasks cancel [OPTIONS] ID...", help_epilogue=EXIT_CODES.lstrip())
+@app.command(usage="Usage: waggle tasks cancel [OPTIONS] ID...", help_epilogue=EXIT_CODES)
 def cancel(ids: TaskIds, /, *, output: Output = "table", url: Url = "") -> int:
     """Cancel tasks. One that waits is never started; one that runs is told to stop, and its result is not taken any more.
 

@@ -63,24 +63,21 @@ class Committer:
         await self._keyed.drained()
 
     async def _commit(self, insert: Insert, group: list[Pending]) -> None:
-        """Answer every submission of a group; nothing escapes but a cancellation."""
-        try:
-            await self._write(insert, group)
-        except Exception as error:  # whatever it is, it belongs to these callers: their requests tell it
-            _answer_all(group, error)
-        finally:
-            _answer_all(group, Unavailable(NO_ANSWER))  # those who are left when this is cancelled
-
-    async def _write(self, insert: Insert, group: list[Pending]) -> None:
+        """Answer every submission of a group, then ring what is new."""
         try:
             written = await self._persist(insert, group)
         except REFUSED as error:
-            return await self._apart(insert, group, error)
-        self._count(written)
-        for pending, outcome in zip(group, written.outcomes, strict=True):
-            _answer(pending, outcome)
-        await asyncio.sleep(0)  # the answers first
-        await self._ringer.ring(written.bells)
+            await self._apart(insert, group, error)
+        except Exception as error:  # whatever it is, it belongs to these callers: their requests tell it
+            _answer_all(group, error)
+        else:
+            self._count(written)
+            for pending, outcome in zip(group, written.outcomes, strict=True):
+                _answer(pending, outcome)
+            await asyncio.sleep(0)  # the answers first
+            await self._ringer.ring(written.bells)
+        finally:
+            _answer_all(group, Unavailable(NO_ANSWER))  # those who are left when this is cancelled
 
     async def _persist(self, insert: Insert, group: list[Pending]) -> Written:
         """Insert, again and again with the same ids while Postgres is away. Raises one of REFUSED, or Unavailable."""
@@ -100,10 +97,11 @@ class Committer:
             pause = min(pause * 2, PAUSE_CAP)
 
     async def _apart(self, insert: Insert, group: list[Pending], error: Exception) -> None:
-        """A group that Postgres refused is halved until the submission stands alone that has to be refused. Raises `error` when it does."""
+        """A group that Postgres refused is halved until the submission stands alone that has to be refused."""
         if len(group) == 1:
             log.info("submission refused by Postgres", tasks=len(group[0].submission.tasks), error=type(error).__name__)
-            raise error
+            _answer_all(group, error)
+            return
         log.info("group refused by Postgres, halving it", submissions=len(group), error=type(error).__name__)
         half = len(group) // 2
         await self._commit(insert, group[:half])

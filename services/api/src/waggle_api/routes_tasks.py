@@ -4,6 +4,7 @@ import hashlib
 from typing import Any, Final
 from uuid import UUID
 
+import asyncpg
 import msgspec
 from litestar import Request, delete, get, post
 from litestar.types import ASGIApp
@@ -91,7 +92,7 @@ async def timeline(request: Request[Any, Any, Any], task_id: str, door: Door) ->
         rows = await tasks.attempts(connection, found)
         if not rows:
             _there((await tasks.get_many(connection, [found])).get(found))
-    return answers.items([Attempt(row["attempt"], row["worker_id"], row["started_at"], row["ended_at"], row["outcome"], _raw(row["error"])) for row in rows])
+    return answers.items([_attempt(row) for row in rows])
 
 
 @delete("/tasks/{task_id:str}", status_code=200)
@@ -150,5 +151,6 @@ def _there(task: Task | None) -> Task:
     return task
 
 
-def _raw(text: str | None) -> msgspec.Raw | None:
-    return None if text is None else msgspec.Raw(text)
+def _attempt(row: asyncpg.Record) -> Attempt:
+    error = None if row["error"] is None else msgspec.Raw(row["error"])
+    return Attempt(row["attempt"], row["worker_id"], row["started_at"], row["ended_at"], row["outcome"], error)

@@ -94,15 +94,15 @@ class Settler:
         while True:
             try:
                 held = await tasks.settle(self._connection, [(fence, step) for fence, step, _ in batch])
+            except REFUSED as error:  # first: asyncpg's own DataError is an InterfaceError too, and so an outage by its class
+                await self._one_by_one(batch, error)
+                return
             except OUTAGE as error:
                 if not repeated:
                     log.warning("settle without an answer, repeating", count=len(batch), error=str(error) or type(error).__name__)
                 repeated = True
                 await asyncio.sleep(pause)
                 pause = min(PAUSE_CAP, pause * 2)
-            except REFUSED as error:
-                await self._one_by_one(batch, error)
-                return
             else:
                 await self._settled(batch, held, repeated=repeated)
                 return
