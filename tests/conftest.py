@@ -69,7 +69,7 @@ def postgres(session_folder: Path) -> Iterator[PostgresServer]:
     """One Postgres for all tests; whoever wants to kill one takes `own_postgres`."""
     server = PostgresServer(session_folder / "postgres")
     yield server
-    server.kill()  # its data is thrown away
+    server.close()
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def own_postgres(folder: Path, logs: dict[str, Path]) -> Iterator[PostgresServer
     server = PostgresServer(folder / "postgres")
     logs["postgres"] = server.log
     yield server
-    server.kill()
+    server.close()
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def database(request: pytest.FixtureRequest) -> Iterator[str]:
     if "own_postgres" in request.fixturenames:
         yield request.getfixturevalue("own_postgres").url
     else:
-        with request.getfixturevalue("postgres").fresh_database(f"test{next(_numbers)}") as url:
+        with request.getfixturevalue("postgres").fresh_database() as url:
             yield url
 
 

@@ -1,8 +1,4 @@
-"""The background work of a small shop: three kinds of task, and how each one deals with trouble.
-
-cd examples
-uv run waggle up --app shop.tasks:app
-"""
+"""The background work of a small shop: three kinds of task, and how each one deals with trouble. ../README.md says how to run it."""
 
 import asyncio
 import csv

@@ -9,7 +9,7 @@ import structlog
 from support.command_line import Called, called, waggle
 from support.servers import NatsServer
 from waggle.bus.connection import Bus
-from waggle.store.migrate import head
+from waggle.store.postgres import head
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import json
 import os
 import shlex
 import signal
+import subprocess
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from support.command_line import Called, called, waggle
+from support.command_line import WAGGLE, Called, called, waggle
 from support.facts import until
 from support.system import Client
 
@@ -124,6 +125,23 @@ def test_an_api_that_is_away_is_exit_code_4(tasks: Run, monkeypatch: pytest.Monk
     assert tasks("list") == (4, "", "waggle tasks list: no Waggle found: start one with `waggle up`, or give --url\n")
 
 
+def test_a_list_can_be_narrowed_by_metadata(tasks: Run, submit: Callable[[str], Json]) -> None:
+    made = submit("""demo.echo --delay 60 --metadata '{"tenant": "a", "n": 1}'""")["id"]
+    assert ids(tasks("""list --metadata '{"tenant": "a"}'""")) == [made]
+    assert tasks("""list --metadata '{"tenant": "b"}'""").out == "No tasks like that.\n"
+
+
+def ids(run: Called) -> list[str]:
+    return [line.split()[0] for line in run.out.splitlines()[1:]]
+
+
+@pytest.mark.parametrize("output", ["json", "table"])
+def test_a_reader_that_has_seen_enough_is_no_crash(output: str, shop: Json) -> None:
+    command = f"{WAGGLE} tasks list -o {output} --url {shop['api_url']} | true"
+    run = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
+    assert (run.stdout, run.stderr) == ("", "")
+
+
 def test_the_same_key_gives_the_same_task(tasks: Run) -> None:
     for option in ("--idempotency-key k1", "--unique-key k2"):
         first, again = (tasks(f"submit demo.echo --delay 60 {option}") for _ in range(2))
@@ -148,10 +166,6 @@ def test_cancelling_tells_for_each_task_what_became_of_it(tasks: Run, submit: Ca
 
     answers = tasks(f"cancel {waiting} {other} -o json").out.splitlines()
     assert [(json.loads(answer)["id"], json.loads(answer)["status"]) for answer in answers] == [(waiting, "cancelled"), (other, "cancelled")]
-
-
-def ids(run: Called) -> list[str]:
-    return [line.split()[0] for line in run.out.splitlines()[1:]]
 
 
 def test_a_long_list_says_how_to_see_the_rest(tasks: Run, submit: Callable[[str], Json]) -> None:

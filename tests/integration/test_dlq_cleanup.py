@@ -5,12 +5,16 @@ from uuid import UUID
 
 import asyncpg
 import httpx2
+import msgspec
 import pytest
+import structlog.testing
 from support import given
 from support.facts import until
+from support.loops import loop
 from support.processes import Process
 from support.servers import PostgresServer
 from support.system import Services
+from waggle.settings import Settings
 from waggle_dlq import cleanup
 
 Pool = asyncpg.Pool
@@ -33,34 +37,42 @@ async def metrics(dlq: Process) -> str:
         return (await http.get(dlq.metrics_url)).text
 
 
-async def test_dead_letters_past_their_period_become_failed(pool: Pool, start: Services) -> None:
+async def test_dead_letters_past_their_period_become_failed(pool: Pool) -> None:
     await dead(pool, 30, "3 hours")
-    kept = await dead(pool, 10)
-    dlq = await start("dlq", dlq_retention_period_ms=3_600_000)
-    (line,) = await until(lambda: dlq.logged("dead letters became failed"))
-    assert (line["old"], line["excess"], line["remaining"]) == (30, 0, 10)
+    await dead(pool, 10)
+    with structlog.testing.capture_logs() as lines:
+        assert await cleanup.clean(pool, 3600.0, 100) == 30
+    (line,) = lines
+    assert (line["event"], line["old"], line["excess"], line["remaining"]) == ("dead letters became failed", 30, 0, 10)
     assert await statuses(pool) == {"failed": 30, "dead_letter": 10}
-    assert len(kept) == 10
 
 
-async def test_dead_letters_over_the_maximum_become_failed(pool: Pool, start: Services) -> None:
+async def test_dead_letters_over_the_maximum_become_failed(pool: Pool) -> None:
     await dead(pool, 30)
-    await start("dlq", dlq_max_size=12)
-    await until(lambda: pool.fetchval("SELECT count(*) = 12 FROM tasks WHERE status = 'dead_letter'"))
+    assert await cleanup.clean(pool, 3600.0, 12) == 18
     assert await statuses(pool) == {"failed": 18, "dead_letter": 12}
 
 
-async def test_it_cleans_again_and_again(pool: Pool, start: Services) -> None:
-    await start("dlq", dlq_max_size=5, dlq_cleanup_interval=0.1)
-    for _ in range(3):
-        await dead(pool, 10)
-        await until(lambda: pool.fetchval("SELECT count(*) = 5 FROM tasks WHERE status = 'dead_letter'"))
+async def test_a_cleanup_that_moves_nothing_says_nothing(pool: Pool) -> None:
+    await dead(pool, 3)
+    with structlog.testing.capture_logs() as lines:
+        assert await cleanup.clean(pool, 3600.0, 3) == 0
+    assert lines == []
 
 
-async def test_several_services_at_once_bury_no_more_than_the_excess(pool: Pool, start: Services) -> None:
+async def test_it_cleans_again_and_again(pool: Pool, settings: Settings) -> None:
+    often = msgspec.structs.replace(settings, dlq_max_size=5, dlq_cleanup_interval=0.05)
+    async with loop(cleanup.keep_clean(pool, often, asyncio.Event())):
+        for _ in range(3):
+            await dead(pool, 10)
+            await until(lambda: pool.fetchval("SELECT count(*) = 5 FROM tasks WHERE status = 'dead_letter'"))
+
+
+async def test_several_services_at_once_bury_no_more_than_the_excess(pool: Pool) -> None:
     await dead(pool, 3000)
-    await asyncio.gather(*(start("dlq", dlq_max_size=500, dlq_cleanup_interval=0.05) for _ in range(3)))
-    await until(lambda: pool.fetchval("SELECT count(*) = 500 FROM tasks WHERE status = 'dead_letter'"))
+    cleaned = await asyncio.gather(*(cleanup.clean(pool, 3600.0, 500) for _ in range(4)))
+    cleaned += [await cleanup.clean(pool, 3600.0, 500)]
+    assert sum(cleaned) == 2500
     assert await statuses(pool) == {"failed": 2500, "dead_letter": 500}
 
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import statistics
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import asyncpg
 import pytest
@@ -9,87 +11,113 @@ from support import given, stream
 from support.facts import never, until
 from support.loops import loop
 from support.servers import NatsServer
-from support.system import Services
 from waggle.bus.connection import Bus
 from waggle.bus.ring import Ringer
+from waggle.settings import Settings
 from waggle_scheduler import due
 
 Pool = asyncpg.Pool
 
+pytestmark = pytest.mark.usefixtures("lanes")
 
-async def rung(pool: Pool) -> int:
-    return int(await pool.fetchval("SELECT count(*) FROM tasks WHERE rung_at IS NOT NULL"))
+
+@asynccontextmanager
+async def ringing(pool: Pool, bus: Bus, settings: Settings) -> AsyncIterator[None]:
+    """A scheduler's loop for due tasks, and the one that listens for new ones."""
+    wake, stopping = asyncio.Event(), asyncio.Event()
+    async with loop(due.listen(settings.postgres_url, wake, stopping)), loop(due.ring(pool, bus, Ringer(bus), wake, stopping)):
+        yield
+
+
+@pytest.fixture
+async def scheduler(pool: Pool, bus: Bus, settings: Settings) -> AsyncIterator[None]:
+    async with ringing(pool, bus, settings):
+        await until(lambda: listener(pool))
+        yield
+
+
+async def listener(pool: Pool) -> int | None:
+    """The process of Postgres that serves the connection that listens."""
+    found: int | None = await pool.fetchval("SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'")
+    return found
+
+
+async def holds(bus: Bus, count: int) -> bool:
+    return await stream.doorbells(bus) == count
 
 
 async def all_rung(pool: Pool) -> bool:
     return not await pool.fetchval("SELECT EXISTS (SELECT FROM tasks WHERE rung_at IS NULL)")
 
 
-async def test_tasks_are_rung_when_their_time_comes(pool: Pool, bus: Bus, start: Services) -> None:
-    await start("scheduler")
+@pytest.mark.usefixtures("scheduler")
+async def test_tasks_are_rung_when_their_time_comes(pool: Pool, bus: Bus) -> None:
     for n in range(100):
         await given.waiting(pool, 1, ring=False, delay=0.2 + n * 0.013)
     await until(lambda: all_rung(pool))
-    await until(lambda: _holds(bus, 100))
+    await until(lambda: holds(bus, 100))
     late = sorted(row[0] for row in await pool.fetch("SELECT extract(epoch FROM rung_at - run_at)::float8 FROM tasks"))
     assert late[0] >= 0
     assert statistics.median(late) < 0.05
     assert late[-1] < 1.0
 
 
-async def _holds(bus: Bus, count: int) -> bool:
-    return await stream.doorbells(bus) == count
-
-
-async def test_a_task_that_nobody_rang_is_rung_at_once(pool: Pool, bus: Bus, start: Services) -> None:
-    """A row inserted by SQL, or by somebody who could not ring."""
-    await start("scheduler")
+@pytest.mark.usefixtures("scheduler")
+async def test_a_row_inserted_by_sql_is_rung_at_once(pool: Pool, bus: Bus) -> None:
     await pool.execute("INSERT INTO tasks (id, type) VALUES (gen_random_uuid(), 'demo.echo')")
     await pool.execute("NOTIFY waggle_wake")
-    await until(lambda: _holds(bus, 1), 2)
+    await until(lambda: holds(bus, 1), 2)
 
 
-@pytest.mark.usefixtures("lanes")
-async def test_a_task_that_came_without_a_wake_is_found_all_the_same(pool: Pool, bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_task_that_came_without_a_wake_is_found_all_the_same(pool: Pool, bus: Bus, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(due, "LONGEST", 0.3)
-    async with loop(due.ring(pool, bus, Ringer(bus), asyncio.Event(), asyncio.Event())):
+    async with ringing(pool, bus, settings):
         await pool.execute("INSERT INTO tasks (id, type) VALUES (gen_random_uuid(), 'demo.echo')")
-        await until(lambda: _holds(bus, 1), 2)
+        await until(lambda: holds(bus, 1), 3)
 
 
-async def test_more_than_fits_a_batch_is_rung_without_a_pause(pool: Pool, bus: Bus, start: Services) -> None:
+async def test_more_than_fits_a_batch_is_rung_without_a_pause(pool: Pool, bus: Bus, settings: Settings) -> None:
     await given.waiting(pool, 3500, ring=False)
-    await start("scheduler")
-    await until(lambda: _holds(bus, 3500), 5)
+    async with ringing(pool, bus, settings):
+        await until(lambda: holds(bus, 3500), 5)
 
 
-async def test_two_schedulers_ring_each_due_task_once(pool: Pool, bus: Bus, start: Services) -> None:
-    one, other = await start("scheduler"), await start("scheduler")
-    for _ in range(20):
-        await given.waiting(pool, 50, ring=False, delay=0.3)
-    await until(lambda: all_rung(pool))
-    await until(lambda: _holds(bus, 1000))
-    assert one.alive
-    assert other.alive
+@pytest.mark.usefixtures("scheduler")
+async def test_two_schedulers_ring_each_due_task_once(pool: Pool, bus: Bus, settings: Settings) -> None:
+    async with ringing(pool, bus, settings):
+        for _ in range(20):
+            await given.waiting(pool, 50, ring=False, delay=0.3)
+        await until(lambda: all_rung(pool))
+        await until(lambda: holds(bus, 1000))
 
 
-async def test_while_nats_is_away_nothing_is_marked_and_afterwards_all_is_rung(pool: Pool, bus: Bus, nats: NatsServer, start: Services) -> None:
-    scheduler = await start("scheduler")
+@pytest.mark.usefixtures("scheduler")
+async def test_while_nats_is_away_nothing_is_marked_and_afterwards_all_is_rung(pool: Pool, bus: Bus, nats: NatsServer) -> None:
     nats.kill()
-    await until(lambda: scheduler.logged("NATS disconnected, reconnecting"))
+    await until(lambda: not bus.connected)
     await given.waiting(pool, 10, ring=False)
-    await never(lambda: rung(pool), 0.5)
+    await never(lambda: pool.fetchval("SELECT count(*) FROM tasks WHERE rung_at IS NOT NULL"), 0.3)
     nats.start()
     await until(lambda: bus.connected)
-    await until(lambda: _holds(bus, 10))
+    await until(lambda: holds(bus, 10))
 
 
-async def test_a_scheduler_that_lost_its_listening_connection_listens_again(pool: Pool, bus: Bus, start: Services) -> None:
-    await start("scheduler")
-    ended = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE query LIKE 'LISTEN%' OR query = 'SELECT 1'"
-    before = await pool.fetchval("SELECT pid FROM pg_stat_activity WHERE query LIKE 'LISTEN%'")
-    assert before is not None
-    await pool.execute(ended)
-    await until(lambda: pool.fetchval("SELECT pid FROM pg_stat_activity WHERE query LIKE 'LISTEN%' AND pid <> $1", before))
+@pytest.mark.usefixtures("scheduler")
+async def test_a_listening_connection_that_was_lost_is_opened_again(pool: Pool, bus: Bus) -> None:
+    before = await listener(pool)
+    await pool.execute("SELECT pg_terminate_backend($1)", before)
+    await until(lambda: _another_listener(pool, before))
     await given.waiting(pool, 1, ring=False)
-    await until(lambda: _holds(bus, 1), 2)
+    await until(lambda: holds(bus, 1), 2)
+
+
+async def _another_listener(pool: Pool, before: int | None) -> bool:
+    return await listener(pool) not in (None, before)
+
+
+@pytest.mark.usefixtures("scheduler")
+async def test_a_task_that_is_due_but_past_its_deadline_does_not_keep_the_loop_busy(pool: Pool, bus: Bus) -> None:
+    ids = await given.waiting(pool, 3, ring=False, delay=0.1)
+    await given.change(pool, ids[:2], "deadline = now(), run_at = now() - interval '1 minute'")
+    await until(lambda: holds(bus, 1))
+    assert await pool.fetchval("SELECT count(*) FROM tasks WHERE rung_at IS NULL") == 2

@@ -1,13 +1,16 @@
 """The orphan rule: a claimable task that was rung before the head of its lane, and before the question, has lost its doorbell."""
 
+import asyncio
 from datetime import datetime, timedelta
 from uuid import UUID
 
 import asyncpg
 import msgspec
 import pytest
+import structlog.testing
 from support import given, stream
 from support.facts import until
+from support.loops import loop
 from support.servers import NatsServer
 from support.system import Services
 from uuid_utils.compat import uuid7
@@ -146,26 +149,30 @@ async def test_what_was_rung_again_is_no_orphan_a_moment_later(pool: Pool, bus: 
     assert await stream.doorbells(bus) == 20
 
 
-async def test_a_scheduler_rings_the_orphans_of_every_lane_and_says_so(pool: Pool, bus: Bus, start: Services) -> None:
-    scheduler = await start("scheduler")
+@pytest.mark.usefixtures("lanes")
+async def test_the_orphans_of_every_lane_are_rung_and_told(pool: Pool, bus: Bus, ringer: Ringer) -> None:
     ids = await rung_ago(pool, 60.0, 40)
     await given.change(pool, ids[:10], "priority = 3")
     await given.change(pool, ids[10:20], "queue = 'mail'")
-    await until(lambda: _holds(bus, 40), 10)
-    lines = scheduler.logged("rang tasks whose doorbell was lost", level="warning")
+    with structlog.testing.capture_logs() as lines:
+        async with loop(orphans.ring(pool, bus, ringer, asyncio.Event())):
+            await until(lambda: _holds(bus, 40))
+            await until(lambda: len(lines) == 3)
+    assert {line["log_level"] for line in lines} == {"warning"}
     assert {(line["queue"], line["priority"]): line["count"] for line in lines} == {("default", 1): 20, ("default", 3): 10, ("mail", 1): 10}
 
 
-async def test_the_orphans_of_a_paused_queue_are_left_alone(pool: Pool, bus: Bus, start: Services) -> None:
-    await pool.execute("INSERT INTO queues (name, paused) VALUES ('paused', true)")
-    paused, others = await rung_ago(pool, 60.0, 5), await rung_ago(pool, 60.0, 5)
-    await given.change(pool, paused, "queue = 'paused'")
-    scheduler = await start("scheduler")
-    await until(lambda: scheduler.logged("rang tasks whose doorbell was lost", queue="default"))
-    assert await rung_again(pool, paused) == set()
-    assert len(others) == 5
-    await pool.execute("UPDATE queues SET paused = false")
-    await until(lambda: _holds(bus, 10))
+@pytest.mark.usefixtures("lanes")
+async def test_the_orphans_of_a_paused_queue_are_left_alone(pool: Pool, bus: Bus, ringer: Ringer) -> None:
+    await pool.execute("INSERT INTO queues (name, paused) VALUES ('a-paused-one', true)")
+    paused = await rung_ago(pool, 60.0, 5)
+    await given.change(pool, paused, "queue = 'a-paused-one'")
+    others = await rung_ago(pool, 60.0, 5)
+    async with loop(orphans.ring(pool, bus, ringer, asyncio.Event())):
+        await until(lambda: _holds(bus, 5))
+        assert await rung_again(pool, [*paused, *others]) == set(others)
+        await pool.execute("UPDATE queues SET paused = false")
+        await until(lambda: _holds(bus, 10))
 
 
 async def test_a_wiped_store_is_a_delay_and_not_a_loss(pool: Pool, bus: Bus, nats: NatsServer, start: Services) -> None:

@@ -4,9 +4,10 @@ import asyncio
 
 import asyncpg
 import pytest
+import structlog.testing
 from support import given
 from support.facts import until
-from support.system import Services
+from support.loops import loop
 from waggle_scheduler import retention
 
 Pool = asyncpg.Pool
@@ -52,9 +53,10 @@ async def test_a_stop_ends_a_walk_between_two_steps(pool: Pool) -> None:
     assert await retention.retire_tasks(pool, 86_400.0, stopping) == 50
 
 
-async def test_a_scheduler_deletes_when_it_starts_and_says_how_much(pool: Pool, start: Services) -> None:
+async def test_a_scheduler_deletes_when_it_starts_and_says_how_much(pool: Pool) -> None:
     await finished(pool, 100, "2 days")
-    scheduler = await start("scheduler", retention=86_400.0)
-    (line,) = await until(lambda: scheduler.logged("deleted what was past its retention"))
-    assert line["tasks"] == 100
+    with structlog.testing.capture_logs() as lines:
+        async with loop(retention.retire(pool, 86_400.0, asyncio.Event())):
+            await until(lambda: lines)
+    assert (lines[0]["event"], lines[0]["tasks"]) == ("deleted what was past its retention", 100)
     assert await pool.fetchval("SELECT count(*) FROM tasks") == 0

@@ -2,16 +2,18 @@
 
 import asyncio
 import time
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import asyncpg
+import pytest
+import structlog.testing
 from nats.aio.msg import Msg
-from support import given, stream
+from support import given
 from support.facts import until
 from support.loops import loop
 from support.servers import PostgresServer
-from support.system import Services
 from waggle.bus import subjects
 from waggle.bus.connection import Bus
 from waggle.store import leases, tasks
@@ -73,28 +75,25 @@ async def lose(pool: Pool, count: int = 1, **fields: object) -> list[UUID]:
     return [task.id for task in claimed]
 
 
-async def test_a_lost_task_is_taken_back_within_two_seconds_and_rung_again(pool: Pool, bus: Bus, start: Services) -> None:
-    scheduler = await start("scheduler", lease=1.0)
-    await until(lambda: pool.fetchval("SELECT true"))
-    (dead,) = await lose(pool, max_retries=0)
-    await until(lambda: _status(pool, dead, "dead_letter"), 5)  # from here on it has been connected for a lease
-    (task_id,) = await lose(pool)
-    since = time.monotonic()
-    await until(lambda: _status(pool, task_id, "pending"))
-    assert time.monotonic() - since < 2.0
-    await until(lambda: _holds(bus, 1))
+@pytest.mark.usefixtures("lanes")
+async def test_a_lost_task_is_taken_back_within_two_seconds_and_told(pool: Pool, bus: Bus) -> None:
+    with structlog.testing.capture_logs() as lines:
+        async with loop(take_back.keep_taking_back(pool, bus, 0.1, asyncio.Event())):
+            (first,) = await lose(pool, max_retries=0)
+            await until(lambda: _status(pool, first, "dead_letter"), 5)  # from here on it has been connected for a lease
+            (task_id,) = await lose(pool)
+            since = time.monotonic()
+            await until(lambda: _status(pool, task_id, "pending"))
+            assert time.monotonic() - since < 2.0
+            await until(lambda: len(lines) == 2)
     row = await given.row(pool, task_id)
-    assert (row["retry_count"], row["lost_count"], row["attempt"]) == (1, 1, 1)
-    (line,) = scheduler.logged("took a task back, its worker is gone", task_id=str(task_id))
-    assert (line["level"], line["type"], line["next"]) == ("warning", "demo.echo", "pending")
+    assert (row["retry_count"], row["lost_count"], row["attempt"], row["rung_at"]) == (1, 1, 1, None)
+    line = lines[1]
+    assert (line["log_level"], line["task_id"], line["type"], line["next"]) == ("warning", str(task_id), "demo.echo", "pending")
 
 
 async def _status(pool: Pool, task_id: UUID, status: str) -> bool:
     return (await given.row(pool, task_id))["status"] == status
-
-
-async def _holds(bus: Bus, count: int) -> bool:
-    return await stream.doorbells(bus) == count
 
 
 async def test_nothing_is_taken_back_before_the_scheduler_was_connected_for_a_lease(pool: Pool, bus: Bus) -> None:
@@ -125,11 +124,12 @@ async def test_more_than_fits_a_transaction_is_taken_back_without_a_pause(pool: 
         await until(lambda: pool.fetchval("SELECT count(*) = 350 FROM tasks WHERE status = 'pending' AND lost_count = 1"), 5)
 
 
-async def test_several_schedulers_take_each_task_back_once(pool: Pool, start: Services) -> None:
-    for _ in range(3):
-        start.launch("scheduler", lease=1.0)
+async def test_several_schedulers_take_each_task_back_once(pool: Pool, bus: Bus) -> None:
     ids = await lose(pool, 300)
-    await until(lambda: pool.fetchval("SELECT count(*) = 300 FROM tasks WHERE status = 'pending'"), 15)
+    async with AsyncExitStack() as schedulers:
+        for _ in range(3):
+            await schedulers.enter_async_context(loop(take_back.keep_taking_back(pool, bus, 0.1, asyncio.Event())))
+        await until(lambda: pool.fetchval("SELECT count(*) = 300 FROM tasks WHERE status = 'pending'"))
     assert await pool.fetchval("SELECT count(*) FROM tasks WHERE retry_count = 1 AND lost_count = 1") == len(ids)
     assert await pool.fetchval("SELECT count(*) FROM task_attempts") == len(ids)
 

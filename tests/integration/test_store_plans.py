@@ -208,7 +208,7 @@ SITUATIONS = [
 @pytest.fixture(scope="module", params=SITUATIONS, ids=[f"{situation}, {mode}" for situation, mode in SITUATIONS])
 def plans(request: pytest.FixtureRequest, postgres: PostgresServer) -> Iterator[Plans]:
     situation, mode = request.param
-    with postgres.fresh_database(f"plans{SITUATIONS.index(request.param)}") as url:
+    with postgres.fresh_database() as url:
         yield run(plans_of(url, situation, mode))
 
 

@@ -1,10 +1,11 @@
 """The servers of the tests: one Postgres a session with a database a test, a NATS server a test; each can be killed, paused and started again."""
 
 import asyncio
+import itertools
 import shutil
 import signal
 from collections.abc import Callable, Coroutine, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -80,28 +81,60 @@ class PostgresServer(Server):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, lambda folder, port: postgres.start(folder, port=port, extra=FAST))
         run(migrate(self.url))
+        self._databases: Databases | None = None
 
     @contextmanager
-    def fresh_database(self, name: str) -> Iterator[str]:
-        """A copy of the first database; gives its address."""
-        self._administer(f'CREATE DATABASE "{name}" TEMPLATE {TEMPLATE}')
-        try:
-            yield self._address(name)
-        finally:
-            self._administer(f'DROP DATABASE "{name}" WITH (FORCE)')
+    def fresh_database(self, name: str = "") -> Iterator[str]:
+        """The address of a fresh copy of the first database; `name` is for those who want to recognise it."""
+        self._databases = self._databases or Databases(self.url.rpartition("/")[0])
+        with self._databases.fresh(name) as url:
+            yield url
 
-    def _address(self, name: str) -> str:
-        return f"{self.url.rpartition('/')[0]}/{name}"
+    def close(self) -> None:
+        """The end; its data is thrown away."""
+        if self._databases:
+            self._databases.close()
+        self.kill()
 
-    def _administer(self, statement: str) -> None:
-        async def administer() -> None:
-            connection = await asyncpg.connect(self._address("postgres"))
-            try:
-                await connection.execute(statement)
-            finally:
-                await connection.close()
 
-        run(administer())
+class Databases:
+    """Copies of a server's first database. The next one is made, and the last one dropped, while a test runs."""
+
+    def __init__(self, base: str) -> None:
+        self._base = base
+        self._names = (f"test{number}" for number in itertools.count(1))
+        self._thread = ThreadPoolExecutor(1)
+        self._runner = self._thread.submit(asyncio.Runner).result()
+        self._connection = self._run(asyncpg.connect(f"{self._base}/postgres")).result()
+        self._next = self._make()
+
+    def _run(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
+        return self._thread.submit(self._runner.run, coroutine)
+
+    def _make(self, name: str = "") -> Future[str]:
+        name = name or next(self._names)
+
+        async def make() -> str:
+            await self._connection.execute(f'CREATE DATABASE "{name}" TEMPLATE {TEMPLATE}')
+            return name
+
+        return self._run(make())
+
+    @contextmanager
+    def fresh(self, name: str) -> Iterator[str]:
+        """The address of a database of one's own."""
+        if name:
+            made = self._make(name).result()
+        else:
+            made = self._next.result()
+            self._next = self._make()
+        yield f"{self._base}/{made}"
+        self._run(self._connection.execute(f'DROP DATABASE "{made}" WITH (FORCE)'))
+
+    def close(self) -> None:
+        self._run(self._connection.close()).result()
+        self._thread.submit(self._runner.close).result()
+        self._thread.shutdown()
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:

@@ -54,7 +54,7 @@ class Worker:
     def __init__(self, settings: Settings, pool: Connection, bus: Bus, found: handlers.Handlers, queues: list[str]) -> None:
         self._settings, self._pool, self._bus, self._handlers, self._queues = settings, pool, bus, found, queues
         self.lease = Lease(pool, settings, queues, sorted(found))
-        self.settler = Settler(pool, bus)
+        self.settler = Settler(pool, bus, found)
         self.runs = Runs(found, self.settler, settings.concurrency, lambda: self.claims.wake())  # noqa: PLW0108  # claims is made after runs
         self.claims = Claims(pool, bus, self.lease, self.runs, self.settler, queues)
 

@@ -18,6 +18,8 @@ GIVEN_BACK = Counter("waggle_doorbells_given_back", "Doorbells held without a fr
 RUNNING = Gauge("waggle_worker_running", "Handlers that run now")
 LEASES = Counter("waggle_leases_lost", "Leases of this worker that expired")
 
+OTHER = "other"  # instead of a type that nobody announced: labels stay few
+
 
 @cache
 def attempts(task_type: str, ended: Ended) -> Counter:

@@ -4,7 +4,7 @@ A statement without an answer is repeated. An outcome that Postgres refuses fail
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from uuid import UUID
 
 import structlog
@@ -31,8 +31,8 @@ Item = tuple[Fence, Step, str]  # the third is the task's type
 class Settler:
     """Outcomes on their way to Postgres. `idle` is set while there are none."""
 
-    def __init__(self, connection: Connection, bus: Bus) -> None:
-        self._connection, self._bus = connection, bus
+    def __init__(self, connection: Connection, bus: Bus, types: Container[str]) -> None:
+        self._connection, self._bus, self._types = connection, bus, types
         self._waiting: list[Item] = []
         self._flying: dict[UUID, int] = {}
         self._wake = asyncio.Event()
@@ -132,7 +132,7 @@ class Settler:
             if step.error is not None:
                 _tell(fence, step, task_type)
         for (task_type, outcome), count in tally.items():
-            meters.attempts(task_type, outcome).inc(count)
+            meters.attempts(task_type if task_type in self._types else meters.OTHER, outcome).inc(count)
         if repeated:  # an earlier try may have settled them: whoever waits should look
             ended += [(fence.id, step.status) for fence, step, _ in dropped if step.status in AT_REST]
         if ended:

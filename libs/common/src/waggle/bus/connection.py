@@ -40,6 +40,7 @@ class Bus:
         self._closed = asyncio.Event()
         self._said = ""
         self.generation = 0
+        self.closing = False
         self._renewed = asyncio.Event()
 
     @property
@@ -72,9 +73,10 @@ class Bus:
         """Listen no longer, once what has come already is dealt with; a server that is away learns it with the next connection."""
         self._subscriptions.pop(subject, None)
         subscription = self._open.pop(subject, None)
-        if subscription is not None:
+        if subscription is not None and self.connected:
             with contextlib.suppress(*OUTAGE):
-                await subscription.drain()  # type: ignore[no-untyped-call]
+                async with asyncio.timeout(1):
+                    await subscription.drain()  # type: ignore[no-untyped-call]
 
     async def renewed(self, seconds: float) -> None:
         """Wait for the next connection, for at most so many seconds."""
@@ -161,7 +163,8 @@ class Bus:
             log.warning("waiting for NATS", error=text)
 
     async def _on_disconnected(self) -> None:
-        log.warning("NATS disconnected, reconnecting")
+        if not self.closing:
+            log.warning("NATS disconnected, reconnecting")
 
     async def _on_reconnected(self) -> None:
         self._begin()
@@ -186,5 +189,6 @@ async def connection(settings: Settings, service: str) -> AsyncIterator[Bus]:
         yield bus
     finally:
         await bus.flush()
+        bus.closing = True
         keeper.cancel()
         await asyncio.wait([keeper], timeout=3)
