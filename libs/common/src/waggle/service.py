@@ -16,6 +16,7 @@ from typing import Any, NoReturn, TypeVar
 
 import structlog
 import uvloop
+from prometheus_client import disable_created_metrics
 
 from waggle.settings import Settings, SettingsError, read
 from waggle.telemetry import endpoint, logs
@@ -152,6 +153,7 @@ def main(name: str, run: Callable[[Settings], Coroutine[Any, Any, None]]) -> NoR
         print(f"waggle {name}: wrong settings\n{error}", file=sys.stderr)
         sys.exit(2)
     logs.configure(name, settings)
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter, which nobody reads
     try:
         uvloop.run(run(settings))
     except KeyboardInterrupt:

@@ -10,6 +10,7 @@ import secrets
 import socket
 import time
 from collections.abc import Awaitable, Callable
+from importlib.metadata import version
 from typing import Final
 
 import structlog
@@ -22,7 +23,7 @@ from waggle_worker import meters
 
 log = structlog.get_logger()
 
-VERSION: Final = "0.1.0"
+VERSION: Final = version("waggle")
 
 
 class Lease:

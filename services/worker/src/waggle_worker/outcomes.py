@@ -36,7 +36,9 @@ def of_exception(error: BaseException) -> Outcome:
             return Failed(TaskError(ErrorCode.TASK_EXECUTION_FAILED, storable(reason), retryable=True), after)
         case _:
             kind = type(error).__name__
-            details = {"exception": storable(kind), "traceback": storable("".join(traceback.format_exception(error))[-TRACE_LIMIT:])}
+            frames = error.__traceback__.tb_next if error.__traceback__ else None  # the first one is ours
+            trace = "".join(traceback.format_exception(type(error), error, frames or error.__traceback__))
+            details = {"exception": storable(kind), "traceback": storable(trace[-TRACE_LIMIT:])}
             return Failed(TaskError(ErrorCode.TASK_EXECUTION_FAILED, storable(f"{kind}: {error}" if str(error) else kind), retryable=True, details=details))
 
 
