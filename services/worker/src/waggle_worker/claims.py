@@ -29,6 +29,7 @@ log = structlog.get_logger()
 
 BATCH: Final = 256
 IN_FLIGHT: Final = 2
+WORTH_A_CLAIM: Final = 100  # slots; with fewer a claim waits for the one under way, because small statements cost most
 TICK: Final = 0.25
 HELD_AT_MOST: Final = 5.0  # seconds that a doorbell is kept without a slot; the server's ack_wait is twice that
 AHEAD: Final = 0.05  # seconds of work that are asked for ahead of the slots
@@ -89,7 +90,8 @@ class Claims:
         """Slots that a claim may fill now."""
         if self.draining or not self._lease.live or self._settler.backlog > UNSETTLED or time.monotonic() < self._not_before:
             return 0
-        return self._runs.free - self._slots_taken
+        free = self._runs.free - self._slots_taken
+        return free if free >= WORTH_A_CLAIM or not self._slots_taken else 0
 
     async def _top_up(self) -> None:
         free = self._usable()
