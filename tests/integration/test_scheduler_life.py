@@ -1,15 +1,21 @@
 """The scheduler's life: it keeps the topology, waits for servers that are away, comes back by itself, and stops when it is asked to."""
 
+import asyncio
+
 import asyncpg
 import httpx2
+import pytest
 from support import given, stream
 from support.facts import until
+from support.loops import loop
 from support.processes import ready
 from support.servers import NatsServer, PostgresServer
 from support.system import Services
 from waggle.bus import subjects
 from waggle.bus.connection import Bus
+from waggle.settings import Settings
 from waggle.store import catalogue
+from waggle_scheduler import topology
 
 Pool = asyncpg.Pool
 
@@ -20,13 +26,14 @@ async def metric(url: str, name: str) -> float:
     return sum(float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith((f"{name} ", f"{name}{{")))
 
 
-async def test_it_makes_the_topology_and_the_lanes_of_queues_that_appear(pool: Pool, bus: Bus, start: Services) -> None:
-    await start("scheduler")
-    assert len(await stream.consumers(bus)) == 4
-    await catalogue.announce(pool, [catalogue.TaskType("a.b", "mail", 3, 10.0, True, "{}")], ["mail"])
-    await until(lambda: _has_lanes(bus, "mail"))
-    await given.waiting(pool, 1, queue="unannounced")
-    await until(lambda: _has_lanes(bus, "unannounced"))
+async def test_it_makes_the_topology_and_the_lanes_of_queues_that_appear(pool: Pool, bus: Bus, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(topology, "EVERY", 0.1)
+    async with loop(topology.keep(pool, bus, settings, asyncio.Event(), asyncio.Event())):
+        await until(lambda: _has_lanes(bus, "default"))
+        await catalogue.announce(pool, [catalogue.TaskType("a.b", "mail", 3, 10.0, True, "{}")], ["mail"])
+        await until(lambda: _has_lanes(bus, "mail"))
+        await given.waiting(pool, 1, queue="unannounced")
+        await until(lambda: _has_lanes(bus, "unannounced"))
 
 
 async def _has_lanes(bus: Bus, queue: str) -> bool:

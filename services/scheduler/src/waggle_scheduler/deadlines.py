@@ -15,7 +15,7 @@ from waggle.store.sql import Connection
 from waggle.store.waiting import Overdue
 from waggle.task import Status
 
-from waggle_scheduler.outage import OUTAGE
+from waggle_scheduler import OUTAGE
 
 log = structlog.get_logger()
 

@@ -10,13 +10,13 @@ from waggle.service import periodic, wait_for
 from waggle.store import postgres, waiting
 from waggle.store.sql import Connection
 
-from waggle_scheduler.outage import OUTAGE
+from waggle_scheduler import OUTAGE
 
 CHANNEL: Final = "waggle_wake"
 MOST: Final = 1000  # tasks rung in one transaction
 LONGEST: Final = 5.0  # seconds of sleep, however far away the next task is
-GATHER: Final = 0.01  # seconds in which many wakes become one
-AGAIN: Final = 0.5  # seconds until the next try in an outage
+GATHER: Final = 0.02  # seconds in which many wakes become one
+AGAIN: Final = 0.5  # seconds until the next try in an outage, and between two looks at the connection that listens
 
 
 async def ring(pool: Connection, bus: Bus, ringer: Ringer, wake: asyncio.Event, stopping: asyncio.Event) -> None:
@@ -31,31 +31,32 @@ async def ring(pool: Connection, bus: Bus, ringer: Ringer, wake: asyncio.Event, 
         await ringer.ring(bells)
         if len(bells) < MOST:
             await asyncio.sleep(GATHER)
-            await wait_for(wake, await _until_next(pool))
+            seconds = await waiting.next_due(pool)
+            await wait_for(wake, LONGEST if seconds is None else min(max(seconds, 0.0), LONGEST))
         return True
 
     await periodic(AGAIN, step, OUTAGE, stopping)
 
 
-async def _until_next(pool: Connection) -> float:
-    seconds = await waiting.next_due(pool)
-    return LONGEST if seconds is None else min(max(seconds, 0.0), LONGEST)
-
-
 async def listen(postgres_url: str, wake: asyncio.Event, stopping: asyncio.Event) -> None:
     """Set `wake` at each `NOTIFY waggle_wake`, on a connection of its own that is opened again for ever."""
+    connection: "asyncpg.Connection[asyncpg.Record] | None" = None
 
     async def step() -> bool:
-        connection = await asyncpg.connect(postgres_url, server_settings=postgres.session("scheduler"), timeout=5, command_timeout=5)
-        gone = asyncio.Event()
-        connection.add_termination_listener(lambda _: gone.set())
-        try:
+        nonlocal connection
+        if connection is None or connection.is_closed():
+            connection = await asyncpg.connect(postgres_url, server_settings=postgres.session("scheduler"), timeout=5, command_timeout=5)
             await connection.add_listener(CHANNEL, lambda *_: wake.set())
             wake.set()  # for what was written while nobody listened
-            while not await wait_for(gone, LONGEST):
-                await connection.fetchval("SELECT 1")  # a link that died silently is noticed here
-        finally:
+        try:
+            await connection.fetchval("SELECT 1")
+        except OUTAGE:  # also a link that died silently
             connection.terminate()
-        raise ConnectionError("the connection that listens was closed")
+            raise
+        return False
 
-    await periodic(AGAIN, step, OUTAGE, stopping)
+    try:
+        await periodic(AGAIN, step, OUTAGE, stopping)
+    finally:
+        if connection is not None:
+            connection.terminate()

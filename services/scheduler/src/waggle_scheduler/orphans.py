@@ -18,7 +18,7 @@ from waggle.service import periodic
 from waggle.store import waiting
 from waggle.store.sql import Connection
 
-from waggle_scheduler.outage import OUTAGE
+from waggle_scheduler import OUTAGE
 
 log = structlog.get_logger()
 

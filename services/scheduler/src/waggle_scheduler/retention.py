@@ -10,7 +10,7 @@ from waggle.service import periodic, wait_for
 from waggle.store import leases, waiting
 from waggle.store.sql import Connection
 
-from waggle_scheduler.outage import OUTAGE
+from waggle_scheduler import OUTAGE
 
 log = structlog.get_logger()
 
@@ -26,11 +26,11 @@ RETIRED = Counter("waggle_tasks_retired", "Finished tasks deleted after their re
 async def retire(pool: Connection, keep: float, stopping: asyncio.Event) -> None:
     async def step() -> bool:
         tasks = await retire_tasks(pool, keep, stopping)
-        keys = await _retire_keys(pool, keep, stopping)
+        keys = await waiting.retire_keys(pool, keep, MOST)
         workers = await leases.forget(pool, WORKERS)
         if tasks or keys or workers:
             log.info("deleted what was past its retention", tasks=tasks, idempotency_keys=keys, workers=workers)
-        return False
+        return keys == MOST
 
     await periodic(EVERY, step, OUTAGE, stopping)
 
@@ -47,12 +47,3 @@ async def retire_tasks(pool: Connection, keep: float, stopping: asyncio.Event) -
         if await wait_for(stopping, PAUSE):
             break
     return deleted
-
-
-async def _retire_keys(pool: Connection, keep: float, stopping: asyncio.Event) -> int:
-    deleted = 0
-    while True:
-        count = await waiting.retire_keys(pool, keep, MOST)
-        deleted += count
-        if count < MOST or await wait_for(stopping, PAUSE):
-            return deleted

@@ -16,7 +16,7 @@ from waggle.store import leases, tasks
 from waggle.store.leases import LostTask
 from waggle.task import AT_REST
 
-from waggle_scheduler.outage import OUTAGE
+from waggle_scheduler import OUTAGE
 
 log = structlog.get_logger()
 
@@ -76,14 +76,10 @@ async def take_back(pool: "asyncpg.Pool[asyncpg.Record]") -> list[LostTask]:
 
 async def _tell(bus: Bus, taken: list[LostTask]) -> None:
     for task in taken:
-        TAKEN_BACK.labels(task.step.status).inc()
+        fence, following = task.fence, task.step.status
+        TAKEN_BACK.labels(following).inc()
         log.warning(
-            "took a task back, its worker is gone",
-            task_id=str(task.fence.id),
-            type=task.type,
-            worker_id=task.fence.worker_id,
-            attempt=task.fence.attempt,
-            next=task.step.status,
+            "took a task back, its worker is gone", task_id=str(fence.id), type=task.type, worker_id=fence.worker_id, attempt=fence.attempt, next=following
         )
     ended = [(task.fence.id, task.step.status) for task in taken if task.step.status in AT_REST]
     if ended:

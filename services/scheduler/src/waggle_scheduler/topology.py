@@ -10,7 +10,7 @@ from waggle.settings import Settings
 from waggle.store import catalogue, waiting
 from waggle.store.sql import Connection
 
-from waggle_scheduler.outage import OUTAGE
+from waggle_scheduler import OUTAGE
 
 EVERY: Final = 2.0
 AGAIN: Final = 0.5  # seconds until the next try in an outage
@@ -21,14 +21,10 @@ async def keep(pool: Connection, bus: Bus, settings: Settings, ensured: asyncio.
 
     async def step() -> bool:
         if bus.connected:
-            await topology.ensure(bus, settings, await _queues(pool))
+            queues = {*await catalogue.queues(pool), *(queue for queue, _ in await waiting.lanes(pool))}  # announced, or waited in all the same
+            await topology.ensure(bus, settings, sorted(queues))
             ensured.set()
         await bus.renewed(EVERY)
         return True
 
     await periodic(AGAIN, step, OUTAGE, stopping)
-
-
-async def _queues(pool: Connection) -> list[str]:
-    """The announced queues, and those that tasks wait in although nobody announced them."""
-    return sorted({*await catalogue.queues(pool), *(queue for queue, _ in await waiting.lanes(pool))})
