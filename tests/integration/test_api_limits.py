@@ -1,7 +1,10 @@
 """The limits of the door: what cannot be read, is too large or cannot be stored gets a clear error before any write."""
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from support.one_api import one_api
@@ -56,6 +59,9 @@ def body(payload: str = "{}", **fields: str) -> bytes:
         pytest.param(body(sized(MIB + 1)), 422, "payload", id="payload of 1 MiB and a byte"),
         pytest.param(body(metadata=sized(64 << 10)), 201, "", id="metadata of 64 KiB"),
         pytest.param(body(metadata=sized((64 << 10) + 1)), 422, "metadata", id="metadata of 64 KiB and a byte"),
+        pytest.param(body(metadata='{"a":[' + ",".join(["1e-16000"] * 5) + "]}"), 422, "metadata", id="metadata that grow when they are stored"),
+        pytest.param(body(metadata='{"a":[' + ",".join(["1e308"] * 300) + "]}"), 422, "metadata", id="metadata with many large numbers"),
+        pytest.param(body(metadata='{"a":[1.5e3,-2E-7,0.25],"commit":"41e16000"}'), 201, "", id="metadata with exponents"),
         pytest.param(body(description='"' + "é" * 4096 + '"'), 201, "", id="description of 4096 characters"),
         pytest.param(body(description='"' + "é" * 4097 + '"'), 422, "description", id="description of 4097 characters"),
         pytest.param(body(unique_key='"' + "k" * 257 + '"'), 422, "unique_key", id="unique_key of 257 characters"),
@@ -111,6 +117,22 @@ async def test_a_body_without_a_length_is_refused_while_it_comes(api: Client) ->
             yield b" " * 65_536
 
     assert (await api.post("/api/tasks", content=endless(), headers=JSON)).status_code == 413
+
+
+@pytest.mark.parametrize("piece", [b"x" * 65_536, b"a: " + b"x" * 65_531 + b"\r\n"], ids=["one header", "many headers"])
+async def test_a_head_without_an_end_is_refused_while_it_comes(process: Process, piece: bytes) -> None:
+    address = urlsplit(process.api_url)
+    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    writer.write(b"GET /livez HTTP/1.1\r\nhost: x\r\ny: ")
+    answer = asyncio.create_task(reader.read(12))
+    with contextlib.suppress(ConnectionError):
+        for _ in range(200):
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(0)
+    writer.close()
+    async with asyncio.timeout(5):
+        assert await answer == b"HTTP/1.1 400"
 
 
 async def test_a_body_in_pieces_is_read_whole(api: Client) -> None:

@@ -4,14 +4,15 @@ from collections import Counter
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 import structlog.testing
 from nats.aio.client import Server
 from nats.aio.msg import Msg
 from support.facts import until
 from support.servers import NatsServer
 from waggle.bus import connection
-from waggle.bus.connection import RECONNECT_CAP, RECONNECT_FIRST, Bus, _with_jitter
-from waggle.settings import Settings
+from waggle.bus.connection import RECONNECT_CAP, RECONNECT_FIRST, Bus, _servers, _with_jitter
+from waggle.settings import Settings, SettingsError
 
 
 def a_server(reconnects: int) -> Server:
@@ -63,6 +64,18 @@ def test_a_server_of_the_oldest_version_that_will_do_is_used() -> None:
         bus = bus_on(version)
         bus._begin()
         assert bus.connected
+
+
+@pytest.mark.parametrize("url", ["", "nats://", "nats://h:port", "nats://h:70000", "nats://h,", "nats://[::1", "http://h:4222", "not an address"])
+async def test_an_address_that_cannot_be_one_stops_the_start(url: str) -> None:
+    with pytest.raises(SettingsError, match="WAGGLE_NATS_URL"):
+        async with connection.connection(Settings(postgres_url="unused", nats_url=url), "test"):
+            pass
+
+
+@pytest.mark.parametrize("url", ["nats://127.0.0.1:1", "127.0.0.1:1", "nats://user:secret@h1.example:4222, nats://h2.example", "tls://[::1]:4222"])
+def test_usual_addresses_are_taken(url: str) -> None:
+    assert _servers(url) == [part.strip() for part in url.split(",")]
 
 
 async def test_a_connection_comes_back_after_kill_9_and_hears_again(nats: NatsServer, bus: Bus) -> None:

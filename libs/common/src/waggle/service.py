@@ -164,7 +164,8 @@ def main(name: str, run: Callable[[Settings], Coroutine[Any, Any, None]]) -> NoR
             print(f"waggle {name}: {cause}", file=sys.stderr)
             sys.exit(2)
         log.error("crashed", error=repr(cause), exc_info=error)
-        sys.exit(1)
+        sys.stdout.flush()
+        os._exit(1)  # an exit would wait for handlers in threads, for ever if need be, and nobody would start the service anew
     sys.exit(0)
 
 

@@ -40,7 +40,7 @@ async def ring(pool: Connection, bus: Bus, ringer: Ringer, wake: asyncio.Event, 
 
 async def listen(postgres_url: str, wake: asyncio.Event, stopping: asyncio.Event) -> None:
     """Set `wake` at each `NOTIFY waggle_wake`, on a connection of its own that is opened again for ever."""
-    connection: "asyncpg.Connection[asyncpg.Record] | None" = None
+    connection: asyncpg.Connection[asyncpg.Record] | None = None
 
     async def step() -> bool:
         nonlocal connection

@@ -66,18 +66,18 @@ class Lease:
 
         `beat` runs after each successful renewal; `lost` when the lease had expired, to cancel all handlers and take a new one.
         """
-        interval = self._settings.lease / 3
+        patience = interval = self._settings.lease / 3
         while True:
             await asyncio.sleep(interval)
             try:
-                async with asyncio.timeout(interval):
+                async with asyncio.timeout(patience):
                     renewed = await self._renew(running())
                     if not renewed:
                         self._until = 0.0
                         meters.LEASES.inc()
                         log.warning("lease expired, all handlers are cancelled", worker_id=self.id)
                     await (beat() if renewed else lost())
-                interval = self._settings.lease / 3
+                interval = patience
             except OUTAGE as error:
                 interval = self._settings.lease / 15
                 log.warning("heartbeat failed", worker_id=self.id, error=str(error) or type(error).__name__, starting_tasks=self.live)

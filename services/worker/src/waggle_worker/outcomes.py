@@ -19,7 +19,7 @@ def of_result(value: Any) -> Outcome:
     try:
         text = _encode(value)
     except Exception as error:  # whatever the value's own conversion raises
-        return _broken(f"the result is not JSON: {type(error).__name__}: {error}")
+        return _broken(f"the result is not JSON: {type(error).__name__}: {said(error)}")
     if len(text) > RESULT_LIMIT:
         return _broken(f"the result has {len(text)} bytes, {RESULT_LIMIT} are allowed")
     return Done(text.decode())
@@ -31,20 +31,20 @@ def of_exception(error: BaseException) -> Outcome:
         case Snooze(delay=delay):
             return Snoozed(delay)
         case Reject(reason=reason):
-            return Failed(TaskError(ErrorCode.TASK_EXECUTION_FAILED, storable(reason), retryable=False))
+            return Failed(TaskError(ErrorCode.TASK_EXECUTION_FAILED, storable(said(reason)), retryable=False))
         case Retry(after=after, reason=reason):
-            return Failed(TaskError(ErrorCode.TASK_EXECUTION_FAILED, storable(reason), retryable=True), after)
+            return Failed(TaskError(ErrorCode.TASK_EXECUTION_FAILED, storable(said(reason)), retryable=True), after)
         case _:
-            kind = type(error).__name__
+            kind, message = type(error).__name__, said(error)
             frames = error.__traceback__.tb_next if error.__traceback__ else None  # the first one is ours
             trace = "".join(traceback.format_exception(type(error), error, frames or error.__traceback__))
             details = {"exception": storable(kind), "traceback": storable(trace[-TRACE_LIMIT:])}
-            return Failed(TaskError(ErrorCode.TASK_EXECUTION_FAILED, storable(f"{kind}: {error}" if str(error) else kind), retryable=True, details=details))
+            return Failed(TaskError(ErrorCode.TASK_EXECUTION_FAILED, storable(f"{kind}: {message}" if message else kind), retryable=True, details=details))
 
 
 def misfit(error: Exception) -> Outcome:
     """The payload does not fit the handler's parameters: no retry can cure it."""
-    return Failed(TaskError(ErrorCode.VALIDATION_ERROR, storable(f"the payload does not fit: {error}"), retryable=False))
+    return Failed(TaskError(ErrorCode.VALIDATION_ERROR, storable(f"the payload does not fit: {said(error)}"), retryable=False))
 
 
 def timeout(seconds: float) -> Outcome:
@@ -54,6 +54,14 @@ def timeout(seconds: float) -> Outcome:
 def refused(error: Exception) -> Outcome:
     """Postgres would not store the outcome."""
     return Failed(TaskError(ErrorCode.INTERNAL_ERROR, storable(f"the outcome could not be stored: {error}"), retryable=False))
+
+
+def said(reason: object) -> str:
+    """What an exception, or what was given as a reason, says of itself. A user's own class may fail at that, and its run must end all the same."""
+    try:
+        return str(reason)
+    except Exception as error:
+        return f"(its text cannot be had: {type(error).__name__})"
 
 
 def _broken(message: str) -> Outcome:

@@ -30,13 +30,14 @@ Attempt = tuple[UUID, int, datetime]  # what names a run under one worker id
 class Run:
     """One attempt on this worker."""
 
-    __slots__ = ("cancelled", "claimed", "handler", "settled", "since", "task", "timed_out", "timer", "worker_id")
+    __slots__ = ("began", "cancelled", "claimed", "handler", "settled", "since", "task", "timed_out", "timer", "worker_id")
 
     def __init__(self, claimed: Claimed, handler: Handler, worker_id: str) -> None:
         self.claimed, self.handler, self.worker_id = claimed, handler, worker_id
         self.since = time.monotonic()
         self.task: asyncio.Future[Any] | None = None
         self.timer: asyncio.TimerHandle | None = None
+        self.began = False  # an async handler whose task has taken its first step: before that a cancellation would never reach it
         self.timed_out = False
         self.settled = False  # its outcome is decided, or nobody wants it
         self.cancelled: Outcome | None = None  # what it comes to when it was cancelled from outside
@@ -57,6 +58,7 @@ class Runs:
         self._runs: set[Run] = set()
         self._threads = ThreadPoolExecutor(slots, thread_name_prefix="handler")
         self._loop = asyncio.get_running_loop()
+        self._giving_back = False
         self.started = 0
 
     @property
@@ -74,12 +76,15 @@ class Runs:
 
     def start(self, claimed: Claimed, worker_id: str) -> None:
         """Run a claimed task; what cannot be run here is settled at once."""
+        if self._giving_back:  # its claim was answered after the grace time
+            self._settle(claimed, worker_id, Snoozed(0.0, Ended.GIVEN_BACK))
+            return
         handler = self._handlers.get(claimed.type)
         if handler is None:
             log.warning("no handler for this type here, snoozed", task_id=str(claimed.id), task_type=claimed.type)
             self._settle(claimed, worker_id, Snoozed(unknown_type_delay(claimed.attempt, claimed.retry_count)))
             return
-        if claimed.lost_count and any(run.claimed.lost_count for run in self._runs):
+        if claimed.lost_count and any(run.claimed.lost_count and not run.settled for run in self._runs):
             self._settle(claimed, worker_id, Snoozed(SUSPECT_DELAY, Ended.GIVEN_BACK))
             return
         try:
@@ -111,7 +116,8 @@ class Runs:
         self.stop({run.attempt for run in self._runs if run.claimed.id == task_id and run.claimed.attempt == attempt}, reason)
 
     def give_back(self) -> None:
-        """The grace time is over: every run goes back, at once and without cost."""
+        """The grace time is over: every run goes back, at once and without cost, and so does what is claimed still."""
+        self._giving_back = True
         for run in list(self._runs):
             if not run.settled:
                 run.cancelled = Snoozed(0.0, Ended.GIVEN_BACK)
@@ -126,8 +132,10 @@ class Runs:
                 self._decide(run, run.cancelled)
 
     async def _run_async(self, run: Run, arguments: dict[str, Any]) -> None:
-        handler = run.handler
+        handler, run.began = run.handler, True
         try:
+            if run.is_cancelled():
+                raise asyncio.CancelledError
             value = await (handler.function(Context(run.claimed, run.is_cancelled), **arguments) if handler.takes_context else handler.function(**arguments))
             outcome = outcomes.of_result(value)
         except BaseException as error:  # also CancelledError and SystemExit: a handler must not take the worker with it
@@ -179,7 +187,7 @@ class Runs:
 
     @staticmethod
     def _cancel(run: Run) -> None:
-        if run.task is not None and run.handler.is_async:
+        if run.task is not None and run.began:
             run.task.cancel()
 
 

@@ -76,14 +76,18 @@ def _version(folder: Path, account: Account | None) -> str | None:
 
 
 def _public_copy(folder: Path) -> Path:
-    """A copy of bin, lib and share (34 MB) that every account can run: cheaper than it is safe to change the modes of folders that are not ours."""
-    origin = (folder / "postgres").stat()
+    """A copy (34 MB) that every account can run: cheaper than it is safe to change the modes of folders that are not ours.
+
+    Beside bin, lib and share it has the libraries that the wheel brings in a folder next to its package: the programs find them by a relative path.
+    """
+    package = folder.parent.parent
+    root, origin = package.parent, (folder / "postgres").stat()
     target = PUBLIC_CACHE / f"postgres-{hashlib.sha256(f'{folder}:{origin.st_size}:{origin.st_mtime_ns}'.encode()).hexdigest()[:12]}"
     if not target.exists():
         PUBLIC_CACHE.mkdir(mode=0o755, parents=True, exist_ok=True)
         fresh = Path(tempfile.mkdtemp(prefix="copying-", dir=PUBLIC_CACHE))
-        for part in ("bin", "lib", "share"):
-            shutil.copytree(folder.parent / part, fresh / part, symlinks=True)
+        for part in (*(folder.parent / name for name in ("bin", "lib", "share")), *root.glob(f"{package.name}.libs")):
+            shutil.copytree(part, fresh / part.relative_to(root), symlinks=True)
         for path in (fresh, *fresh.rglob("*")):
             if not path.is_symlink():
                 path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
@@ -91,7 +95,7 @@ def _public_copy(folder: Path) -> Path:
             fresh.rename(target)
         except OSError:  # another process was faster
             shutil.rmtree(fresh)
-    return target / "bin"
+    return target / folder.relative_to(root)
 
 
 def find_nats() -> Path:

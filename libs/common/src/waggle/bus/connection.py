@@ -9,6 +9,7 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import nats.errors
 import structlog
@@ -17,7 +18,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.js import JetStreamContext
 
-from waggle.settings import Settings
+from waggle.settings import Settings, SettingsError
 
 log = structlog.get_logger()
 
@@ -27,6 +28,16 @@ Callback = Callable[[Msg], Awaitable[None]]
 
 # What a caller may wait out; the outcome of a request is unknown then.
 OUTAGE: Final[tuple[type[Exception], ...]] = (OSError, TimeoutError, nats.errors.Error)
+
+
+class Abrupt(Client):
+    """Throws a stale connection away. nats-py closes it politely, which lasts until what it has not sent has left: on a dead link, a quarter of an hour."""
+
+    async def _attempt_reconnect(self) -> None:
+        writer = getattr(self._transport, "_io_writer", None)
+        if writer is not None:
+            writer.transport.abort()
+        await super()._attempt_reconnect()
 
 
 class Bus:
@@ -104,7 +115,7 @@ class Bus:
         """Connect, and connect anew whenever the client gave up for good (it does so on protocol errors)."""
         while True:
             self._closed.clear()
-            client = Client()
+            client = Abrupt()
             try:
                 await self._connect(client)
                 self._client = client
@@ -114,6 +125,8 @@ class Bus:
                 self._begin()
                 await self._closed.wait()
                 log.warning("NATS connection closed, opening a new one", error=str(client.last_error))
+            except OUTAGE as error:
+                log.warning("the connection to NATS broke while it was opened", error=str(error) or type(error).__name__)
             finally:
                 await client.close()
             await asyncio.sleep(random.uniform(RECONNECT_FIRST, RECONNECT_CAP))  # noqa: S311  # jitter
@@ -158,6 +171,8 @@ class Bus:
         text = str(error) or type(error).__name__
         if "ermission" in text:
             log.error("NATS refused", error=text)
+        elif not isinstance(error, OUTAGE):  # what a subscription's callback raised: the client drops it, and the message with it
+            log.error("a message could not be dealt with", error=repr(error))
         elif self._client is None and text != self._said:
             self._said = text
             log.warning("waiting for NATS", error=text)
@@ -180,10 +195,24 @@ def _with_jitter(servers: list[Server], _: dict[str, Any]) -> tuple[Server | Non
     return server, random.uniform(most / 4, most)  # noqa: S311  # jitter
 
 
+def _servers(urls: str) -> list[str]:
+    """The addresses of the setting. Raises SettingsError for one that cannot be an address: the client would never get past it."""
+    servers = [url.strip() for url in urls.split(",")]
+    for url in servers:
+        try:
+            parts = urlsplit(url if "://" in url else f"nats://{url}")
+            usable = parts.scheme in ("nats", "tls") and bool(parts.hostname) and parts.port != 0 and " " not in url
+        except ValueError:
+            usable = False
+        if not usable:
+            raise SettingsError(f"WAGGLE_NATS_URL must be nats://host:port, several separated by commas; {url!r} is not")
+    return servers
+
+
 @asynccontextmanager
 async def connection(settings: Settings, service: str) -> AsyncIterator[Bus]:
     """The bus of a service; it opens at once and connects in the background, so that a service starts without NATS."""
-    bus = Bus(settings.nats_url.split(","), f"waggle-{service}")
+    bus = Bus(_servers(settings.nats_url), f"waggle-{service}")
     keeper = asyncio.create_task(bus.keep(), name="bus")
     try:
         yield bus

@@ -46,7 +46,7 @@ class Ringer:
             subject = subjects.work(queue, priority)
             for doorbell in doorbells[:-1]:
                 await self._bus.publish(subject, doorbell)
-            await self._bus.publish(subject, doorbells[-1], self._reply(subject))
+            await self._bus.publish(subject, doorbells[-1], self._reply(subjects.consumer(queue, priority)))
             RUNG.labels(queue).inc(len(doorbells))
 
     async def ring_confirmed(self, bells: Sequence[Bell]) -> str | None:
@@ -65,12 +65,12 @@ class Ringer:
             REFUSED.labels(reason).inc()
         return reason
 
-    def _reply(self, subject: str) -> str:
+    def _reply(self, lane: str) -> str:
         now = time.monotonic()
-        if now - self._asked.get(subject, -ASK_EVERY) < ASK_EVERY:
+        if now - self._asked.get(lane, -ASK_EVERY) < ASK_EVERY:
             return ""
-        self._asked[subject] = now
-        return f"{self._inbox}.{subject.rpartition('waggle.work.')[2].replace('.', '-')}"
+        self._asked[lane] = now
+        return f"{self._inbox}.{lane}"
 
     async def _answered(self, message: Msg) -> None:
         reason = refusal(message)

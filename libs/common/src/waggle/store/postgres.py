@@ -17,6 +17,7 @@ log = structlog.get_logger()
 
 MINIMUM_VERSION: Final = 14
 STATEMENT_SECONDS: Final = 10.0
+ACKNOWLEDGE_SECONDS: Final = 0.5  # for the server to say that it cancelled a statement
 
 # What a caller may wait out: the server is away, full, restarting, or holds locks for somebody else. The outcome of the statement is unknown.
 OUTAGE: Final[tuple[type[Exception], ...]] = (
@@ -33,6 +34,7 @@ OUTAGE: Final[tuple[type[Exception], ...]] = (
     asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.InvalidCatalogNameError,
     asyncpg.InternalServerError,
+    asyncpg.InternalClientError,  # what asyncpg says when a connection breaks at the wrong moment
 )
 
 # What Postgres says of a value that it will not store: the row fails alone.
@@ -65,6 +67,21 @@ def session(name: str) -> dict[str, str]:
     }
 
 
+class Impatient(asyncpg.Connection):
+    """Closes itself when the server does not acknowledge a cancellation: whoever cancelled a statement, or saw it time out, has waited enough.
+
+    asyncpg waits for as long as a statement may take, which is longer than a lease: a backend that stands still would cost a worker all its runs.
+    """
+
+    def _cancel_current_command(self, waiter: "asyncio.Future[None]", cancel_waiter: "asyncio.Future[None] | None" = None) -> None:
+        super()._cancel_current_command(waiter, cancel_waiter)  # type: ignore[misc]  # not in its stubs
+        asyncio.get_running_loop().call_later(ACKNOWLEDGE_SECONDS, self._give_up, cancel_waiter)
+
+    def _give_up(self, cancel_waiter: "asyncio.Future[None] | None") -> None:
+        if cancel_waiter is not None and not cancel_waiter.done():
+            self.terminate()
+
+
 async def _keep(_: object) -> None:
     """Nothing to reset: no statement here leaves session state behind, and the default reset costs a round trip for each use."""
 
@@ -80,6 +97,7 @@ async def pool(settings: Settings, name: str, size: int) -> AsyncIterator["async
             server_settings=session(name),
             command_timeout=STATEMENT_SECONDS,
             timeout=5,
+            connection_class=Impatient,
             reset=_keep,
             max_inactive_connection_lifetime=0,
         )

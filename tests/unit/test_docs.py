@@ -1,0 +1,62 @@
+"""The documents are held against the code."""
+
+import re
+from pathlib import Path
+
+import msgspec
+from waggle.settings import Settings
+from waggle.task import FINAL, NEXT, Ended, Status
+
+ROOT = Path(__file__).parents[2]
+
+
+def rows(document: str, first_cell: str) -> list[list[str]]:
+    """The cells of the table whose header begins with `first_cell`."""
+    lines = iter((ROOT / document).read_text().splitlines())
+    for line in lines:
+        if line.startswith(f"| {first_cell} |"):
+            break
+    next(lines)
+    table = []
+    for line in lines:
+        if not line.startswith("|"):
+            break
+        table.append([cell.strip() for cell in line.strip("|").split("|")])
+    return table
+
+
+def names(cell: str) -> set[str]:
+    return set(re.findall(r"`(\w+)`", cell))
+
+
+def test_the_table_of_states_is_the_status_machine() -> None:
+    table = {Status(names(start).pop()): {Status(name) for name in names(ends)} for start, ends in rows("docs/states.md", "from")}
+    assert table == {**NEXT, **dict.fromkeys(FINAL, frozenset())}
+
+
+def test_every_way_an_attempt_can_end_is_explained() -> None:
+    assert {names(row[0]).pop() for row in rows("docs/states.md", "an attempt ended as")} == {ended.value for ended in Ended}
+
+
+def test_every_setting_is_explained_and_no_other() -> None:
+    explained = {name for row in rows("docs/operating.md", "name") for name in names(row[0])}
+    assert explained == {field.name for field in msgspec.structs.fields(Settings)} - {"url"}  # the command line's own
+
+
+def test_every_promise_names_tests_that_exist() -> None:
+    promised = set(re.findall(r"::(test_\w+)", (ROOT / "docs/promises.md").read_text()))
+    there = {name for file in (ROOT / "tests").rglob("test_*.py") for name in re.findall(r"def (test_\w+)", file.read_text())}
+    assert promised
+    assert promised <= there, promised - there
+
+
+def test_links_between_the_documents_lead_somewhere() -> None:
+    for document in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
+        for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):
+            assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def test_subjects_are_built_in_one_module() -> None:
+    code = [file for folder in ("libs", "services") for file in (ROOT / folder).rglob("*.py") if file.name != "subjects.py"]
+    assert len(code) > 50
+    assert [str(file) for file in code if re.search(r"""["']\$JS\.|["']waggle\.(work|settled|control)""", file.read_text())] == []
