@@ -11,8 +11,9 @@ import time
 import urllib.request
 from pathlib import Path
 
-from stage import all_settled, cpu_seconds, report, stage
 from uuid_utils.compat import uuid7
+
+from stage import all_settled, cpu_seconds, report, stage
 from waggle.bus import connection, topology
 from waggle.bus.ring import Ringer
 from waggle.settings import Settings

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 import uvloop
+
 from load import content_length, post
 from stage import Stage, all_settled, percentiles, report, stage
 from waggle.store import postgres

@@ -16,6 +16,7 @@ from typing import Any
 
 import asyncpg
 import msgspec
+
 from waggle.settings import PREFIX, Settings
 from waggle.store.migrate import migrate
 from waggle_cli.embedded import nats, postgres

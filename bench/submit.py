@@ -11,6 +11,7 @@ import asyncio
 
 import msgspec
 import uvloop
+
 from load import post, run
 from stage import percentiles, report, stage
 from waggle.settings import Settings

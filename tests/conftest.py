@@ -6,6 +6,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+
 from waggle.bus import connection, topology
 from waggle.bus.connection import Bus
 from waggle.settings import Settings

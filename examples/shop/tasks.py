@@ -8,6 +8,7 @@ from collections import Counter
 from typing import Any
 
 import msgspec
+
 from waggle import App, Context, Reject, Retry, Snooze
 
 app = App()

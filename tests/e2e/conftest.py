@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from support.command_line import up
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

@@ -6,6 +6,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 import structlog
+
 from support.command_line import Called, called, waggle
 from support.servers import NatsServer
 from waggle.bus.connection import Bus

@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx2
 import pytest
+
 from support.command_line import WAGGLE, Called, called, waggle
 from support.facts import until
 from support.system import Client

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from support.command_line import up, waggle
 from support.system import Client, ok
 

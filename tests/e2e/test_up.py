@@ -16,6 +16,7 @@ from typing import Any
 import asyncpg
 import httpx2
 import pytest
+
 from support.facts import until
 from support.servers import NatsServer
 from waggle_cli.embedded.placement import free_port

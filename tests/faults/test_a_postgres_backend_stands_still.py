@@ -5,6 +5,7 @@ import signal
 from pathlib import Path
 
 import asyncpg
+
 from support import given
 from support.facts import until
 from support.rest import at_rest

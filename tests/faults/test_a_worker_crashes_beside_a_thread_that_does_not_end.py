@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import asyncpg
+
 from support import given
 from support.facts import until
 from support.system import Services

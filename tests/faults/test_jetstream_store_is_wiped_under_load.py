@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 import asyncpg
+
 from support.facts import until
 from support.oracle import History, all_at_rest, check, submit_load
 from support.servers import NatsServer

@@ -5,6 +5,7 @@ import random
 from pathlib import Path
 
 import asyncpg
+
 from support.oracle import History, all_at_rest, check, submit_load
 from support.system import Services, client_of
 

@@ -4,6 +4,7 @@ import time
 
 import asyncpg
 import pytest
+
 from support.given import new_task
 from waggle.store.idempotency import Key
 from waggle.store.postgres import OUTAGE

@@ -8,6 +8,7 @@ from typing import Any
 import asyncpg
 import httpx2
 import pytest
+
 from support import given
 from support.facts import until
 from support.one_api import as_id, one_api

@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+
 from support.one_api import one_api
 from support.processes import Process
 from support.servers import PostgresServer, run

@@ -2,6 +2,7 @@
 
 from nats.aio.msg import Msg
 from structlog.testing import capture_logs
+
 from support.facts import until
 from waggle.bus.connection import Bus
 

@@ -8,6 +8,7 @@ import pytest
 import structlog.testing
 from nats.aio.client import Server
 from nats.aio.msg import Msg
+
 from support.facts import until
 from support.servers import NatsServer
 from waggle.bus import connection

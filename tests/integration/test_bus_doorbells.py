@@ -10,11 +10,12 @@ import msgspec
 import pytest
 import structlog.testing
 from prometheus_client import REGISTRY
+from uuid_utils.compat import uuid7
+
 from support import stream
 from support.facts import until
 from support.loops import loop
 from support.servers import NatsServer
-from uuid_utils.compat import uuid7
 from waggle.bus import lane_head, pull, subjects, topology
 from waggle.bus.connection import OUTAGE, Bus
 from waggle.bus.pull import Pull

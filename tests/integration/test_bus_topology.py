@@ -3,6 +3,7 @@
 import asyncio
 
 import msgspec
+
 from support import stream
 from waggle.bus import connection, subjects, topology
 from waggle.bus.connection import Bus

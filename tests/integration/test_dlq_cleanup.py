@@ -8,6 +8,7 @@ import httpx2
 import msgspec
 import pytest
 import structlog.testing
+
 from support import given
 from support.facts import until
 from support.loops import loop

@@ -15,6 +15,7 @@ from pathlib import Path
 import asyncpg
 import nats
 import pytest
+
 from support.facts import until
 from waggle_cli.embedded import binaries, placement
 from waggle_cli.embedded import nats as embedded_nats
@@ -243,7 +244,7 @@ async def test_for_root_data_goes_elsewhere_when_nobody_cannot_reach_the_folder(
         shutil.rmtree(reached)
 
 
-async def test_for_root_binaries_are_copied_when_nobody_cannot_reach_them(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_for_root_binaries_are_copied_when_nobody_cannot_reach_them(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     account = placement.server_account(folder / "none yet")
     there = binaries.find_postgres(account).folder.parent.parent
     closed = folder / "venv"

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
 from waggle_cli import announcement, services
 from waggle_cli.embedded.child import Ended, ServerError
 from waggle_cli.supervisor import Member, StopAsked, Supervisor

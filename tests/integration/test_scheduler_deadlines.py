@@ -7,6 +7,7 @@ import asyncpg
 import pytest
 import structlog.testing
 from nats.aio.msg import Msg
+
 from support import given
 from support.facts import until
 from support.loops import loop

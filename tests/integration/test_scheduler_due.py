@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 import pytest
+
 from support import given, stream
 from support.facts import never, until
 from support.loops import loop

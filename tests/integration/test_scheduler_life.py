@@ -5,6 +5,7 @@ import asyncio
 import asyncpg
 import httpx2
 import pytest
+
 from support import given, stream
 from support.facts import until
 from support.loops import loop

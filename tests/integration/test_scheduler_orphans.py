@@ -8,12 +8,13 @@ import asyncpg
 import msgspec
 import pytest
 import structlog.testing
+from uuid_utils.compat import uuid7
+
 from support import given, stream
 from support.facts import until
 from support.loops import loop
 from support.servers import NatsServer
 from support.system import Services
-from uuid_utils.compat import uuid7
 from waggle.bus import subjects, topology
 from waggle.bus.connection import Bus
 from waggle.bus.ring import Ringer

@@ -5,6 +5,7 @@ import asyncio
 import asyncpg
 import pytest
 import structlog.testing
+
 from support import given
 from support.facts import until
 from support.loops import loop

@@ -5,6 +5,7 @@ from uuid import UUID
 
 import asyncpg
 import pytest
+
 from support import given
 from waggle.store import tasks
 from waggle.task import Ended, Status, Step

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import asyncpg
 import pytest
+
 from support import given
 from support.facts import until
 from waggle.store import idempotency, tasks

@@ -3,6 +3,7 @@
 import asyncio
 
 import asyncpg
+
 from support import given
 from support.facts import until
 from support.servers import PostgresServer

@@ -13,6 +13,7 @@ from uuid import UUID
 
 import asyncpg
 import pytest
+
 from support import given
 from support.servers import PostgresServer, run
 from waggle.store import catalogue, idempotency, leases, tasks, waiting

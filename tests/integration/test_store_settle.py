@@ -6,6 +6,7 @@ from datetime import timedelta
 import asyncpg
 import msgspec
 import pytest
+
 from support import given
 from support.facts import until
 from waggle.errors import ErrorCode, TaskError

@@ -6,6 +6,7 @@ from uuid import UUID
 
 import asyncpg
 import pytest
+
 from support import given
 from waggle.store import idempotency, tasks, waiting
 from waggle.store.idempotency import Key

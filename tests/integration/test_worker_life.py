@@ -4,6 +4,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+
 from support import given
 from support.facts import until
 from support.processes import Process

@@ -8,6 +8,7 @@ from typing import Any, cast
 from uuid import uuid4
 
 import pytest
+
 from support.facts import until
 from waggle import App, Reject
 from waggle.task import Claimed, Ended, Fence, Step

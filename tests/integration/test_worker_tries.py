@@ -7,6 +7,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+
 from support import given
 from support.facts import until
 from support.processes import Process, end, launch, ready

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import pytest
+
 from waggle_cli.__main__ import app
 from waggle_cli.embedded.child import last_lines
 

@@ -6,6 +6,7 @@ from uuid import UUID
 
 import asyncpg
 from uuid_utils.compat import uuid7
+
 from waggle.store import leases, tasks
 from waggle.store.leases import Lease
 from waggle.store.sql import Connection

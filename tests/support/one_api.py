@@ -7,17 +7,17 @@ from pathlib import Path
 from uuid import UUID
 
 import msgspec
+
+from support.facts import until
+from support.handlers import app
+from support.processes import Process, launch
+from support.servers import NatsServer, PostgresServer, run
 from waggle.bus import connection, topology
 from waggle.settings import Settings
 from waggle.store import catalogue
 from waggle.store import postgres as store
 from waggle.store.catalogue import TaskType
 from waggle.store.sql import Connection
-
-from support.facts import until
-from support.handlers import app
-from support.processes import Process, launch
-from support.servers import NatsServer, PostgresServer, run
 
 START_SECONDS = 30.0
 

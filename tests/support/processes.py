@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from waggle.settings import PREFIX, Settings
-from waggle_cli.embedded.child import last_lines, spawn
 
 from support.facts import until
+from waggle.settings import PREFIX, Settings
+from waggle_cli.embedded.child import last_lines, spawn
 
 START_SECONDS = 30.0
 STOP_SECONDS = 30.0

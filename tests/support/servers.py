@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import asyncpg
+
 from waggle.store.migrate import migrate
 from waggle_cli.embedded import nats, postgres
 from waggle_cli.embedded.nats import Nats

@@ -3,6 +3,7 @@
 import contextlib
 
 from nats.js.errors import NotFoundError
+
 from waggle.bus import subjects
 from waggle.bus.connection import Bus
 from waggle.bus.ring import Bell, Ringer

@@ -8,10 +8,10 @@ from typing import Any
 
 import httpx2
 import msgspec
-from waggle.settings import Settings
 
 from support.facts import until
 from support.processes import Process, launch, ready
+from waggle.settings import Settings
 
 Json = dict[str, Any]
 

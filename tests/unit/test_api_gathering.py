@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+
 from support.given import new_task
 from waggle_api.gathering import GROUP_BYTES, GROUP_TASKS, WAITING_TASKS, Gathering, Pending
 from waggle_api.insertion import Accepted, Submission

@@ -3,6 +3,7 @@
 import asyncpg
 import pytest
 from litestar.exceptions import MethodNotAllowedException, NotFoundException
+
 from waggle.errors import ErrorCode
 from waggle_api import bodies, refusals
 from waggle_api.problems import _classify

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from waggle_api import cursors, queries, requests
 from waggle_api.admission import holds_nul
 from waggle_api.refusals import MOST_ERRORS, Findings, Invalid, did_you_mean

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import msgspec
 import pytest
 from msgspec import Meta
+
 from waggle.app import App, Handler
 from waggle.context import Context
 

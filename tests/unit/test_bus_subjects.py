@@ -7,6 +7,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from waggle.bus import subjects
 from waggle.task import AT_REST, QUEUE_PATTERN, Priority, Status
 

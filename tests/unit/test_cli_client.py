@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+
 from waggle_cli.client import Address, Client, Problem, Unreachable, WrongUrl, find
 from waggle_cli.session import Exit, exit_code
 

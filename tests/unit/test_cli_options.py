@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+
 from support.command_line import called
 from waggle.task import AT_REST, Priority, Status
 from waggle_cli import client, options, tasks

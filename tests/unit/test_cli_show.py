@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+
 from waggle_cli import show
 from waggle_cli.client import Attempt, Task
 

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import msgspec
+
 from waggle.settings import Settings
 from waggle.task import FINAL, NEXT, Ended, Status
 

@@ -3,6 +3,7 @@
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
+
 from waggle.errors import MESSAGE_LIMIT, RECOVERY, ErrorCode, TaskError, storable
 
 SEED = {

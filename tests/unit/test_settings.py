@@ -2,6 +2,7 @@
 
 import msgspec
 import pytest
+
 from waggle.settings import Settings, SettingsError, read
 
 NEEDED = {"WAGGLE_POSTGRES_URL": "postgresql://u:p@h/d", "WAGGLE_NATS_URL": "nats://h:4222"}

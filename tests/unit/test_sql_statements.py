@@ -1,6 +1,7 @@
 """One file a statement, parameters by name."""
 
 import pytest
+
 from waggle.store.sql import Statement, names, statement
 
 

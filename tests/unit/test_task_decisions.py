@@ -3,8 +3,9 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from waggle.errors import ErrorCode, TaskError
-from waggle.task import NEXT, Done, Ended, Failed, Lost, Outcome, Snoozed, Status, Step, Tries, decide, unknown_type_delay
+from waggle.task import NEXT, Done, Ended, Failed, Lost, Outcome, Snoozed, Status, Step, Tries, decide, not_here_delay
 
 CURABLE = TaskError(ErrorCode.TASK_EXECUTION_FAILED, "boom", retryable=True)
 INCURABLE = TaskError(ErrorCode.VALIDATION_ERROR, "no such field", retryable=False)
@@ -98,8 +99,9 @@ def test_a_task_is_tried_once_and_then_as_often_as_its_retries_allow(max_retries
 
 
 def test_a_type_that_no_worker_knows_is_met_again_after_one_second_rising_to_thirty() -> None:
-    assert [unknown_type_delay(attempt, 0) for attempt in range(1, 8)] == [1, 2, 4, 8, 16, 30, 30]
+    assert [not_here_delay(attempt, 0, max) for attempt in range(1, 8)] == [1, 2, 4, 8, 16, 30, 30]
+    assert [not_here_delay(attempt, 0, min) for attempt in range(1, 4)] == [0.5, 1, 2]
 
 
 def test_failures_do_not_lengthen_the_wait_for_a_worker_that_knows_the_type() -> None:
-    assert unknown_type_delay(attempt=4, retry_count=3) == 1
+    assert not_here_delay(attempt=4, retry_count=3, uniform=max) == 1

@@ -4,6 +4,7 @@ import re
 from importlib import resources
 
 import pytest
+
 from waggle.store.sql import names, statement
 from waggle.task import AT_REST, FINAL, NEXT, Ended, Status
 

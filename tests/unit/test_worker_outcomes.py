@@ -4,6 +4,7 @@ import math
 
 import msgspec
 import pytest
+
 from waggle import Reject, Retry, Snooze
 from waggle.errors import ErrorCode
 from waggle.task import RESULT_LIMIT, Done, Failed, Snoozed

@@ -2,6 +2,7 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from waggle_worker.picker import WEIGHTS, Picker
 
 FULL = [10**9] * 4

@@ -108,7 +108,6 @@ def migrate() -> int:
     A NATS that does not answer is no error: the scheduler creates what is missing there.
     """
     from waggle.settings import SettingsError, read
-
     from waggle_cli.migrate import migrate
 
     try:

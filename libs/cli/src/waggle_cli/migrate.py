@@ -8,6 +8,7 @@ import structlog
 from alembic.util import CommandError
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
 from waggle.bus import connection, topology
 from waggle.bus.connection import OUTAGE
 from waggle.settings import Settings, SettingsError

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-from waggle.settings import PREFIX, Settings, SettingsError, read
 
+from waggle.settings import PREFIX, Settings, SettingsError, read
 from waggle_cli import announcement, services
 from waggle_cli.embedded import nats, postgres
 from waggle_cli.embedded.child import Child, Ended, ServerError

@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import math
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -68,7 +69,7 @@ class App:
             raise ValueError(f"task type {name!r} must match {TYPE_PATTERN} and have at most {TYPE_LENGTH} characters")
         if not re.fullmatch(QUEUE_PATTERN, queue) or len(queue) > QUEUE_LENGTH:
             raise ValueError(f"queue {queue!r} of {name} must match {QUEUE_PATTERN} and have at most {QUEUE_LENGTH} characters")
-        if max_retries < 0 or timeout <= 0:
+        if max_retries < 0 or not 0 < timeout < math.inf:
             raise ValueError(f"{name}: max_retries must be at least 0 and timeout more than 0 seconds")
         if name in self._handlers:
             raise ValueError(f"task type {name} has a handler already")

@@ -1,6 +1,7 @@
 """The task: its status machine and what follows from the outcome of a try. Pure; a test holds the SQL and docs/states.md against it."""
 
-from collections.abc import Mapping
+import random
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum, StrEnum
@@ -157,9 +158,13 @@ def _grave(tries: Tries) -> Status:
     return Status.DEAD_LETTER if tries.dead_letter else Status.FAILED
 
 
-def unknown_type_delay(attempt: int, retry_count: int) -> float:
-    """Seconds that a task waits after a worker without a handler for it met it: 1 s, doubling with each uncounted attempt, up to 30 s."""
-    return ceiling(attempt - 1 - retry_count, SNOOZE_CAP)
+def not_here_delay(attempt: int, retry_count: int, uniform: Callable[[float, float], float] = random.uniform) -> float:
+    """Seconds that a task waits when a worker met it that cannot run it now: 1 s, doubling with each uncounted attempt, up to 30 s.
+
+    Up to half of it is left away by chance, so that tasks that were met together do not come back together.
+    """
+    most = ceiling(attempt - 1 - retry_count, SNOOZE_CAP)
+    return uniform(most / 2, most)
 
 
 class Task(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):

@@ -3,6 +3,7 @@
 import asyncio
 
 import structlog
+
 from waggle import service
 from waggle.bus import connection as bus
 from waggle.bus.ring import Ringer
@@ -10,7 +11,6 @@ from waggle.service import Service
 from waggle.settings import Settings
 from waggle.store import postgres
 from waggle.telemetry import endpoint
-
 from waggle_api.admission import Admission
 from waggle_api.app import create_app
 from waggle_api.catalogue import Catalogue

@@ -14,9 +14,9 @@ import msgspec
 import uuid_utils
 from asyncpg.pgproto.pgproto import UUID
 from msgspec import Raw
+
 from waggle.store.tasks import NewTask
 from waggle.task import DEFAULT_MAX_RETRIES, DEFAULT_QUEUE, DEFAULT_TIMEOUT, PAYLOAD_LIMIT, TYPE_LENGTH, TYPE_PATTERN, Priority
-
 from waggle_api.catalogue import Catalogue, KnownType
 from waggle_api.refusals import Findings, Malformed
 from waggle_api.requests import METADATA_LIMIT, NOTHING, UNREADABLE, CreateTask, priority_of, read_many, read_one

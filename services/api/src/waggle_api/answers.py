@@ -4,6 +4,7 @@ from typing import Any, Final
 
 import msgspec
 from litestar.types import Receive, Scope, Send
+
 from waggle.task import Task
 
 encode: Final = msgspec.json.Encoder().encode

@@ -1,31 +1,37 @@
 """Bodies and headers of requests: read within their limits, before anything is decoded."""
 
+import asyncio
 import re
 from collections.abc import Mapping
 from typing import Any, Final
 
 from litestar import Request
 
-from waggle_api.refusals import Malformed, TooLarge, WrongMediaType
+from waggle_api.refusals import Malformed, TooLarge, TooSlow, WrongMediaType
 
 ONE_LIMIT: Final = 2 << 20
 BATCH_LIMIT: Final = 16 << 20
+PATIENCE: Final = 30.0  # seconds; whoever sends half a body keeps its memory taken
 
 _JSON: Final = re.compile(rb"\s*application/json\s*(;\s*charset\s*=\s*\"?utf-8\"?\s*)?;?\s*", re.IGNORECASE)
 _KEY: Final = re.compile(rb"[\x20-\x7e]{1,255}")
 
 
 async def read(request: Request[Any, Any, Any], headers: Mapping[bytes, bytes], limit: int) -> bytes:
-    """The whole body, at most `limit` bytes. Raises WrongMediaType, TooLarge (before reading it all) or Malformed."""
+    """The whole body, at most `limit` bytes. Raises WrongMediaType, TooLarge (before reading it all), TooSlow or Malformed."""
     _check_json(headers)
     if int(headers.get(b"content-length", b"0")) > limit:
         raise _too_large(limit)
-    message: Any = await request.receive()
-    body: bytes = message.get("body", b"")
-    if message.get("more_body"):
-        body = await _rest(request, body, limit)
-    elif message["type"] == "http.disconnect":
-        raise Malformed("the connection ended before the body did")
+    try:
+        async with asyncio.timeout(PATIENCE):
+            message: Any = await request.receive()
+            body: bytes = message.get("body", b"")
+            if message.get("more_body"):
+                body = await _rest(request, body, limit)
+            elif message["type"] == "http.disconnect":
+                raise Malformed("the connection ended before the body did")
+    except TimeoutError:
+        raise TooSlow(f"the body did not arrive within {PATIENCE:g} s") from None
     if len(body) > limit:
         raise _too_large(limit)
     return body

@@ -15,10 +15,10 @@ import asyncpg
 import jsonschema_rs
 import msgspec
 import structlog
+
 from waggle.service import periodic
 from waggle.store import catalogue, waiting
 from waggle.store.postgres import OUTAGE
-
 from waggle_api.connections import borrowed
 from waggle_api.refusals import MOST_ERRORS, Findings
 

@@ -12,12 +12,12 @@ from typing import Final
 
 import asyncpg
 import structlog
+
 from waggle.bus.connection import Bus
 from waggle.bus.ring import Ringer
 from waggle.store.idempotency import Key
 from waggle.store.postgres import OUTAGE, REFUSED
 from waggle.store.tasks import NewTask
-
 from waggle_api import metrics
 from waggle_api.catalogue import Catalogue
 from waggle_api.connections import Borrowed, borrowed

@@ -3,8 +3,8 @@
 from contextlib import AbstractAsyncContextManager
 
 import asyncpg
-from waggle.bus.connection import Bus
 
+from waggle.bus.connection import Bus
 from waggle_api.admission import Admission
 from waggle_api.commit import Committer
 from waggle_api.connections import Borrowed, borrowed

@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 import structlog
-from waggle.store.tasks import NewTask
 
+from waggle.store.tasks import NewTask
 from waggle_api.insertion import Accepted, Submission
 from waggle_api.refusals import Unavailable
 

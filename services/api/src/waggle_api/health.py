@@ -7,9 +7,9 @@ from typing import Any, Final
 
 import asyncpg
 import msgspec
+
 from waggle.bus.connection import Bus
 from waggle.store.postgres import OUTAGE
-
 from waggle_api.connections import borrowed
 
 VERSION: Final = version("waggle-api")

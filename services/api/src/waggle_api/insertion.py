@@ -8,12 +8,12 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 import msgspec
+
 from waggle.bus.ring import Bell
 from waggle.store import idempotency, tasks
 from waggle.store.idempotency import Key
 from waggle.store.tasks import Inserted, NewTask
 from waggle.task import Priority, Status, Task
-
 from waggle_api.connections import Borrowed
 from waggle_api.refusals import Refusal, Unavailable
 

@@ -10,7 +10,6 @@ from typing import Final
 from waggle.store import idempotency, tasks
 from waggle.store.idempotency import Key
 from waggle.store.tasks import NewTask
-
 from waggle_api.connections import Borrowed
 from waggle_api.insertion import Accepted, Submission, Written, insert
 from waggle_api.refusals import Conflict, Refusal, Unavailable

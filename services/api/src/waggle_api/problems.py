@@ -10,9 +10,9 @@ import structlog
 from litestar import Request
 from litestar.exceptions import HTTPException
 from litestar.response import Response
+
 from waggle.errors import RECOVERY, ErrorCode
 from waggle.store.postgres import OUTAGE, REFUSED
-
 from waggle_api import refusals
 
 log = structlog.get_logger()
@@ -33,6 +33,7 @@ class Kind(NamedTuple):
 TABLE: Final = (
     Kind((refusals.Malformed,), 400, ErrorCode.INVALID_INPUT, "The request cannot be read"),
     Kind((refusals.NotFound,), 404, ErrorCode.NOT_FOUND, "Not found"),
+    Kind((refusals.TooSlow,), 408, ErrorCode.INVALID_INPUT, "The request came too slowly"),
     Kind((refusals.Conflict,), 409, ErrorCode.INVALID_INPUT, "The request conflicts with what is there"),
     Kind((refusals.TooLarge,), 413, ErrorCode.INVALID_INPUT, "The request is too large"),
     Kind((refusals.WrongMediaType,), 415, ErrorCode.INVALID_INPUT, "The body is not JSON"),

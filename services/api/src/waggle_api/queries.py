@@ -8,8 +8,8 @@ from urllib.parse import parse_qsl
 
 import msgspec
 from litestar import Request
-from waggle.task import QUEUE_LENGTH, QUEUE_PATTERN, TYPE_LENGTH, TYPE_PATTERN, Status
 
+from waggle.task import QUEUE_LENGTH, QUEUE_PATTERN, TYPE_LENGTH, TYPE_PATTERN, Status
 from waggle_api import cursors
 from waggle_api.admission import NUL, holds_nul
 from waggle_api.refusals import Findings, did_you_mean

@@ -39,6 +39,10 @@ class TooLarge(Refusal):
     """Its body is larger than the limit."""
 
 
+class TooSlow(Refusal):
+    """Its body does not come."""
+
+
 class NotFound(Refusal):
     """There is no such thing."""
 

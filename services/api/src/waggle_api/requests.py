@@ -8,8 +8,8 @@ from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta, Raw
-from waggle.task import Priority
 
+from waggle.task import Priority
 from waggle_api.refusals import Findings
 
 BATCH_MOST: Final = 1_000

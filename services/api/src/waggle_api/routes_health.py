@@ -3,8 +3,8 @@
 import prometheus_client
 from litestar import get
 from litestar.types import ASGIApp
-from waggle.telemetry.endpoint import metrics_page
 
+from waggle.telemetry.endpoint import metrics_page
 from waggle_api.answers import TEXT, Answer, encode
 from waggle_api.door import Door
 from waggle_api.health import check, report

@@ -5,9 +5,9 @@ from typing import Any
 import msgspec
 from litestar import Request, get
 from litestar.types import ASGIApp
+
 from waggle.store import catalogue, leases
 from waggle.task import Priority
-
 from waggle_api import answers, queries
 from waggle_api.door import Door
 

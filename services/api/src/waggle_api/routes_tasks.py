@@ -8,12 +8,12 @@ import asyncpg
 import msgspec
 from litestar import Request, delete, get, post
 from litestar.types import ASGIApp
+
 from waggle.bus import subjects
 from waggle.store import tasks
 from waggle.store.idempotency import Key
 from waggle.store.tasks import Cancelled, NewTask
 from waggle.task import Status, Task
-
 from waggle_api import answers, bodies, cursors, queries
 from waggle_api.answers import Answer, encode
 from waggle_api.callers import submitter
@@ -68,8 +68,8 @@ async def listing(request: Request[Any, Any, Any], door: Door) -> ASGIApp:
     most, before = given.pop("limit", queries.LIMIT_DEFAULT), given.pop("cursor", None)
     filters = tasks.Filters(statuses=given.pop("status", None), types=given.pop("type", None), **given)
     async with door.connection() as connection:
-        found = await tasks.page(connection, filters, before, most + 1)
-    return answers.items(found[:most], cursors.write(found[most - 1].id) if len(found) > most else None)
+        found, more = await tasks.page(connection, filters, before, most)
+    return answers.items(found, cursors.write(found[-1].id) if more else None)
 
 
 @get("/tasks/{task_id:str}")

@@ -9,13 +9,13 @@ from uuid import UUID
 
 import asyncpg
 from nats.aio.msg import Msg
+
 from waggle.bus import subjects
 from waggle.bus.connection import Bus
 from waggle.service import periodic, wait_for
 from waggle.store import tasks
 from waggle.store.postgres import OUTAGE
 from waggle.task import AT_REST, Task
-
 from waggle_api import metrics
 from waggle_api.connections import borrowed
 

@@ -5,7 +5,6 @@ from typing import Final, NoReturn
 from waggle import service
 from waggle.settings import Settings
 from waggle.store import postgres
-
 from waggle_dlq import cleanup
 
 CONNECTIONS: Final = 2

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
+
 from waggle.service import periodic
 from waggle.settings import Settings
 from waggle.store import waiting

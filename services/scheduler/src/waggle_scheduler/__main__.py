@@ -4,6 +4,7 @@ import asyncio
 from typing import Final, NoReturn
 
 import asyncpg
+
 from waggle import service
 from waggle.bus import connection
 from waggle.bus.connection import Bus
@@ -11,7 +12,6 @@ from waggle.bus.ring import Ringer
 from waggle.service import Service
 from waggle.settings import Settings
 from waggle.store import postgres
-
 from waggle_scheduler import deadlines, due, orphans, retention, take_back, topology
 
 CONNECTIONS: Final = 6

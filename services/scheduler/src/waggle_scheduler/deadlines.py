@@ -7,6 +7,7 @@ from uuid import UUID
 
 import structlog
 from prometheus_client import Counter
+
 from waggle.bus import subjects
 from waggle.bus.connection import Bus
 from waggle.service import periodic
@@ -14,7 +15,6 @@ from waggle.store import waiting
 from waggle.store.sql import Connection
 from waggle.store.waiting import Overdue
 from waggle.task import Status
-
 from waggle_scheduler import OUTAGE
 
 log = structlog.get_logger()

@@ -4,12 +4,12 @@ import asyncio
 from typing import Final
 
 import asyncpg
+
 from waggle.bus.connection import Bus
 from waggle.bus.ring import Ringer
 from waggle.service import periodic, wait_for
 from waggle.store import postgres, waiting
 from waggle.store.sql import Connection
-
 from waggle_scheduler import OUTAGE
 
 CHANNEL: Final = "waggle_wake"

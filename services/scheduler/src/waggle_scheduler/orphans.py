@@ -10,6 +10,7 @@ from typing import Final
 
 import structlog
 from prometheus_client import Counter
+
 from waggle.bus import lane_head
 from waggle.bus.connection import OUTAGE as BUS_OUTAGE
 from waggle.bus.connection import Bus
@@ -17,7 +18,6 @@ from waggle.bus.ring import Ringer
 from waggle.service import periodic
 from waggle.store import waiting
 from waggle.store.sql import Connection
-
 from waggle_scheduler import OUTAGE
 
 log = structlog.get_logger()

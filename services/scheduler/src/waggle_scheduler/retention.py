@@ -6,10 +6,10 @@ from uuid import UUID
 
 import structlog
 from prometheus_client import Counter
+
 from waggle.service import periodic, wait_for
 from waggle.store import leases, waiting
 from waggle.store.sql import Connection
-
 from waggle_scheduler import OUTAGE
 
 log = structlog.get_logger()

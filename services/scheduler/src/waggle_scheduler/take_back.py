@@ -9,13 +9,13 @@ from typing import Final
 import asyncpg
 import structlog
 from prometheus_client import Counter
+
 from waggle.bus import subjects
 from waggle.bus.connection import Bus
 from waggle.service import periodic
 from waggle.store import leases, tasks
 from waggle.store.leases import LostTask
 from waggle.task import AT_REST
-
 from waggle_scheduler import OUTAGE
 
 log = structlog.get_logger()

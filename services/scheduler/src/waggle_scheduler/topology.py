@@ -9,7 +9,6 @@ from waggle.service import periodic
 from waggle.settings import Settings
 from waggle.store import catalogue, waiting
 from waggle.store.sql import Connection
-
 from waggle_scheduler import OUTAGE
 
 EVERY: Final = 2.0

@@ -8,6 +8,7 @@ from typing import NoReturn
 import msgspec
 import structlog
 from nats.aio.msg import Msg
+
 from waggle import service
 from waggle.bus import connection, subjects
 from waggle.bus.connection import Bus
@@ -16,7 +17,6 @@ from waggle.settings import Settings
 from waggle.store import catalogue, postgres
 from waggle.store.postgres import OUTAGE
 from waggle.store.sql import Connection
-
 from waggle_worker import handlers
 from waggle_worker.claims import Claims
 from waggle_worker.lease import Lease

@@ -10,6 +10,7 @@ from typing import Final
 from uuid import UUID
 
 import structlog
+
 from waggle.bus import pull
 from waggle.bus.connection import Bus
 from waggle.bus.pull import Held, Pull
@@ -18,7 +19,6 @@ from waggle.store import tasks
 from waggle.store.postgres import OUTAGE
 from waggle.store.sql import Connection
 from waggle.task import Priority
-
 from waggle_worker import meters
 from waggle_worker.lease import Lease
 from waggle_worker.picker import Picker
@@ -34,7 +34,6 @@ TICK: Final = 0.25
 HELD_AT_MOST: Final = 5.0  # seconds that a doorbell is kept without a slot; the server's ack_wait is twice that
 AHEAD: Final = 0.05  # seconds of work that are asked for ahead of the slots
 MOST_AHEAD: Final = 1024
-UNSETTLED: Final = 5_000  # outcomes in memory at most before claims wait for the settler
 OUTAGE_PAUSE: Final = 0.5
 
 
@@ -51,6 +50,7 @@ class Claims:
         self._retry: list[Held] = []
         self._rate, self._counted, self._ticked = 0.0, 0, time.monotonic()
         self._not_before = 0.0
+        self._batch = BATCH  # less after claims without an answer: over a slow link a batch of large payloads may be too much for one
         self.under_way: set[UUID] = set()
         self.draining = False
 
@@ -70,7 +70,7 @@ class Claims:
                     await self._tick()
                 while (slots := self._usable()) and any(lane.buffer for lane in self._all()):
                     await self._free.acquire()
-                    bells = self._pick(min(BATCH, slots))
+                    bells = self._pick(min(self._batch, slots))
                     self._slots_taken += len(bells)
                     group.create_task(self._claim(bells))
                     await self._top_up()
@@ -79,8 +79,7 @@ class Claims:
     async def close(self) -> None:
         """Claim nothing any more; what is held, and what still comes, goes back."""
         self.draining = True
-        for lane in self._all():
-            await lane.close()
+        await asyncio.gather(*(lane.close() for lane in self._all()))
         await self._give_back(older_than=0.0)
 
     def _all(self) -> list[Pull]:
@@ -88,7 +87,7 @@ class Claims:
 
     def _usable(self) -> int:
         """Slots that a claim may fill now."""
-        if self.draining or not self._lease.live or self._settler.backlog > UNSETTLED or time.monotonic() < self._not_before:
+        if self.draining or not self._lease.live or self._settler.full or time.monotonic() < self._not_before:
             return 0
         free = self._runs.free - self._slots_taken
         return free if free >= WORTH_A_CLAIM or not self._slots_taken else 0
@@ -118,6 +117,7 @@ class Claims:
         worker_id = self._lease.id
         try:
             claimed = await tasks.claim(self._connection, ids, worker_id)
+            self._batch = min(BATCH, self._batch * 2)
             for task in claimed:
                 if self._lease.live and self._lease.id == worker_id:
                     self._runs.start(task, worker_id)
@@ -129,6 +129,7 @@ class Claims:
             if time.monotonic() >= self._not_before:
                 log.warning("claim without an answer, nothing of it is started", count=len(ids), error=str(error) or type(error).__name__)
             self._not_before = time.monotonic() + OUTAGE_PAUSE
+            self._batch = max(1, self._batch // 2)
         finally:
             self.under_way.difference_update(ids)
             self._slots_taken -= len(bells)

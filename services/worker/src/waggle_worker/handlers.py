@@ -9,7 +9,6 @@ from pathlib import Path
 from waggle.app import App, Handler
 from waggle.settings import SettingsError
 from waggle.task import DEFAULT_QUEUE
-
 from waggle_worker import demo
 
 Handlers = Mapping[str, Handler]

@@ -14,11 +14,11 @@ from importlib.metadata import version
 from typing import Final
 
 import structlog
+
 from waggle.settings import Settings
 from waggle.store import leases
 from waggle.store.postgres import OUTAGE
 from waggle.store.sql import Connection
-
 from waggle_worker import meters
 
 log = structlog.get_logger()

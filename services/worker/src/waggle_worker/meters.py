@@ -3,6 +3,7 @@
 from functools import cache
 
 from prometheus_client import Counter, Gauge, Histogram
+
 from waggle.task import Ended
 
 ATTEMPTS = Counter("waggle_attempts", "Attempts that ended on this worker", ["type", "outcome"])

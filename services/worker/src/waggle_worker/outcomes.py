@@ -4,6 +4,7 @@ import traceback
 from typing import Any, Final
 
 import msgspec
+
 from waggle.context import Reject, Retry, Snooze
 from waggle.errors import MESSAGE_LIMIT, ErrorCode, TaskError, storable
 from waggle.task import RESULT_LIMIT, Done, Failed, Outcome, Snoozed

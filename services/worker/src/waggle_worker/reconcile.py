@@ -1,10 +1,11 @@
 """With each heartbeat the worker holds its runs against the database: rows that nobody here runs go back, runs whose row is gone are stopped."""
 
 import structlog
+
 from waggle.store import leases
 from waggle.store.sql import Connection
 from waggle.task import Ended, Snoozed, Tries, decide
-
+from waggle_worker import meters
 from waggle_worker.claims import Claims
 from waggle_worker.lease import Lease
 from waggle_worker.runs import Runs
@@ -23,6 +24,6 @@ async def reconcile(connection: Connection, lease: Lease, lease_seconds: float, 
     runs.stop(before & runs.attempts - rows, "not_ours")
     here = runs.attempts
     for fence, old in holdings:
-        if old and (fence.id, fence.attempt, fence.started_at) not in here and fence.id not in claims.under_way and not settler.holds(fence.id):
+        if old and (fence.id, fence.attempt, fence.started_at) not in here and fence.id not in claims.under_way and not settler.holds(fence):
             log.warning("running here by the database, but not by us: given back", task_id=str(fence.id), attempt=fence.attempt, worker_id=fence.worker_id)
-            settler.add(fence, decide(Snoozed(0.0, Ended.GIVEN_BACK), Tries(0, 0)), "?")
+            settler.add(fence, decide(Snoozed(0.0, Ended.GIVEN_BACK), Tries(0, 0)), meters.OTHER)

@@ -12,17 +12,16 @@ from typing import Any, Final
 from uuid import UUID
 
 import structlog
+
 from waggle.app import Handler
 from waggle.context import Context
-from waggle.task import Claimed, Done, Ended, Fence, Outcome, Snoozed, Tries, decide, unknown_type_delay
-
+from waggle.task import Claimed, Done, Ended, Fence, Outcome, Snoozed, Tries, decide, not_here_delay
 from waggle_worker import meters, outcomes
 from waggle_worker.settler import Settler
 
 log = structlog.get_logger()
 
 STUBBORN: Final = 5.0  # seconds that a cancelled handler gets to end before its outcome is settled without it
-SUSPECT_DELAY: Final = 1.0
 
 Attempt = tuple[UUID, int, datetime]  # what names a run under one worker id
 
@@ -82,10 +81,10 @@ class Runs:
         handler = self._handlers.get(claimed.type)
         if handler is None:
             log.warning("no handler for this type here, snoozed", task_id=str(claimed.id), task_type=claimed.type)
-            self._settle(claimed, worker_id, Snoozed(unknown_type_delay(claimed.attempt, claimed.retry_count)))
+            self._settle(claimed, worker_id, Snoozed(not_here_delay(claimed.attempt, claimed.retry_count)))
             return
         if claimed.lost_count and any(run.claimed.lost_count and not run.settled for run in self._runs):
-            self._settle(claimed, worker_id, Snoozed(SUSPECT_DELAY, Ended.GIVEN_BACK))
+            self._settle(claimed, worker_id, Snoozed(not_here_delay(claimed.attempt, claimed.retry_count), Ended.GIVEN_BACK))
             return
         try:
             arguments = handler.arguments(claimed.payload)

@@ -8,19 +8,22 @@ from collections.abc import Container, Sequence
 from uuid import UUID
 
 import structlog
+
 from waggle.bus import subjects
 from waggle.bus.connection import Bus
+from waggle.errors import ErrorCode
 from waggle.store import tasks
 from waggle.store.postgres import OUTAGE, REFUSED
 from waggle.store.sql import Connection
 from waggle.task import AT_REST, Ended, Fence, Status, Step, Tries, decide
-
 from waggle_worker import meters, outcomes
 
 log = structlog.get_logger()
 
 BATCH = 1000
 BATCH_BYTES = 8 << 20
+UNSETTLED = 5_000
+UNSETTLED_BYTES = 128 << 20
 IN_FLIGHT = 2
 PAUSE_FIRST, PAUSE_CAP = 0.05, 1.0
 NO_TRIES = Tries(retry_count=0, max_retries=0)
@@ -34,25 +37,28 @@ class Settler:
     def __init__(self, connection: Connection, bus: Bus, types: Container[str]) -> None:
         self._connection, self._bus, self._types = connection, bus, types
         self._waiting: list[Item] = []
-        self._flying: dict[UUID, int] = {}
+        self._bytes = 0
+        self._held: set[tuple[UUID, int]] = set()
         self._wake = asyncio.Event()
         self._free = asyncio.Semaphore(IN_FLIGHT)
         self.idle = asyncio.Event()
         self.idle.set()
 
     @property
-    def backlog(self) -> int:
-        """Outcomes that wait for their statement."""
-        return len(self._waiting)
+    def full(self) -> bool:
+        """Whether so many outcomes wait that no more tasks should be started."""
+        return len(self._waiting) > UNSETTLED or self._bytes > UNSETTLED_BYTES
 
     def add(self, fence: Fence, step: Step, task_type: str) -> None:
         self._waiting.append((fence, step, task_type))
+        self._bytes += len(step.result or "")
+        self._held.add((fence.id, fence.attempt))
         self._wake.set()
         self.idle.clear()
 
-    def holds(self, task_id: UUID) -> bool:
-        """Whether an outcome of this task is on its way."""
-        return task_id in self._flying or any(fence.id == task_id for fence, _, _ in self._waiting)
+    def holds(self, fence: Fence) -> bool:
+        """Whether the outcome of this attempt is on its way."""
+        return (fence.id, fence.attempt) in self._held
 
     async def loop(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -75,18 +81,16 @@ class Settler:
                 break
             count += 1
         batch, self._waiting = self._waiting[:count], self._waiting[count:]
-        self._flying.update((fence.id, fence.attempt) for fence, _, _ in batch)
+        self._bytes -= sum([len(step.result or "") for _, step, _ in batch])
         return batch
 
     async def _settle(self, batch: list[Item]) -> None:
         try:
             await self._until_answered(batch)
         finally:
-            for fence, _, _ in batch:
-                if self._flying.get(fence.id) == fence.attempt:
-                    del self._flying[fence.id]
+            self._held.difference_update([(fence.id, fence.attempt) for fence, _, _ in batch])
             self._free.release()
-            if not self._waiting and not self._flying:
+            if not self._held:
                 self.idle.set()
 
     async def _until_answered(self, batch: Sequence[Item]) -> None:
@@ -113,9 +117,10 @@ class Settler:
             for item in batch:
                 await self._until_answered([item])
             return
-        fence, _, task_type = batch[0]
+        fence, step, task_type = batch[0]
         log.error("outcome refused by Postgres", task_id=str(fence.id), task_type=task_type, attempt=fence.attempt, error=str(error))
-        await self._until_answered([(fence, decide(outcomes.refused(error), NO_TRIES), task_type)])
+        if step.error is None or step.error.code is not ErrorCode.INTERNAL_ERROR:  # else even that is refused: the row goes back with the next heartbeat
+            await self._until_answered([(fence, decide(outcomes.refused(error), NO_TRIES), task_type)])
 
     async def _settled(self, batch: Sequence[Item], held: set[tuple[UUID, int]], *, repeated: bool) -> None:
         ended: list[tuple[UUID, Status]] = []

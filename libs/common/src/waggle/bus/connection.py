@@ -24,6 +24,7 @@ log = structlog.get_logger()
 
 MINIMUM_VERSION: Final = (2, 12)
 RECONNECT_FIRST, RECONNECT_CAP = 0.1, 2.0
+UNSENT_MOST: Final = 16 << 20  # bytes; a server that takes no more must not hold up who publishes
 Callback = Callable[[Msg], Awaitable[None]]
 
 # What a caller may wait out; the outcome of a request is unknown then.
@@ -60,7 +61,7 @@ class Bus:
 
     async def publish(self, subject: str, data: bytes, reply: str = "") -> bool:
         """Publish without an answer; False when the connection is away or will not take it. The caller bounds the size of `data`."""
-        if self._client is None or not self._client.is_connected:
+        if self._client is None or not self._client.is_connected or self._client.pending_data_size > UNSENT_MOST:
             return False
         try:
             await self._client.publish(subject, data, reply)
@@ -205,7 +206,7 @@ def _servers(urls: str) -> list[str]:
         except ValueError:
             usable = False
         if not usable:
-            raise SettingsError(f"WAGGLE_NATS_URL must be nats://host:port, several separated by commas; {url!r} is not")
+            raise SettingsError(f"WAGGLE_NATS_URL must be nats://host:port, several separated by commas; {url.rpartition('@')[2]!r} is not")
     return servers
 
 
@@ -213,7 +214,13 @@ def _servers(urls: str) -> list[str]:
 async def connection(settings: Settings, service: str) -> AsyncIterator[Bus]:
     """The bus of a service; it opens at once and connects in the background, so that a service starts without NATS."""
     bus = Bus(_servers(settings.nats_url), f"waggle-{service}")
-    keeper = asyncio.create_task(bus.keep(), name="bus")
+    keeper, owner = asyncio.create_task(bus.keep(), name="bus"), asyncio.current_task()
+
+    def ended(keeper: "asyncio.Task[None]") -> None:
+        if not keeper.cancelled() and owner is not None:
+            owner.cancel()  # nobody foresaw this: it stops the service
+
+    keeper.add_done_callback(ended)
     try:
         yield bus
     finally:
@@ -221,3 +228,5 @@ async def connection(settings: Settings, service: str) -> AsyncIterator[Bus]:
         bus.closing = True
         keeper.cancel()
         await asyncio.wait([keeper], timeout=3)
+        if keeper.done() and not keeper.cancelled():
+            keeper.result()

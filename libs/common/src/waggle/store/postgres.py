@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from functools import cache
 from importlib import resources
 from typing import Final
+from urllib.parse import urlsplit
 
 import asyncpg
 import structlog
@@ -34,6 +35,7 @@ OUTAGE: Final[tuple[type[Exception], ...]] = (
     asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.InvalidCatalogNameError,
     asyncpg.InternalServerError,
+    asyncpg.PostgresSystemError,
     asyncpg.InternalClientError,  # what asyncpg says when a connection breaks at the wrong moment
 )
 
@@ -86,9 +88,21 @@ async def _keep(_: object) -> None:
     """Nothing to reset: no statement here leaves session state behind, and the default reset costs a round trip for each use."""
 
 
+def _check(url: str) -> None:
+    """Raises SettingsError for what cannot be an address; otherwise it would look like a server that is away. The message holds no password."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("postgresql", "postgres") and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise SettingsError(f"WAGGLE_POSTGRES_URL must be postgresql://user:password@host:port/database; '…@{url.rpartition('@')[2]}' is not")
+
+
 @asynccontextmanager
 async def pool(settings: Settings, name: str, size: int) -> AsyncIterator["asyncpg.Pool[asyncpg.Record]"]:
     """A pool of at most `size` connections, opened as they are needed: it can be made while Postgres is away."""
+    _check(settings.postgres_url)
     try:
         made = asyncpg.create_pool(
             settings.postgres_url,

@@ -12,6 +12,7 @@ from waggle.errors import ErrorCode, TaskError
 from waggle.store.sql import Connection, statement
 from waggle.task import Claimed, Ended, Fence, Priority, Status, Step, Task
 
+PAGE_BYTES: Final = 4 << 20
 CANCELLED = TaskError(ErrorCode.TASK_CANCELLED, "cancelled on request", retryable=False)
 
 
@@ -135,12 +136,15 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
     metadata: str | None = None
 
 
-async def page(connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]", filters: Filters, before: UUID | None, most: int) -> list[Task]:
-    """The newest `most` tasks older than `before`, without payloads. Planned anew for these filters: a plan for any filters is slow for all."""
+async def page(connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]", filters: Filters, before: UUID | None, most: int) -> tuple[list[Task], bool]:
+    """The newest `most` tasks older than `before`, without payloads, and whether more follow; fewer where their results are large.
+
+    Planned anew for these filters: a plan for any filters is slow for all.
+    """
     async with connection.transaction(readonly=True):
         await connection.execute("SET LOCAL plan_cache_mode = force_custom_plan")
-        rows = await statement("list").fetch(connection, before=before, most=most, **msgspec.structs.asdict(filters))
-    return [as_task(row) for row in rows]
+        rows = await statement("list").fetch(connection, before=before, most=most, bytes=PAGE_BYTES, **msgspec.structs.asdict(filters))
+    return [as_task(row) for row in rows], bool(rows) and rows[0]["found"] > len(rows)
 
 
 async def attempts(connection: Connection, task_id: UUID) -> list[asyncpg.Record]:

@@ -5,6 +5,7 @@ import sys
 from typing import Final
 
 import structlog
+
 from waggle.settings import Settings
 
 LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
