@@ -22,6 +22,7 @@ from waggle.bus.pull import Pull
 from waggle.bus.ring import Bell, Ringer
 from waggle.settings import Settings
 
+AT_ONCE = 2.5  # seconds: half of what a pull waits when it has to notice by itself that it is deaf
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
@@ -113,7 +114,7 @@ async def test_a_pull_goes_on_after_nats_was_killed_and_started_again(nats: Nats
         await until(lambda: bus.connected and bus.generation > generation)
         rung = bells(3)
         await ringer.ring(rung)
-        await until(lambda: {bell[0] for bell in rung} <= {held.id for held in lane.buffer})
+        await until(lambda: {bell[0] for bell in rung} <= {held.id for held in lane.buffer}, AT_ONCE)
 
 
 @pytest.mark.usefixtures("lanes")
@@ -127,7 +128,7 @@ async def test_a_pull_goes_on_after_the_store_was_wiped_and_the_topology_made_ag
         assert "WAGGLE_WORK" in await topology.ensure(bus, settings, ["default"])
         rung = bells(3)
         await ringer.ring(rung)
-        await until(lambda: {bell[0] for bell in rung} <= {held.id for held in lane.buffer})
+        await until(lambda: {bell[0] for bell in rung} <= {held.id for held in lane.buffer}, AT_ONCE)
 
 
 @pytest.mark.usefixtures("lanes")
@@ -139,7 +140,7 @@ async def test_a_pull_goes_on_after_the_stream_was_deleted_under_it(bus: Bus, ri
         await topology.ensure(bus, settings, ["default"])
         rung = bells(3)
         await ringer.ring(rung)
-        await until(lambda: {bell[0] for bell in rung} <= {held.id for held in lane.buffer})
+        await until(lambda: {bell[0] for bell in rung} <= {held.id for held in lane.buffer}, AT_ONCE)
 
 
 async def test_a_pull_begins_to_hear_when_its_lane_is_made_at_last(bus: Bus, ringer: Ringer, settings: Settings) -> None:

@@ -94,7 +94,7 @@ async def test_a_lost_task_is_taken_back_within_two_seconds_and_told(pool: Pool,
 
 
 async def _status(pool: Pool, task_id: UUID, status: str) -> bool:
-    return (await given.row(pool, task_id))["status"] == status
+    return bool((await given.row(pool, task_id))["status"] == status)
 
 
 async def test_nothing_is_taken_back_before_the_scheduler_was_connected_for_a_lease(pool: Pool, bus: Bus) -> None:

@@ -94,7 +94,7 @@ async def test_orphans_are_what_was_rung_before_the_limit_and_is_still_claimable
     assert bell[:3] == (old, "default", 1)
     assert bell[3] > limit
     assert not await waiting.has_orphans(pool, LANE, limit)
-    assert (await given.row(pool, young))["rung_at"] < bell[3]  # type: ignore[operator]
+    assert (await given.row(pool, young))["rung_at"] < bell[3]
 
 
 async def test_orphans_are_rung_again_in_the_order_in_which_the_lane_held_them_as_many_as_fit(pool: Pool) -> None:

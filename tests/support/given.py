@@ -67,7 +67,7 @@ def fence(claimed: Claimed, worker_id: str = "w1") -> Fence:
     return Fence(claimed.id, claimed.attempt, worker_id, claimed.started_at)
 
 
-async def row(connection: Connection, task_id: UUID) -> Mapping[str, object]:
+async def row(connection: Connection, task_id: UUID) -> Mapping[str, Any]:
     """A task's whole row."""
     found = await connection.fetchrow("SELECT * FROM tasks WHERE id = $1", task_id)
     assert isinstance(found, asyncpg.Record)

@@ -100,11 +100,11 @@ class Pull:
 
 async def ack(bus: Bus, bells: list[Held]) -> None:
     """Remove doorbells from the stream; a lost ack is harmless, the doorbell comes again and is not claimable."""
-    for bell in bells:
-        await bus.publish(bell.reply, b"")
+    if bells:
+        await bus.publish_all([(bell.reply, b"") for bell in bells])
 
 
 async def give_back(bus: Bus, bells: list[Held]) -> None:
     """Let somebody else have doorbells, at once."""
-    for bell in bells:
-        await bus.publish(bell.reply, b"-NAK")
+    if bells:
+        await bus.publish_all([(bell.reply, b"-NAK") for bell in bells])

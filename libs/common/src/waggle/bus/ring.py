@@ -44,8 +44,8 @@ class Ringer:
             lanes.setdefault((queue, priority), []).append(subjects.doorbell(task_id, rung_at))
         for (queue, priority), doorbells in lanes.items():
             subject = subjects.work(queue, priority)
-            for doorbell in doorbells[:-1]:
-                await self._bus.publish(subject, doorbell)
+            if len(doorbells) > 1:
+                await self._bus.publish_all([(subject, doorbell) for doorbell in doorbells[:-1]])
             await self._bus.publish(subject, doorbells[-1], self._reply(subjects.consumer(queue, priority)))
             RUNG.labels(queue).inc(len(doorbells))
 
@@ -55,8 +55,8 @@ class Ringer:
         Raises one of bus.OUTAGE when there was no answer: then nobody knows.
         """
         *others, last = bells
-        for task_id, queue, priority, rung_at in others:
-            await self._bus.publish(subjects.work(queue, priority), subjects.doorbell(task_id, rung_at))
+        if others:
+            await self._bus.publish_all([(subjects.work(queue, priority), subjects.doorbell(task_id, rung_at)) for task_id, queue, priority, rung_at in others])
         task_id, queue, priority, rung_at = last
         answer = await self._bus.request(subjects.work(queue, priority), subjects.doorbell(task_id, rung_at))
         reason = refusal(answer)

@@ -84,10 +84,14 @@ async def still_claimable(connection: Connection, ids: Sequence[UUID]) -> set[UU
 async def settle(connection: Connection, steps: Sequence[tuple[Fence, Step]]) -> set[tuple[UUID, int]]:
     """Move running tasks on; returns the (id, attempt) of those that still held their task. An answer that got lost is no answer: repeat."""
     # asyncpg looks at every element of every array: what most outcomes have in common is sent once, what few have comes first.
-    ordered = sorted(steps, key=lambda item: item[1].status is Status.COMPLETED)
-    special = [step for _, step in ordered if step.status is not Status.COMPLETED]
-    kinds: dict[tuple[str, Status, Ended, bool, bool], int] = {}
-    places = [kinds.setdefault((fence.worker_id, step.status, step.ended, step.counted, step.lost), len(kinds) + 1) for fence, step in ordered]
+    worker_id = steps[0][0].worker_id
+    done: list[tuple[Fence, Step]] = []
+    special: list[tuple[Fence, Step]] = []
+    for item in steps:
+        (done if item[1].status is Status.COMPLETED and item[0].worker_id == worker_id else special).append(item)
+    ordered = special + done
+    kinds = {(worker_id, Status.COMPLETED, Ended.COMPLETED, False, False): 1}
+    places = [kinds.setdefault((fence.worker_id, step.status, step.ended, step.counted, step.lost), len(kinds) + 1) for fence, step in special]
     worker_ids, statuses, ended, counted, lost = zip(*kinds, strict=True)
     rows = await statement("settle").fetch(
         connection,
@@ -95,9 +99,10 @@ async def settle(connection: Connection, steps: Sequence[tuple[Fence, Step]]) ->
         attempts=[fence.attempt for fence, _ in ordered],
         started_ats=[fence.started_at for fence, _ in ordered],
         kinds=places,
+        usual=1,
         results=[step.result for _, step in ordered],
-        delays=[step.delay for step in special],
-        errors=[None if step.error is None else as_text(step.error) for step in special],
+        delays=[step.delay for _, step in special],
+        errors=[None if step.error is None else as_text(step.error) for _, step in special],
         worker_ids=worker_ids,
         statuses=statuses,
         ended=ended,

@@ -1,5 +1,5 @@
 -- Settle a batch: only the attempt that still holds a task may move it on. Every kind of outcome, and the attempt rows, in one statement.
--- What outcomes have in common is a kind, sent once; arrays that are shorter than the ids are padded with null.
+-- What outcomes have in common is a kind, sent once; arrays that are shorter than the ids are padded with null, and no kind means the usual one.
 -- ANY (ARRAY[…]) is `=` to Postgres in all but one thing: the planner can only look each one up by its id. On a table that was small when the
 -- statement was planned, `=` lets it walk the whole primary key, and keep that plan.
 -- Not returned: somebody decided otherwise (settled already, cancelled, deadline, lease lost).
@@ -20,7 +20,7 @@ WITH settled AS (
         FROM unnest(:ids::uuid[], :attempts::int[], :started_ats::timestamptz[], :kinds::int[], :results::json[], :delays::float8[], :errors::jsonb[])
              AS o(id, attempt, started_at, kind, result, delay, error)
         JOIN unnest(:worker_ids::text[], :statuses::text[], :ended::text[], :counted::bool[], :lost::bool[])
-             WITH ORDINALITY AS k(worker_id, status, ended, counted, lost, kind) ON k.kind = o.kind
+             WITH ORDINALITY AS k(worker_id, status, ended, counted, lost, kind) ON k.kind = coalesce(o.kind, :usual)
     ) o
     WHERE t.id = ANY (ARRAY[o.id]) AND t.attempt = o.attempt AND t.worker_id = o.worker_id AND t.started_at = o.started_at AND t.status || '' = 'running'
     RETURNING t.id, o.attempt, o.worker_id, o.started_at, t.status, o.ended, o.error
