@@ -245,6 +245,7 @@ async def test_without_a_stream_a_lane_is_not_empty_but_unclear(bus: Bus) -> Non
 @pytest.mark.usefixtures("lanes")
 async def test_without_nats_a_lane_is_not_empty_but_unclear(nats: NatsServer, bus: Bus) -> None:
     nats.kill()
+    await until(lambda: not bus.connected)
     with pytest.raises(OUTAGE):
         await lane_head.oldest_rung_at(bus, "default", 1)
 

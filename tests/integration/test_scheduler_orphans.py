@@ -164,7 +164,8 @@ async def test_the_orphans_of_every_lane_are_rung_and_told(pool: Pool, bus: Bus,
 
 
 @pytest.mark.usefixtures("lanes")
-async def test_the_orphans_of_a_paused_queue_are_left_alone(pool: Pool, bus: Bus, ringer: Ringer) -> None:
+async def test_the_orphans_of_a_paused_queue_are_left_alone(pool: Pool, bus: Bus, ringer: Ringer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(orphans, "EVERY", 0.1)
     await pool.execute("INSERT INTO queues (name, paused) VALUES ('a-paused-one', true)")
     paused = await rung_ago(pool, 60.0, 5)
     await given.change(pool, paused, "queue = 'a-paused-one'")

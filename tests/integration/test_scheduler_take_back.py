@@ -25,6 +25,12 @@ Pool = asyncpg.Pool
 STARTED = datetime(2026, 1, 1, tzinfo=UTC)
 
 
+@pytest.fixture
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop looks often, so that the tests need not wait for it."""
+    monkeypatch.setattr(take_back, "EVERY", 0.05)
+
+
 class Clock:
     def __init__(self) -> None:
         self.now = 1000.0
@@ -97,6 +103,7 @@ async def _status(pool: Pool, task_id: UUID, status: str) -> bool:
     return bool((await given.row(pool, task_id))["status"] == status)
 
 
+@pytest.mark.usefixtures("often")
 async def test_nothing_is_taken_back_before_the_scheduler_was_connected_for_a_lease(pool: Pool, bus: Bus) -> None:
     (task_id,) = await lose(pool)
     stopping, since = asyncio.Event(), time.monotonic()
@@ -105,6 +112,7 @@ async def test_nothing_is_taken_back_before_the_scheduler_was_connected_for_a_le
     assert time.monotonic() - since >= 1.0
 
 
+@pytest.mark.usefixtures("often")
 async def test_those_who_wait_for_the_end_of_a_task_are_told_when_it_died_with_its_worker(pool: Pool, bus: Bus) -> None:
     told: list[UUID] = []
 
@@ -119,12 +127,14 @@ async def test_those_who_wait_for_the_end_of_a_task_are_told_when_it_died_with_i
     assert await _status(pool, retried, "pending")
 
 
+@pytest.mark.usefixtures("often")
 async def test_more_than_fits_a_transaction_is_taken_back_without_a_pause(pool: Pool, bus: Bus) -> None:
     await lose(pool, 350)
     async with loop(take_back.keep_taking_back(pool, bus, 0.1, asyncio.Event())):
         await until(lambda: pool.fetchval("SELECT count(*) = 350 FROM tasks WHERE status = 'pending' AND lost_count = 1"), 5)
 
 
+@pytest.mark.usefixtures("often")
 async def test_several_schedulers_take_each_task_back_once(pool: Pool, bus: Bus) -> None:
     ids = await lose(pool, 300)
     async with AsyncExitStack() as schedulers:
@@ -135,6 +145,7 @@ async def test_several_schedulers_take_each_task_back_once(pool: Pool, bus: Bus)
     assert await pool.fetchval("SELECT count(*) FROM task_attempts") == len(ids)
 
 
+@pytest.mark.usefixtures("often")
 async def test_a_worker_that_lives_keeps_its_tasks(pool: Pool, bus: Bus) -> None:
     await given.alive(pool)
     (kept,), (lost,) = await given.running(pool), await lose(pool)
@@ -143,6 +154,7 @@ async def test_a_worker_that_lives_keeps_its_tasks(pool: Pool, bus: Bus) -> None
     assert await _status(pool, kept.id, "running")
 
 
+@pytest.mark.usefixtures("often")
 async def test_after_a_crash_of_postgres_workers_get_a_whole_lease_to_come_back(own_postgres: PostgresServer, pool: Pool, bus: Bus) -> None:
     await given.alive(pool, seconds=1.5)
     (claimed,) = await given.running(pool)

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from typing import Any
 
 import prometheus_client
@@ -36,6 +36,21 @@ def metrics_page() -> bytes:
     return prometheus_client.generate_latest()
 
 
+class Quiet(uvicorn.Server):
+    """Sleeps until it is stopped: uvicorn's own loop wakes ten times a second, for a Date header and for limits that are not set here."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.stopping = asyncio.Event()
+
+    async def main_loop(self) -> None:
+        await self.stopping.wait()
+
+    def capture_signals(self) -> AbstractContextManager[None]:  # type: ignore[override]
+        """The service owns the signals; uvicorn would take them over."""
+        return nullcontext()
+
+
 @asynccontextmanager
 async def serving(listener: socket.socket, ready: Callable[[], bool]) -> AsyncIterator[None]:
     """Serve the three pages while the context lasts; `/readyz` answers 503 while `ready()` is false."""
@@ -53,13 +68,12 @@ async def serving(listener: socket.socket, ready: Callable[[], bool]) -> AsyncIt
             case _:
                 await answer(send, 404, b"not found: /metrics, /livez and /readyz are here\n")
 
-    server = uvicorn.Server(uvicorn.Config(page, lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=1))
-    server.capture_signals = nullcontext  # type: ignore[method-assign, assignment]  # the service owns the signals, uvicorn would take them over
+    server = Quiet(uvicorn.Config(page, lifespan="off", log_config=None, access_log=False, date_header=False, timeout_graceful_shutdown=1))
     task = asyncio.create_task(server.serve(sockets=[listener]), name="endpoint")
     try:
         yield
     finally:
-        server.should_exit = True
+        server.stopping.set()
         await task
 
 
