@@ -156,13 +156,13 @@ async def test_a_worker_that_lives_keeps_its_tasks(pool: Pool, bus: Bus) -> None
 
 @pytest.mark.usefixtures("often")
 async def test_after_a_crash_of_postgres_workers_get_a_whole_lease_to_come_back(own_postgres: PostgresServer, pool: Pool, bus: Bus) -> None:
-    await given.alive(pool, seconds=1.5)
+    await given.alive(pool, seconds=1.0)
     (claimed,) = await given.running(pool)
-    async with loop(take_back.keep_taking_back(pool, bus, 1.5, asyncio.Event())):
+    async with loop(take_back.keep_taking_back(pool, bus, 1.0, asyncio.Event())):
         own_postgres.restart()
         since = time.monotonic()
         await until(lambda: _answers(pool))
-        while time.monotonic() - since < 2.5:  # the worker beats on: its lease never expires
+        while time.monotonic() - since < 2.0:  # the worker beats on: its lease never expires
             assert await leases.renew(pool, "w1", running=1, draining=False)
             await asyncio.sleep(0.2)
         assert await _status(pool, claimed.id, "running")

@@ -45,7 +45,8 @@ async def listen(postgres_url: str, wake: asyncio.Event, stopping: asyncio.Event
     async def step() -> bool:
         nonlocal connection
         if connection is None or connection.is_closed():
-            connection = await asyncpg.connect(postgres_url, server_settings=postgres.session("scheduler"), timeout=5, command_timeout=5)
+            settings, impatient = postgres.session("scheduler"), postgres.Impatient
+            connection = await asyncpg.connect(postgres_url, server_settings=settings, connection_class=impatient, timeout=5, command_timeout=5)
             await connection.add_listener(CHANNEL, lambda *_: wake.set())
             wake.set()  # for what was written while nobody listened
         try:
