@@ -126,14 +126,19 @@ async def test_a_head_without_an_end_is_refused_while_it_comes(process: Process,
     reader, writer = await asyncio.open_connection(address.hostname, address.port)
     writer.write(b"GET /livez HTTP/1.1\r\nhost: x\r\ny: ")
     answer = asyncio.create_task(reader.read(12))
-    with contextlib.suppress(ConnectionError):
+    with contextlib.suppress(ConnectionError):  # closed while we were writing
         for _ in range(200):
+            if answer.done():
+                break
             writer.write(piece)
             await writer.drain()
             await asyncio.sleep(0)
+        else:
+            raise AssertionError("the API took 12 MiB of a head")
     writer.close()
     async with asyncio.timeout(5):
-        assert await answer == b"HTTP/1.1 400"
+        with contextlib.suppress(ConnectionResetError):  # what was on its way when the connection was closed may take the answer with it
+            assert await answer == b"HTTP/1.1 400"
 
 
 async def test_a_body_in_pieces_is_read_whole(api: Client) -> None:
