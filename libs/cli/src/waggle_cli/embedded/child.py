@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -94,7 +95,7 @@ def _end_with_parent(number: signal.Signals) -> Callable[[], None] | None:
 
 
 @dataclass(kw_only=True)
-class Child:
+class Child(ABC):
     """A process that was started; `ready()` says when it does its work."""
 
     title: ClassVar[str]
@@ -125,8 +126,9 @@ class Child:
         self.check_alive()
         return self.answers()
 
+    @abstractmethod
     def answers(self) -> bool:
-        raise NotImplementedError
+        """Whether it answers, as long as it lives."""
 
     def check_alive(self) -> None:
         code = self.process.poll()
