@@ -127,7 +127,7 @@ class Claims:
             self._retry += [bell for bell in bells if bell.id in passed]
         except OUTAGE as error:
             if time.monotonic() >= self._not_before:
-                log.warning("claim without an answer, nothing of it is started", count=len(ids), error=str(error) or type(error).__name__)
+                log.warning("claim without an answer, what it took comes back by reconciliation", count=len(ids), error=str(error) or type(error).__name__)
             self._not_before = time.monotonic() + OUTAGE_PAUSE
             self._batch = max(1, self._batch // 2)
         finally:
