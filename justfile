@@ -14,7 +14,11 @@ test *args:
 
 # the pure tests only: seconds
 unit *args:
-    uv run pytest tests/unit {{ args }}
+    uv run pytest -n 0 tests/unit {{ args }}
+
+# the fault tests at full size; each prints its figures and its seed (FAULTS_SEED=… repeats it)
+faults *args:
+    FAULTS=full uv run pytest -n 0 tests/faults -rP {{ args }}
 
 # style, types, import arrows
 lint:
@@ -27,6 +31,10 @@ lint:
 format:
     uv run ruff check --fix
     uv run ruff format
+
+# docs/settings.md, made anew from the settings' own table
+docs:
+    uv run waggle config docs > docs/settings.new && mv docs/settings.new docs/settings.md
 
 # the benchmarks, one JSON line each
 bench:

@@ -11,9 +11,9 @@ from support.system import Client, ok
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
-def commands() -> list[list[str]]:
-    """The `waggle tasks` commands of the README, in its order."""
-    readme = (EXAMPLES / "README.md").read_text()
+def commands(heading: str = "# Examples") -> list[list[str]]:
+    """The `waggle tasks` commands below a heading of the README, in its order."""
+    readme = (EXAMPLES / "README.md").read_text().partition(f"{heading}\n")[2].partition("\n## ")[0]
     return [shlex.split(line)[3:] for line in re.findall(r"^ {4}(uv run waggle tasks .*)$", readme, re.MULTILINE)]
 
 
@@ -45,3 +45,20 @@ async def test_the_types_are_announced_with_their_queues_and_schemas(shop: dict[
         "payment.collect": "payments",
     }
     assert set(types["email.send"]["schema"]["required"]) == {"to", "subject"}
+
+
+async def test_payments_and_reports_that_wait_are_started_by_their_priority(shop: dict[str, Any]) -> None:
+    async with Client(base_url=shop["api_url"], timeout=30, trust_env=False) as client:
+        report = {"type": "report.build", "payload": {"lines": []}, "priority": "low", "queue": "payments"}
+        mail = {"type": "email.send", "payload": {"to": "bee@hive.example", "subject": "Nectar"}, "priority": "critical", "queue": "payments"}
+        ok(await client.post("/api/queues/payments/pause"))
+        reports = ok(await client.post("/api/tasks/batch", json=[report] * 400), 201)["items"]
+        mails = ok(await client.post("/api/tasks/batch", json=[mail] * 400), 201)["items"]
+        ok(await client.post("/api/queues/payments/resume"))
+        started = {}
+        for task in [*reports, *mails]:
+            ended = ok(await client.get(f"/api/tasks/{task['id']}", params={"wait": 30}))
+            assert ended["status"] == "completed"
+            started[task["id"]] = ended["started_at"]
+    places = {task_id: place for place, task_id in enumerate(sorted(started, key=lambda task_id: started[task_id]))}
+    assert sum(places[task["id"]] for task in mails) < sum(places[task["id"]] for task in reports), "critical tasks overtake those that came before them"

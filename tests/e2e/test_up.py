@@ -41,7 +41,7 @@ class Up:
 
     def __init__(self, place: Path, *options: str, **environ: str) -> None:
         self.place, self.ready_file, self.output = place, place / "ready.json", place / "output.txt"
-        defaults = {"--port": str(free_port()), "--ready-file": str(self.ready_file)}
+        defaults = {"--port": str(free_port()), "--ready-file": str(self.ready_file), "--processes": "1"}
         argv = [sys.executable, "-m", "waggle_cli", "up", *options]
         argv += [part for option in defaults.items() if option[0] not in options for part in option]
         env = {name: value for name, value in os.environ.items() if not name.startswith(("WAGGLE_", "PYTHONDONTWRITEBYTECODE"))}

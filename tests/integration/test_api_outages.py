@@ -57,6 +57,20 @@ async def all_there(pool: "asyncpg.Pool[asyncpg.Record]", submitted: list[UUID])
     return bool(await pool.fetchval("SELECT count(*) FROM tasks WHERE id = ANY ($1)", submitted) == len(submitted) == len(set(submitted)))
 
 
+async def test_slow_reads_do_not_keep_submissions_out(start: Services, types: None, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
+    process = await start("api")
+    async with client_of(process) as api, pool.acquire() as other:
+        await api.submit("test.work")
+        async with other.transaction():
+            await other.execute("LOCK TABLE workers IN ACCESS EXCLUSIVE MODE")
+            reads = [asyncio.create_task(api.get("/api/workers")) for _ in range(40)]
+            await until(lambda: pool.fetchval(f"SELECT count(*) >= 5 FROM pg_stat_activity WHERE {API} AND wait_event_type = 'Lock'"))
+            async with asyncio.timeout(3):
+                for body in (WORK, {**WORK, "unique_key": "a"}):
+                    ok(await api.post("/api/tasks", json=body), 201)
+        assert {answer.status_code for answer in await asyncio.gather(*reads)} <= {200, 503}
+
+
 async def test_without_postgres_nothing_is_accepted_and_the_caller_is_told_when_to_come_again(
     own_postgres: PostgresServer, start: Services, types: None, pool: "asyncpg.Pool[asyncpg.Record]"
 ) -> None:

@@ -15,6 +15,7 @@ from support.loops import loop
 from support.processes import Process
 from support.servers import PostgresServer
 from support.system import Services
+from waggle.bus.dlq_commands import Cleaned
 from waggle.settings import Settings
 from waggle_dlq import cleanup
 
@@ -42,7 +43,7 @@ async def test_dead_letters_past_their_period_become_failed(pool: Pool) -> None:
     await dead(pool, 30, "3 hours")
     await dead(pool, 10)
     with structlog.testing.capture_logs() as lines:
-        assert await cleanup.clean(pool, 3600.0, 100) == 30
+        assert await cleanup.clean(pool, 3600.0, 100) == Cleaned(30, 10)
     (line,) = lines
     assert (line["event"], line["old"], line["excess"], line["remaining"]) == ("dead letters became failed", 30, 0, 10)
     assert await statuses(pool) == {"failed": 30, "dead_letter": 10}
@@ -50,14 +51,14 @@ async def test_dead_letters_past_their_period_become_failed(pool: Pool) -> None:
 
 async def test_dead_letters_over_the_maximum_become_failed(pool: Pool) -> None:
     await dead(pool, 30)
-    assert await cleanup.clean(pool, 3600.0, 12) == 18
+    assert await cleanup.clean(pool, 3600.0, 12) == Cleaned(18, 12)
     assert await statuses(pool) == {"failed": 18, "dead_letter": 12}
 
 
 async def test_a_cleanup_that_moves_nothing_says_nothing(pool: Pool) -> None:
     await dead(pool, 3)
     with structlog.testing.capture_logs() as lines:
-        assert await cleanup.clean(pool, 3600.0, 3) == 0
+        assert await cleanup.clean(pool, 3600.0, 3) == Cleaned(0, 3)
     assert lines == []
 
 
@@ -73,7 +74,7 @@ async def test_several_services_at_once_bury_no_more_than_the_excess(pool: Pool)
     await dead(pool, 3000)
     cleaned = await asyncio.gather(*(cleanup.clean(pool, 3600.0, 500) for _ in range(4)))
     cleaned += [await cleanup.clean(pool, 3600.0, 500)]
-    assert sum(cleaned) == 2500
+    assert sum([each.cleaned for each in cleaned]) == 2500
     assert await statuses(pool) == {"failed": 2500, "dead_letter": 500}
 
 
@@ -81,7 +82,7 @@ async def test_batch_after_batch_until_nothing_is_left(pool: Pool, monkeypatch: 
     monkeypatch.setattr(cleanup, "MOST", 7)
     await dead(pool, 50, "3 hours")
     await dead(pool, 20)
-    assert await cleanup.clean(pool, 3600.0, 5) == 65
+    assert (await cleanup.clean(pool, 3600.0, 5)).cleaned == 65
 
 
 async def test_a_buried_dead_letter_keeps_its_error(pool: Pool) -> None:

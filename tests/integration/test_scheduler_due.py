@@ -121,7 +121,8 @@ async def _another_listener(pool: Pool, before: int | None) -> bool:
 
 @pytest.mark.usefixtures("scheduler")
 async def test_a_task_that_is_due_but_past_its_deadline_does_not_keep_the_loop_busy(pool: Pool, bus: Bus) -> None:
-    ids = await given.waiting(pool, 3, ring=False, delay=0.1)
-    await given.change(pool, ids[:2], "deadline = now(), run_at = now() - interval '1 minute'")
+    late = await given.waiting(pool, 2, ring=False, delay=3600.0)
+    await given.change(pool, late, "deadline = now(), run_at = now() - interval '1 minute'")
+    await given.waiting(pool, 1, ring=False, delay=0.1)
     await until(lambda: holds(bus, 1))
     assert await pool.fetchval("SELECT count(*) FROM tasks WHERE rung_at IS NULL") == 2

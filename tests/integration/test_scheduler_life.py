@@ -76,11 +76,12 @@ async def test_without_postgres_it_waits_and_can_be_stopped(own_postgres: Postgr
 
 
 async def test_it_waits_for_the_migration(pool: Pool, start: Services) -> None:
+    head = await pool.fetchval("SELECT version_num FROM alembic_version")
     await pool.execute("UPDATE alembic_version SET version_num = '0000'")
     scheduler = start.launch("scheduler")
     (line,) = await until(lambda: scheduler.logged("waiting for Postgres"))
     assert "waggle migrate" in line["reason"]
-    await pool.execute("UPDATE alembic_version SET version_num = '0001'")
+    await pool.execute("UPDATE alembic_version SET version_num = $1", head)
     await ready(scheduler)
 
 

@@ -1,17 +1,25 @@
-"""What finished longer ago than the retention is deleted, all of it, in small steps, by one scheduler or by several."""
+"""What finished longer ago than the retention of its status is deleted, all of it, in small steps, by one scheduler or by several."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import asyncpg
 import pytest
 import structlog.testing
+from uuid_utils.compat import uuid7
 
 from support import given
 from support.facts import until
 from support.loops import loop
+from waggle.settings import Settings
+from waggle.store import tasks
+from waggle.task import Status
 from waggle_scheduler import retention
+from waggle_scheduler.retention import Walk
 
 Pool = asyncpg.Pool
+DAY = 86_400.0
 
 
 @pytest.fixture(autouse=True)
@@ -20,44 +28,111 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retention, "MOST", 50)
 
 
-async def finished(pool: Pool, count: int, ago: str) -> None:
-    ids = await given.waiting(pool, count)
-    moment = f"now() - interval '{ago}'"
-    await given.change(pool, ids, f"status = 'completed', created = {moment}, completed_at = {moment}")
+def id_from(ago: timedelta) -> UUID:
+    """An id that was made so long ago."""
+    milliseconds = int((datetime.now(UTC) - ago).timestamp() * 1000)
+    return UUID(bytes=milliseconds.to_bytes(6, "big") + uuid7().bytes[6:])
+
+
+async def given_old(pool: Pool, count: int, ago: timedelta, status: str = "completed", clock: timedelta = timedelta()) -> list[UUID]:
+    """Tasks that came, and came to rest, so long ago; `clock`: how late the clock was that made their ids."""
+    made = [given.new_task(id=id_from(ago + clock)) for _ in range(count)]
+    await tasks.insert(pool, made, ring=True)
+    ids = [task.id for task in made]
+    moment = f"now() - interval '{ago.total_seconds()} s'"
+    await given.change(pool, ids, f"status = '{status}', created = {moment}, completed_at = {moment}")
+    return ids
+
+
+async def left(pool: Pool) -> int:
+    return int(await pool.fetchval("SELECT count(*) FROM tasks"))
 
 
 async def test_one_walk_deletes_all_that_is_past_its_retention_and_nothing_else(pool: Pool) -> None:
-    await finished(pool, 320, "2 days")
-    await finished(pool, 30, "1 hour")
+    await given_old(pool, 320, timedelta(days=2))
+    await given_old(pool, 30, timedelta(hours=1))
     await given.waiting(pool, 200)
-    assert await retention.retire_tasks(pool, 86_400.0, asyncio.Event()) == 320
-    assert await pool.fetchval("SELECT count(*) FROM tasks") == 230
+    assert await Walk(Status.COMPLETED, DAY).go(pool, asyncio.Event()) == 320
+    assert await left(pool) == 230
 
 
-async def test_old_tasks_that_never_finished_do_not_end_the_walk(pool: Pool) -> None:
-    waits = await given.waiting(pool, 200)
-    await given.change(pool, waits, "created = now() - interval '3 days'")
-    await finished(pool, 60, "2 days")
-    assert await retention.retire_tasks(pool, 86_400.0, asyncio.Event()) == 60
+@pytest.mark.parametrize("status", ["pending", "dead_letter", "failed"])
+async def test_old_tasks_that_stay_do_not_end_the_walk(pool: Pool, status: str) -> None:
+    await given_old(pool, 200, timedelta(days=3), status)
+    await given_old(pool, 60, timedelta(days=2))
+    assert await Walk(Status.COMPLETED, DAY).go(pool, asyncio.Event()) == 60
+
+
+async def test_young_tasks_whose_ids_a_late_clock_made_do_not_end_the_walk(pool: Pool) -> None:
+    young = await given_old(pool, 200, timedelta(hours=1), clock=timedelta(days=9))
+    await given_old(pool, 60, timedelta(days=2))
+    assert await Walk(Status.COMPLETED, DAY).go(pool, asyncio.Event()) == 60
+    assert await left(pool) == len(young)
+
+
+@pytest.mark.parametrize("status", ["completed", "failed", "cancelled"])
+async def test_each_status_has_an_age_of_its_own(pool: Pool, status: str) -> None:
+    for each in ("completed", "failed", "cancelled"):
+        await given_old(pool, 60, timedelta(days=2), each)
+        await given_old(pool, 5, timedelta(hours=1), each)
+    assert await Walk(Status(status), DAY).go(pool, asyncio.Event()) == 60
+    assert await pool.fetchval("SELECT count(*) FROM tasks WHERE status = $1", status) == 5
+    assert await left(pool) == 135
+
+
+async def test_what_finished_late_is_kept_from_its_end_on(pool: Pool) -> None:
+    ids = await given_old(pool, 5, timedelta(days=2))
+    await given.change(pool, ids[:2], "completed_at = now() - interval '1 hour'")
+    assert await Walk(Status.COMPLETED, DAY).go(pool, asyncio.Event()) == 3
+
+
+async def test_a_walk_that_leaves_very_many_rows_ends_and_the_next_one_goes_on(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "LEFT_MOST", 100)
+    await given_old(pool, 200, timedelta(days=3), "dead_letter")
+    await given_old(pool, 60, timedelta(days=2))
+    walk = Walk(Status.COMPLETED, DAY)
+    assert [await walk.go(pool, asyncio.Event()) for _ in range(3)] == [0, 0, 60]
+    await given_old(pool, 10, timedelta(days=4))
+    assert await walk.go(pool, asyncio.Event()) == 10, "after its end it begins anew"
+
+
+async def test_attempts_go_with_their_task(pool: Pool) -> None:
+    old, young = await given_old(pool, 2, timedelta(days=2), "failed"), await given_old(pool, 2, timedelta(hours=1), "failed")
+    await pool.execute("INSERT INTO task_attempts SELECT unnest($1::uuid[]), 1, 'w', now(), now(), 'failed'", old + young)
+    assert await Walk(Status.FAILED, DAY).go(pool, asyncio.Event()) == 2
+    assert {row["task_id"] for row in await pool.fetch("SELECT task_id FROM task_attempts")} == set(young)
 
 
 async def test_several_walks_at_once_delete_each_task_once(pool: Pool) -> None:
-    await finished(pool, 500, "2 days")
-    deleted = await asyncio.gather(*(retention.retire_tasks(pool, 86_400.0, asyncio.Event()) for _ in range(3)))
+    await given_old(pool, 500, timedelta(days=2))
+    deleted = await asyncio.gather(*(Walk(Status.COMPLETED, DAY).go(pool, asyncio.Event()) for _ in range(3)))
     assert sum(deleted) == 500
 
 
 async def test_a_stop_ends_a_walk_between_two_steps(pool: Pool) -> None:
-    await finished(pool, 200, "2 days")
+    await given_old(pool, 200, timedelta(days=2))
     stopping = asyncio.Event()
     stopping.set()
-    assert await retention.retire_tasks(pool, 86_400.0, stopping) == 50
+    assert await Walk(Status.COMPLETED, DAY).go(pool, stopping) == 50
 
 
 async def test_a_scheduler_deletes_when_it_starts_and_says_how_much(pool: Pool) -> None:
-    await finished(pool, 100, "2 days")
+    await given_old(pool, 100, timedelta(days=2))
+    await given_old(pool, 7, timedelta(days=2), "failed")
+    await given_old(pool, 9, timedelta(days=2), "cancelled")
+    settings = Settings(postgres_url="postgresql://not.used/x", nats_url="nats://not.used", retention=DAY, retention_failed=3 * DAY)
     with structlog.testing.capture_logs() as lines:
-        async with loop(retention.retire(pool, 86_400.0, asyncio.Event())):
+        async with loop(retention.retire(pool, retention.ages(settings), asyncio.Event())):
             await until(lambda: lines)
-    assert (lines[0]["event"], lines[0]["tasks"]) == ("deleted what was past its retention", 100)
-    assert await pool.fetchval("SELECT count(*) FROM tasks") == 0
+    assert (lines[0]["event"], lines[0]["tasks"]) == ("deleted what was past its retention", 109)
+    assert await left(pool) == 7
+
+
+async def test_keys_are_kept_as_long_as_the_tasks_that_are_kept_longest(pool: Pool) -> None:
+    for key, days in (("old", 4), ("younger", 2)):
+        await pool.execute("INSERT INTO idempotency_keys VALUES ('me', $1, 'hash', $2, now() - $3 * interval '1 day')", key, [id_from(timedelta())], days)
+    settings = Settings(postgres_url="postgresql://not.used/x", nats_url="nats://not.used", retention=DAY, retention_failed=3 * DAY)
+    with structlog.testing.capture_logs() as lines:
+        async with loop(retention.retire(pool, retention.ages(settings), asyncio.Event())):
+            await until(lambda: lines)
+    assert [row["key"] for row in await pool.fetch("SELECT key FROM idempotency_keys")] == ["younger"]

@@ -13,7 +13,6 @@ from waggle.store.idempotency import Key
 from waggle.task import Ended, Status, Step
 
 Pool = asyncpg.Pool
-START = UUID(int=0)
 LANE = ("default", 1)
 
 
@@ -138,7 +137,7 @@ async def test_tasks_past_their_deadline_fail_whether_they_wait_or_run(pool: Poo
         assert found.status is Status.FAILED
         assert found.completed_at is not None
         assert found.error is not None
-        assert found.error["code"] == "task_timeout"
+        assert found.error.code == "task_timeout"
     assert await tasks.attempts(pool, waits) == []
     assert [a["outcome"] for a in await tasks.attempts(pool, runs.id)] == ["deadline"]
 
@@ -166,57 +165,7 @@ async def test_two_schedulers_at_once_fail_each_overdue_task_once(pool: Pool) ->
     assert sorted(task.id for failed in both for task in failed) == sorted(ids)
 
 
-# retention
-
-
-async def walk(pool: Pool, keep: float, most: int = 7) -> int:
-    deleted, after = 0, START
-    while True:
-        step = await waiting.retire(pool, after, keep, most)
-        deleted += step.deleted
-        if step.seen == 0 or step.ripe == 0 or step.reached is None:
-            return deleted
-        after = step.reached
-
-
-async def test_only_what_finished_long_ago_is_deleted_with_its_attempts(pool: Pool) -> None:
-    await given.alive(pool)
-    ran = await given.running(pool, 2)
-    await tasks.settle(pool, [(given.fence(task), Step(Status.COMPLETED, Ended.COMPLETED)) for task in ran])
-    await given.change(pool, ran[0].id, "created = now() - interval '2 hours', completed_at = now() - interval '2 hours'")
-    old = [ran[0].id]
-    for status in ("completed", "failed", "cancelled"):
-        old += await ended(pool, 10, status, "2 hours")
-    kept = [ran[1].id]
-    for status in ("pending", "running", "dead_letter"):
-        kept += await ended(pool, 5, status, "2 hours")
-    kept += await ended(pool, 5, "completed", "10 minutes")
-    just_ended = await ended(pool, 5, "completed", "2 hours")
-    await given.change(pool, just_ended, "completed_at = now()")
-    assert await walk(pool, 3600.0) == len(old)
-    assert set(await tasks.get_many(pool, [*old, *kept, *just_ended])) == {*kept, *just_ended}
-    assert {row["task_id"] for row in await pool.fetch("SELECT task_id FROM task_attempts")} == {ran[1].id}
-
-
-async def test_the_walk_stops_at_tasks_too_young_to_have_finished_that_long_ago(pool: Pool) -> None:
-    await ended(pool, 3, age="2 hours")
-    await given.waiting(pool, 20)
-    first = await waiting.retire(pool, START, 3600.0, 10)
-    assert (first.seen, first.ripe, first.deleted) == (10, 3, 3)
-    assert first.reached is not None
-    second = await waiting.retire(pool, first.reached, 3600.0, 10)
-    assert (second.seen, second.ripe, second.deleted) == (10, 0, 0)
-
-
-async def test_an_empty_table_ends_the_walk(pool: Pool) -> None:
-    assert await waiting.retire(pool, START, 1.0, 10) == (None, 0, 0, 0)
-
-
-async def test_walks_at_once_delete_each_task_once(pool: Pool) -> None:
-    ids = await ended(pool, 300, age="2 hours")
-    deleted = await asyncio.gather(*(walk(pool, 3600.0, 50) for _ in range(4)))
-    assert sum(deleted) == len(ids)
-    assert await pool.fetchval("SELECT count(*) FROM tasks") == 0
+# retention (the walk: test_scheduler_retention.py)
 
 
 async def test_a_key_is_kept_as_long_as_one_of_its_tasks(pool: Pool) -> None:
@@ -292,4 +241,4 @@ async def test_what_rests_nowhere_else_is_not_at_rest(pool: Pool) -> None:
     (runs,) = await given.running(pool)
     waits = await given.waiting(pool, 2)
     rests = [task_id for status in ("completed", "failed", "cancelled", "dead_letter") for task_id in await ended(pool, 1, status)]
-    assert sorted(await tasks.at_rest(pool, [runs.id, *waits, *rests, START])) == sorted(rests)
+    assert sorted(await tasks.at_rest(pool, [runs.id, *waits, *rests, UUID(int=0)])) == sorted(rests)

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any, cast
 from uuid import uuid4
@@ -10,9 +10,15 @@ from uuid import uuid4
 import pytest
 
 from support.facts import until
-from waggle import App, Reject
+from support.processes import TESTS
+from waggle import App, Context, Reject
+from waggle.bus.breakers import State
+from waggle.bus.connection import Bus
+from waggle.settings import Settings
 from waggle.task import Claimed, Ended, Fence, Step
-from waggle_worker.runs import Runs
+from waggle_worker.breakers import Breakers
+from waggle_worker.children import Children
+from waggle_worker.runs import Runs, suspect_delay
 from waggle_worker.settler import Settler
 
 app = App()
@@ -44,6 +50,19 @@ async def patient() -> None:
     await asyncio.Event().wait()
 
 
+@app.task("process", process=True)
+def in_a_process() -> None: ...
+
+
+@app.task("behind", breaker="whole")
+async def behind() -> None: ...
+
+
+@app.task("leaks")
+async def leaks(ctx: Context) -> None:
+    await ctx.breaker("leaky").__aenter__()
+
+
 @app.task("stuck")
 def stuck() -> None:
     _stuck_until.wait()
@@ -67,8 +86,16 @@ class Settled:
         self.steps.append(step)
 
 
-def runs_into(settled: Settled) -> Runs:
-    return Runs(app.handlers, cast("Settler", settled), 10, lambda: None)
+def runs_into(settled: Settled, breakers: Breakers | None = None, may_start: Callable[[str], bool] = lambda _: True) -> Runs:
+    children = Children(Settings(postgres_url="", nats_url="", app="support.handlers:app"))
+    return Runs(app.handlers, cast("Settler", settled), 10, lambda: None, children, breakers, may_start)
+
+
+def half_open(name: str) -> Breakers:
+    """The breakers of a worker without NATS; whoever uses this one next is its probe."""
+    breakers = Breakers(Bus(["nats://127.0.0.1:1"], "nobody"), Settings(postgres_url="", nats_url=""))
+    breakers.of(name).becomes(State.OPEN, 0.0)
+    return breakers
 
 
 def claimed(task_type: str, **fields: Any) -> Claimed:
@@ -122,3 +149,48 @@ async def test_a_suspect_whose_thread_never_ends_does_not_keep_the_other_suspect
     runs.start(claimed("patient", lost_count=1), "w1")
     assert (runs.running, [step.ended for step in settled.steps]) == (2, [Ended.FAILED])
     runs.stop(runs.attempts, "the end of the test")
+
+
+async def test_a_suspect_waits_as_the_one_before_it_runs_and_not_by_how_often_it_was_sent_away() -> None:
+    settled = Settled()
+    runs = runs_into(settled)
+    runs.start(claimed("patient", lost_count=1), "w1")
+    runs.start(claimed("patient", lost_count=1, attempt=20), "w1")
+    [step] = settled.steps
+    assert (step.ended, step.counted) == (Ended.GIVEN_BACK, False)
+    assert step.delay <= 1.0
+    runs.stop(runs.attempts, "the end of the test")
+
+
+def test_a_suspect_comes_back_before_the_one_before_it_has_run_twice_as_long() -> None:
+    assert [suspect_delay(ran, max) for ran in (0.0, 4.0, 3600.0)] == [1.0, 4.0, 30.0]
+    assert suspect_delay(4.0, min) == 0.0
+
+
+@pytest.mark.parametrize("task_type", ["patient", "process"])
+async def test_a_handler_does_not_start_once_its_lease_is_no_longer_believed_live(task_type: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(TESTS)  # a process finds its module from there
+    settled = Settled()
+    runs = runs_into(settled, may_start=lambda worker_id: worker_id != "w1")
+    runs.start(claimed(task_type), "w1")
+    await until(lambda: not runs.running, 20.0)
+    await runs._children.close()
+    assert [(step.ended, step.counted) for step in settled.steps] == [(Ended.GIVEN_BACK, False)]
+
+
+async def test_a_probe_does_not_start_once_its_lease_is_no_longer_believed_live_and_leaves_the_probe_to_others() -> None:
+    settled, breakers = Settled(), half_open("whole")
+    runs = runs_into(settled, breakers, may_start=lambda _: False)
+    runs.start(claimed("behind"), "w1")
+    await until(lambda: not runs.running, 1.0)
+    assert [step.ended for step in settled.steps] == [Ended.GIVEN_BACK]
+    assert breakers.of("whole").token is None
+
+
+async def test_a_breaker_that_a_handler_entered_and_never_left_is_left_with_its_end() -> None:
+    settled, breakers = Settled(), half_open("leaky")
+    runs = runs_into(settled, breakers)
+    runs.start(claimed("leaks"), "w1")
+    await until(lambda: not runs.running, 1.0)
+    assert [step.ended for step in settled.steps] == [Ended.COMPLETED]
+    assert (breakers.of("leaky").state, breakers.of("leaky").token) == (State.OPEN, None)

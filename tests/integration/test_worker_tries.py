@@ -125,6 +125,12 @@ async def test_a_result_that_is_too_large_or_no_json_fails_for_good(run: Rest) -
         assert (task["status"], task["outcomes"], task["result"]) == ("dead_letter", ["failed"], None)
 
 
+async def test_an_error_with_details_that_are_no_json_takes_nobody_with_it(run: Rest, worker: Process) -> None:
+    found = await run("test.details")
+    assert (found["status"], json.loads(found["error"])["message"]) == ("dead_letter", "never")
+    assert worker.alive
+
+
 async def test_a_handler_that_calls_exit_takes_nobody_with_it(run: Rest, worker: Process) -> None:
     task = await run("test.exit", max_retries=0)
     assert task["status"] == "dead_letter"
@@ -154,3 +160,11 @@ async def test_a_type_without_a_handler_waits_without_cost(pool: Pool, worker: P
     row = await given.row(pool, task_id)
     assert (row["retry_count"], row["rung_at"], row["worker_id"]) == (0, None, None)
     assert worker.logged("no handler for this type here, snoozed", task_id=str(task_id))
+
+
+async def test_the_end_of_a_try_is_told_with_its_outcome_and_a_success_only_to_those_who_want_every_line(run: Rest, worker: Process) -> None:
+    failed, done = await run("demo.fail", max_retries=0), await run("demo.echo")
+    [line] = await until(lambda: worker.logged("try ended", task_id=str(failed["id"])))
+    assert (line["level"], line["outcome"], line["attempt"]) == ("info", "failed", 1)
+    assert line["seconds"] >= 0
+    assert not worker.logged("try ended", task_id=str(done["id"]))

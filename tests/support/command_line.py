@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import pytest
+import structlog
 
 from waggle_cli.__main__ import app
 from waggle_cli.embedded.child import last_lines
@@ -33,8 +34,12 @@ class Called(NamedTuple):
 def called(capsys: pytest.CaptureFixture[str], *arguments: str) -> Called:
     """Run `waggle ARGUMENTS` in this process, which takes a fortieth of the time."""
     capsys.readouterr()
-    with pytest.raises(SystemExit) as ended:
-        app(arguments)
+    logs = structlog.get_config()
+    try:
+        with pytest.raises(SystemExit) as ended:
+            app(arguments)
+    finally:
+        structlog.configure(**logs)  # a command says what its logs are, and its process has others' here
     code = ended.value.code
     assert isinstance(code, int)
     return Called(code, *capsys.readouterr())
@@ -55,12 +60,17 @@ def waggle(*arguments: str, place: Path, stdin: str | None = None, **environ: st
 
 
 @contextmanager
-def up(*options: str, place: Path, output: Path) -> Iterator[dict[str, Any]]:
+def up(*options: str, place: Path, output: Path, **environ: str) -> Iterator[dict[str, Any]]:
     """A `waggle up` with free ports, for the length of a block; gives its ready file. Fails when it does not stop gracefully."""
     ready_file = output.with_suffix(".ready")
     with output.open("wb") as file:
         process = subprocess.Popen(
-            [WAGGLE, "up", "--port", "0", "--ready-file", ready_file, *options], cwd=place, env=_environ({}), stdout=file, stderr=file, start_new_session=True
+            [WAGGLE, "up", "--port", "0", "--ready-file", ready_file, *options],
+            cwd=place,
+            env=_environ(environ),
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
         )
     try:
         yield _ready(process, ready_file, output)

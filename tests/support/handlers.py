@@ -1,8 +1,11 @@
 """The handlers of the tests (`WAGGLE_APP=support.handlers:app`). Each run leaves a line in the file that `EFFECTS` names."""
 
 import asyncio
+import ctypes
 import os
 import secrets
+import signal
+import subprocess
 import sys
 import threading
 import time
@@ -10,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from waggle import App, Context, Reject, Retry, Snooze
+from waggle.errors import TaskError
 
 app = App()
 
@@ -122,6 +126,29 @@ async def poison(ctx: Context) -> None:
     os._exit(1)
 
 
+@app.task("test.kills-itself")
+async def kills_itself(ctx: Context) -> None:
+    """As the kernel does it when memory is short: the whole process is gone."""
+    effect(ctx, "began")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@app.task("test.slow-at-first")
+async def slow_at_first(ctx: Context, seconds: float, blocking: bool = False) -> dict[str, int]:
+    """Takes long until it has been lost once; `blocking` holds up everything on the loop."""
+    effect(ctx, "began")
+    try:
+        if blocking and not ctx.task.lost_count:
+            time.sleep(seconds)  # noqa: ASYNC251  # the mistake that this is about
+        elif not ctx.task.lost_count:
+            await asyncio.sleep(seconds)
+    except asyncio.CancelledError:
+        effect(ctx, "cancelled")
+        raise
+    effect(ctx, "ended")
+    return {"attempt": ctx.attempt}
+
+
 @app.task("test.together")
 async def together(seconds: float = 0.05) -> int:
     """How many of these run at once, itself included."""
@@ -132,3 +159,114 @@ async def together(seconds: float = 0.05) -> int:
     most = max(most, _going)
     _going -= 1
     return most
+
+
+@app.task("test.process", process=True, timeout=60)
+def in_a_process(ctx: Context, do: str = "return", seconds: float = 0.0) -> Any:
+    effect(ctx, f"began:{os.getpid()}")
+    match do:
+        case "return":
+            time.sleep(seconds)
+        case "exit":
+            os._exit(0)
+        case "kill" | "real-time signal":
+            os.kill(os.getpid(), signal.SIGKILL if do == "kill" else 40)
+            time.sleep(600)
+        case "fork and crash":
+            if (fork := os.fork()) == 0:
+                time.sleep(600)
+            effect(ctx, f"started:{fork}")
+            os._exit(3)
+        case "segfault":
+            ctypes.string_at(0)
+        case "stand still":  # in native code, where no signal handler of Python runs
+            ctypes.CDLL(None).sleep(600)
+        case "start a program":
+            effect(ctx, f"started:{subprocess.Popen(['sleep', '600']).pid}")
+            time.sleep(600)
+        case "raise":
+            raise OddError(1, 2)
+        case "snooze" if ctx.attempt == 1:
+            raise Snooze(0.0)
+        case "big":
+            return "x" * (2 << 20)
+        case "log":
+            ctx.log.info("from a process", deadline=str(ctx.deadline), metadata=ctx.metadata, cancelled=ctx.cancelled)
+    effect(ctx, "ended")
+    return {"pid": os.getpid(), "attempt": ctx.attempt, "parent": os.getppid()}
+
+
+class OddError(Exception):
+    """Cannot be pickled and made anew: it takes two arguments and keeps one."""
+
+    def __init__(self, one: int, two: int) -> None:
+        super().__init__(f"{one} and {two}")
+
+
+_failures_left = 1
+
+
+async def tidy(ctx: Context, error: TaskError) -> None:
+    """A cleanup hook that says what it was told."""
+    effect(ctx, f"cleaned:{ctx.task.status}:{error.code}:{ctx.attempt}")
+
+
+def tidy_in_a_thread(ctx: Context, error: TaskError) -> None:
+    effect(ctx, f"cleaned:{ctx.task.status}:{error.code}:{threading.current_thread() is threading.main_thread()}")
+
+
+async def tidy_badly(ctx: Context, error: TaskError) -> None:
+    """Fails at first in each process."""
+    global _failures_left  # noqa: PLW0603
+    effect(ctx, "tried")
+    if _failures_left or "for ever" in error.message:
+        _failures_left = 0
+        raise OddError(3, 4)
+    effect(ctx, "cleaned")
+
+
+@app.task("test.tidy", cleanup=tidy, max_retries=0)
+async def leaves_things_behind(ctx: Context, do: str = "fail", seconds: float = 0.0) -> None:
+    """Does not end at once when it is cancelled."""
+    effect(ctx, "began")
+    if do == "fail":
+        raise RuntimeError("on request")
+    if do == "crash":
+        os._exit(1)
+    try:
+        await asyncio.sleep(seconds)
+    except asyncio.CancelledError:
+        await asyncio.sleep(1.3)  # longer than a worker waits before it looks what is owed
+        effect(ctx, "ended")
+        raise
+
+
+@app.task("test.tidy-thread", cleanup=tidy_in_a_thread, max_retries=0, dead_letter=False)
+def leaves_things_in_a_thread() -> None:
+    raise RuntimeError("on request")
+
+
+@app.task("test.tidy-process", cleanup=tidy, max_retries=0, process=True)
+def leaves_things_in_a_process() -> None:
+    os._exit(4)
+
+
+async def tidy_and_be_cancelled(ctx: Context, error: TaskError) -> None:
+    """Waits for what it cancelled itself, and does not catch what comes of that."""
+    effect(ctx, "tried")
+    raise asyncio.CancelledError
+
+
+@app.task("test.tidy-cancelled", cleanup=tidy_and_be_cancelled, max_retries=0)
+async def leaves_things_to_a_hook_that_is_cancelled() -> None:
+    raise RuntimeError("on request")
+
+
+@app.task("test.details")
+async def tells_too_much() -> None:
+    raise Reject("never", details={"an object": object()})
+
+
+@app.task("test.tidy-badly", cleanup=tidy_badly, max_retries=0)
+async def leaves_things_that_resist(how: str = "once") -> None:
+    raise RuntimeError(f"it fails {how}")

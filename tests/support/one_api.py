@@ -1,4 +1,4 @@
-"""One API process for all tests of a module, with a database and a NATS server of its own; its tests do not disturb each other."""
+"""One API process for many tests, with a database and a NATS server of its own; its tests do not disturb each other."""
 
 import time
 from collections.abc import Iterator
@@ -64,6 +64,12 @@ def _wait_until_ready(process: Process) -> None:
     while not process.ready():
         assert time.monotonic() < deadline, process.tail()
         time.sleep(0.01)
+
+
+async def poison(connection: Connection) -> None:
+    """Let Postgres refuse tasks whose description is `poison`."""
+    await connection.execute("ALTER TABLE tasks DROP CONSTRAINT IF EXISTS poison")
+    await connection.execute("ALTER TABLE tasks ADD CONSTRAINT poison CHECK (description <> 'poison') NOT VALID")
 
 
 def as_id(task: object) -> UUID:

@@ -13,7 +13,10 @@ import httpx2
 
 from support.facts import until
 from support.system import Client
+from waggle.settings import Settings
+from waggle_cli.audit.rounds import audit
 
+REST_SECONDS = 40.0  # a lease that has to run out, a doorbell whose ack was lost, and the loops
 FINAL_SQL = "status IN ('completed', 'failed', 'cancelled', 'dead_letter')"
 
 
@@ -84,3 +87,10 @@ async def check(pool: "asyncpg.Pool[asyncpg.Record]", history: History, effects:
     )
     assert not bad_order, f"{len(bad_order)} timelines do not fit their task"
     return Counter(tasks=len(history.accepted), duplicates=duplicates, extra_attempts=sum(row["attempt"] - 1 for row in rows))
+
+
+async def audited(settings: Settings, seconds: float = REST_SECONDS) -> None:
+    """`waggle audit`: each task in exactly one place, with its doorbell, its worker and its attempts in order; waited for, because the loops may be at it."""
+    seen = (await audit(settings, wait=seconds)).seen
+    left = {name: (found.count, found.examples) for name, found in seen.found.items() if found.count}
+    assert not left, f"not at rest after {seconds:g} s: {left}"

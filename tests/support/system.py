@@ -130,5 +130,12 @@ def ok(answer: httpx2.Response, status: int = 200) -> Json:
     return found
 
 
+def told(answer: httpx2.Response, status: int = 422) -> dict[str, str]:
+    """The field errors of a refused request: messages by field."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    return {error["field"]: error["message"] for error in answer.json()["errors"]}
+
+
 def _id(task: Json | str) -> str:
     return task if isinstance(task, str) else str(task["id"])

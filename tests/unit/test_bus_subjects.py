@@ -63,6 +63,11 @@ def test_a_command_names_the_attempts_to_stop(attempts: list[tuple[UUID, int]]) 
     assert subjects.read_command(subjects.command(attempts)).stop == attempts
 
 
+def test_commands_may_hold_more_and_less_than_this_version_knows() -> None:
+    assert subjects.read_command(b"{}") == subjects.Command(stop=[], look=False)
+    assert subjects.read_command(b'{"drain": {"now": 1}, "look": true}') == subjects.read_command(subjects.LOOK) == subjects.Command(look=True)
+
+
 @given(st.binary())
 def test_a_command_that_is_none_is_told(data: bytes) -> None:
     try:
@@ -84,3 +89,15 @@ def test_no_two_lanes_share_a_subject_or_a_consumer(lanes: list[tuple[str, Prior
 def test_a_lane_is_one_token_and_its_consumer_holds_no_dot(queue: str, priority: Priority) -> None:
     assert subjects.work(queue, priority) == f"waggle.work.{queue}.{priority.name.lower()}"
     assert not set(subjects.consumer(queue, priority)) & set(". *>")
+
+
+@given(QUEUES, st.sampled_from(Priority))
+def test_a_subject_tells_its_lane(queue: str, priority: Priority) -> None:
+    assert subjects.lane(subjects.work(queue, priority)) == (queue, priority)
+
+
+@pytest.mark.parametrize(
+    "subject", ["waggle.work.default", "waggle.work.default.urgent", "waggle.work.default.LOW", "waggle.work.a.b.low", "other.default.low", ""]
+)
+def test_a_subject_that_is_no_lanes_has_none(subject: str) -> None:
+    assert subjects.lane(subject) is None

@@ -91,7 +91,7 @@ def stranger() -> Iterator[str]:
 @pytest.mark.parametrize(("path", "status"), [("html", 404), ("json", 404), ("list", 200), ("gateway", 502), ("moved", 301)])
 def test_a_server_that_is_no_waggle_is_told_apart(path: str, status: int, stranger: str) -> None:
     with Client(Address(f"{stranger}/{path}", "--url")) as client, pytest.raises(Unreachable, match=rf"not as Waggle does \(status {status}, ") as told:
-        client.tasks()
+        client.get("tasks")
     assert exit_code(told.value) is Exit.UNAVAILABLE
 
 
@@ -104,9 +104,18 @@ def closed_port() -> Iterator[int]:
 
 def test_nobody_there_is_told_with_where_the_address_comes_from() -> None:
     with closed_port() as port, Client(Address(f"http://127.0.0.1:{port}", "WAGGLE_URL")) as client, pytest.raises(Unreachable) as told:
-        client.tasks()
+        client.get("tasks")
     assert str(told.value) == f"http://127.0.0.1:{port} (from WAGGLE_URL) does not answer: Connection refused"
     assert not told.value.unknown
+
+
+def test_a_password_in_an_address_is_not_told(tmp_path: Path) -> None:
+    with pytest.raises(WrongUrl) as wrong:
+        find("", {"WAGGLE_URL": "http://anna:hunter2@host:port"}, tmp_path)
+    with closed_port() as port, Client(Address(f"http://anna:hunter2@127.0.0.1:{port}", "--url")) as client, pytest.raises(Unreachable) as away:
+        client.get("tasks")
+    assert "hunter2" not in f"{wrong.value}{away.value}"
+    assert f"http://anna:***@127.0.0.1:{port} does not answer" in str(away.value)
 
 
 def test_a_connection_that_is_lost_leaves_open_whether_the_task_was_accepted() -> None:

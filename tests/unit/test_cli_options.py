@@ -12,8 +12,9 @@ from typing import get_args
 import pytest
 
 from support.command_line import called
+from waggle.errors import ErrorCode
 from waggle.task import AT_REST, Priority, Status
-from waggle_cli import client, options, tasks
+from waggle_cli import client, options, parameters
 
 
 @pytest.fixture
@@ -57,14 +58,24 @@ WRONG = {
     "a misspelt status": ("list --status faild", 'Did you mean "failed"?'),
     "a time that is none": ("submit x --run-at tomorrow", "must be a time such as 2030-01-31T18:00 or 2030-01-31T18:00:00Z"),
     "a length of time that is none": ("submit x --delay nan", "must be a number of seconds, 0 or more"),
+    "a length of time in a unit that is none": ("submit x --delay 2w", "must be a number of seconds, 0 or more, or a length such as 15m, 2h or 7d"),
     "a negative length of time": ("show 01a20428-cf15-7141-a548-5c7749aad342 --wait -1", "must be a number of seconds, 0 or more"),
     "an id that is none": ("show 42", "'42' is not the id of a task"),
     "one id of several that is none": ("cancel 01a20428-cf15-7141-a548-5c7749aad342 42", "'42' is not the id of a task"),
     "no id": ("cancel", "requires an argument"),
     "a key that no header can carry": ("submit x --idempotency-key é", "must have printable ASCII characters"),
-    "an output that is none": ("list -o yaml", 'Choose from: "table", "json"'),
-    "an option that is none": ("list --stat failed", "Unknown option"),
-    "a command that is none": ("lst", 'Did you mean "list"?'),
+    "an output that is none": ("list -o yaml", 'Choose from: "table", "json", "jsonl"'),
+    "an option that is none": ("list --stat failed", "Unknown option: --stat. Did you mean --status?"),
+    "a command that is none": ("lst", 'Unknown command "lst". Did you mean "list"?'),
+    "a command that needs an id": ("purge", "requires an argument"),
+    "no type and no file": ("submit", "give the task's TYPE, or a --file of tasks"),
+    "a file that cannot be": ("submit --file /nowhere", "There is no such file."),
+    "a folder for a file": ("submit --file /", "It is a folder."),
+    "a file and a task": ("submit x --file /dev/null", "--file has whole tasks: leave out TYPE and the options of a task"),
+    "a count of none": ("submit x --count 0", "Must be >= 1"),
+    "many that are waited for": ("submit x --count 2 --wait 3", "--count goes with neither --wait nor --unique-key"),
+    "ids and a description of tasks": ("watch 01a20428-cf15-7141-a548-5c7749aad342 --queue mail", "give either ids or options that describe tasks"),
+    "more than can be watched": ("watch --limit 201", "at most 200 tasks can be watched"),
     "a URL without its scheme": ("list --url localhost:8420", "--url must be a URL such as http://127.0.0.1:8420, not 'localhost:8420'"),
 }
 
@@ -75,6 +86,39 @@ def test_wrong_usage_is_told_before_anything_is_sent(case: str, run: Callable[..
     code, said = run("tasks", *command.split())
     assert code == 2
     assert message in said
+
+
+OTHERS = {
+    "a misspelt group": ("queus", 'Unknown command "queus". Did you mean "queues"?'),
+    "a misspelt command of a group that has a default": ("queues shwo", 'waggle queues: Unknown command "shwo". Did you mean "show"?'),
+    "nothing like any command": ("types zzz", "Available commands: list, show."),
+    "too many arguments": ("queues show a b", "waggle queues show: too many arguments: b"),
+    "a misspelt command beside a service": ("dlq lst", 'Did you mean "list"?'),
+    "a bulk retry of nothing in particular": ("dlq retry", "or --all for every dead letter"),
+    "a bulk retry at no rate": ("dlq retry --all --rate 0", "Must be > 0"),
+    "ids and a description of dead letters": ("dlq retry 01a20428-cf15-7141-a548-5c7749aad342 --type x", "give either ids or options"),
+    "a payload for many": ("dlq retry --all --payload {}", "--payload is for one dead letter"),
+    "a misspelt code": ("dlq list --code task_timout", 'Did you mean "task_timeout"?'),
+    "a bulk retry without its id": ("dlq retries --stop", "give the id of a bulk retry"),
+    "a shell that is none": ("completion tcsh", 'Choose from: "bash", "zsh", "fish"'),
+}
+
+
+@pytest.mark.parametrize("case", OTHERS)
+def test_the_other_groups_tell_wrong_usage_as_well(case: str, run: Callable[..., tuple[int, str]]) -> None:
+    command, message = OTHERS[case]
+    code, said = run(*command.split())
+    assert code == 2
+    assert message in said
+
+
+LENGTHS = {"90": 90.0, "1.5": 1.5, "15m": 900.0, "2h": 7200.0, "7D": 604800.0, "3s": 3.0}
+
+
+@pytest.mark.parametrize("given", LENGTHS)
+def test_a_length_of_time_may_have_a_unit(given: str, run: Callable[..., tuple[int, str]], sent: list[dict[str, object]]) -> None:
+    run("tasks", "submit", "x", "--delay", given)
+    assert float(str(sent[0]["delay"])) == LENGTHS[given]
 
 
 def test_a_payload_is_sent_as_it_was_written(run: Callable[..., tuple[int, str]], sent: list[dict[str, object]], tmp_path: Path) -> None:
@@ -133,14 +177,15 @@ def test_a_submission_whose_outcome_is_unknown_can_be_repeated_as_the_same(run: 
 
 def test_the_words_are_those_of_the_product() -> None:
     assert list(options.PRIORITIES) == [priority.name.lower() for priority in Priority]
-    assert set(get_args(tasks.Status)) == set(Status)
+    assert set(get_args(parameters.Status)) == set(Status)
+    assert set(get_args(parameters.ErrorCode)) == set(ErrorCode)
     assert set(client.AT_REST) == AT_REST
 
 
 def test_the_exit_codes_are_those_of_the_help() -> None:
     from waggle_cli.session import Exit
 
-    assert [line.split()[0] for line in tasks.EXIT_CODES.splitlines()[1:]] == [str(code.value) for code in Exit]
+    assert [line.split()[0] for line in parameters.EXIT_CODES.splitlines()[1:]] == [str(code.value) for code in Exit]
 
 
 def test_help_does_not_wait_for_what_it_does_not_need() -> None:

@@ -4,9 +4,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from rich.text import Text
 
-from waggle_cli import show
-from waggle_cli.client import Attempt, Task
+from waggle_cli import queues, show, task_views, words
+from waggle_cli.shapes import Attempt, Task
 
 NOW = datetime(2030, 1, 31, 12, 0, 0, tzinfo=UTC)
 ID = "01a20428-cf15-7141-a548-5c7749aad342"
@@ -39,14 +40,14 @@ LENGTHS = {
 
 @pytest.mark.parametrize("seconds", LENGTHS)
 def test_a_length_of_time_is_as_exact_as_one_wants_to_read_it(seconds: float) -> None:
-    assert show.duration(timedelta(seconds=seconds)) == LENGTHS[seconds]
+    assert words.duration(timedelta(seconds=seconds)) == LENGTHS[seconds]
 
 
 def test_the_clocks_of_two_machines_may_differ_a_little() -> None:
-    assert show.duration(timedelta(seconds=-0.3)) == "0 ms"
-    assert show.relative(NOW + timedelta(seconds=0.9), NOW) == "just now"
-    assert show.relative(NOW - timedelta(seconds=75), NOW) == "1 min 15 s ago"
-    assert show.relative(NOW + timedelta(hours=2), NOW) == "in 2 h"
+    assert words.duration(timedelta(seconds=-0.3)) == "0 ms"
+    assert words.relative(NOW + timedelta(seconds=0.9), NOW) == "just now"
+    assert words.relative(NOW - timedelta(seconds=75), NOW) == "1 min 15 s ago"
+    assert words.relative(NOW + timedelta(hours=2), NOW) == "in 2 h"
 
 
 ERROR = {"code": "task_execution_failed", "message": "boom\nand more", "retryable": True}
@@ -65,7 +66,7 @@ NOTES = {
 @pytest.mark.parametrize("case", NOTES)
 def test_a_list_notes_what_is_worth_knowing(case: str) -> None:
     found, note = NOTES[case]
-    assert show.note(found, NOW) == note
+    assert task_views.note(found, NOW) == note
 
 
 def test_what_strangers_wrote_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
@@ -73,16 +74,23 @@ def test_what_strangers_wrote_cannot_steer_the_terminal(capsys: pytest.CaptureFi
     error = {"code": evil, "message": evil, "retryable": False, "details": {"traceback": evil, evil: evil}}
     attempt: Attempt = {"attempt": 1, "worker_id": evil, "started_at": at(0), "ended_at": at(1), "outcome": evil, "error": error}  # type: ignore[typeddict-item]
     found = task(type=evil, status=evil, queue=evil, description=evil, unique_key=evil, metadata={evil: evil}, payload={evil: evil}, result=evil, error=error)
-    show.line("submitted", found)
-    show.table([found], narrowed=False)
-    show.card(found, [attempt])
+    task_views.line("submitted", found)
+    task_views.table([found])
+    task_views.card(found, [attempt])
     shown = capsys.readouterr().out
     assert all(character.isprintable() or character == "\n" for character in shown)
     assert "[bold]" in shown
 
 
+def test_a_queue_that_sql_made_cannot_steer_the_terminal_either(capsys: pytest.CaptureFixture[str]) -> None:
+    lane = {"ready": 0, "later": 0, "running": 0}
+    queues._card({"name": "mail\x1b]0;evil\x07", "paused": True, **lane, "lanes": {"low": lane}})  # type: ignore[typeddict-item]
+    shown = capsys.readouterr().out
+    assert all(character.isprintable() or character == "\n" for character in shown)
+
+
 def test_a_card_cuts_what_is_very_long_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
-    show.card(task(payload={"numbers": list(range(1000))}), [])
+    task_views.card(task(payload={"numbers": list(range(1000))}), [])
     shown = capsys.readouterr().out
     assert len(shown.splitlines()) < 60
     assert "more lines; -o json has them all)" in shown
@@ -91,7 +99,7 @@ def test_a_card_cuts_what_is_very_long_and_says_so(capsys: pytest.CaptureFixture
 def test_a_card_has_the_traceback_and_what_can_be_done(capsys: pytest.CaptureFixture[str]) -> None:
     details = {"exception": "DemoError", "traceback": "Traceback (most recent call last):\n  File\nDemoError: boom", "host": "h1"}
     error = {"code": "task_timeout", "message": "too slow", "retryable": True, "alternativeAction": "Give it more time.", "details": details}
-    show.card(task(status="dead_letter", updated=at(-1), error=error), [])
+    task_views.card(task(status="dead_letter", updated=at(-1), error=error), [])
     shown = capsys.readouterr().out
     for part in ("task_timeout: too slow", "  File", "DemoError: boom", '{"host": "h1"}', "Give it more time."):
         assert part in shown
@@ -99,7 +107,40 @@ def test_a_card_has_the_traceback_and_what_can_be_done(capsys: pytest.CaptureFix
 
 
 def test_what_goes_into_a_pipe_is_not_cut(capsys: pytest.CaptureFixture[str]) -> None:
-    show.table([task(type="x" * 64, queue="q" * 32, status="dead_letter", error={**ERROR, "message": "m" * 100})], narrowed=False)
+    task_views.table([task(type="x" * 64, queue="q" * 32, status="dead_letter", error={**ERROR, "message": "m" * 100})])
     shown = capsys.readouterr().out
     for part in (ID, "x" * 64, "q" * 32, "m" * 100):
         assert part in shown
+
+
+def rows(*notes: str) -> list[dict[str, Text]]:
+    return [{"ID": Text(ID), "TYPE": Text("email.send"), "QUEUE": Text("default"), "NOTE": Text(note)} for note in notes]
+
+
+def test_a_narrow_terminal_loses_what_can_be_spared_first() -> None:
+    wide = show.grid(rows("x" * 30), 100, spare=["QUEUE"]).plain.splitlines()
+    narrow = show.grid(rows("x" * 30), 80, spare=["QUEUE"]).plain.splitlines()
+    assert wide == [f"ID{' ' * 36}TYPE        QUEUE    NOTE", f"{ID}  email.send  default  {'x' * 30}"]
+    assert narrow == [f"ID{' ' * 36}TYPE        NOTE", f"{ID}  email.send  {'x' * 30}"]
+
+
+def test_a_note_that_does_not_fit_goes_below_its_row() -> None:
+    lines = show.grid(rows("fits", "x" * 60), 70, below=True).plain.splitlines()
+    assert lines[1].endswith("  fits")
+    assert lines[2:] == [f"{ID}  email.send  default", f"    {'x' * 60}"]
+
+
+def test_an_id_is_never_cut_and_a_long_type_is() -> None:
+    found = rows("note")
+    found[0]["TYPE"] = Text("t" * 64)
+    line = show.grid(found, 80, spare=["QUEUE"]).plain.splitlines()[1]
+    assert line.startswith(f"{ID}  ttt")
+    assert "…" in line
+    assert len(line) <= 80
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 200])
+def test_no_line_is_wider_than_the_terminal(width: int) -> None:
+    lines = show.grid(rows("x" * 300, "y"), width, spare=["QUEUE"], below=True).plain.splitlines()
+    assert all(len(line) <= width for line in lines)
+    assert sum(ID in line for line in lines) == 2

@@ -55,6 +55,8 @@ def test_all_findings_come_at_once() -> None:
         ("WAGGLE_CONCURRENCY", "many"),
         ("WAGGLE_CONCURRENCY", "1.5"),
         ("WAGGLE_API_PORT", "65536"),
+        ("WAGGLE_FAILPOINT", "api.nowhere:1"),
+        ("WAGGLE_FAILPOINT", "api.committed:0"),
         ("WAGGLE_API_PORT", "tcp://10.0.0.1:80"),  # what Kubernetes injects for a service of that name
         ("WAGGLE_LEASE", "0.5"),
         ("WAGGLE_LEASE", "nan"),
@@ -65,7 +67,6 @@ def test_all_findings_come_at_once() -> None:
         ("WAGGLE_LOG_FORMAT", "xml"),
         ("WAGGLE_APP", "shop.tasks"),
         ("WAGGLE_QUEUES", "mail,No Such"),
-        ("WAGGLE_POSTGRES_URL", ""),
         ("WAGGLE_DLQ_MAX_SIZE", "-1"),
     ],
 )

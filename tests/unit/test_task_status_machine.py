@@ -58,11 +58,13 @@ def _check_constraint(column: str) -> set[str]:
 
 
 def test_what_sql_calls_at_rest_is_what_the_table_calls_at_rest() -> None:
-    assert _statuses_of("at_rest") == AT_REST
+    assert _guards("at_rest") == AT_REST
 
 
-def test_only_final_tasks_are_retired() -> None:
-    assert _statuses_of("retire") == FINAL
+def test_only_final_tasks_are_deleted() -> None:
+    assert _guards("retire") | _guards("retire_ended_badly") == FINAL
+    assert _guards("delete_task") == FINAL
+    assert {name for name in names() if re.search(r"DELETE FROM tasks\b", statement(name).text)} == {"retire", "retire_ended_badly", "delete_task"}
 
 
 @pytest.mark.parametrize(
@@ -73,27 +75,29 @@ def test_only_final_tasks_are_retired() -> None:
         ("fail_overdue", {Status.PENDING, Status.RUNNING}, Status.FAILED),
         ("bury_old", {Status.DEAD_LETTER}, Status.FAILED),
         ("bury_excess", {Status.DEAD_LETTER}, Status.FAILED),
+        ("cancel_waiting", {Status.PENDING}, Status.CANCELLED),
+        ("remove_dead", {Status.DEAD_LETTER}, Status.FAILED),
+        ("revive", {Status.DEAD_LETTER}, Status.PENDING),
     ],
 )
 def test_a_statement_that_moves_tasks_names_the_old_statuses_and_moves_as_the_table_allows(name: str, before: set[Status], after: Status) -> None:
     text = statement(name).text
     assert re.findall(r"SET\s+status = '(\w+)'", text) == [after]
-    guard = re.search(r"t\.status \|\| '' (?:= ('\w+')|IN \(([^)]*)\))", text)
-    assert guard, f"{name}.sql changes rows without looking at their status"
-    assert set(re.findall(r"'(\w+)'", guard[1] or guard[2])) == before
+    assert _guards(name) == before
     assert all(after in NEXT[status] for status in before)
 
 
 def test_no_other_statement_changes_a_status() -> None:
     changing = {name for name in names() if re.search(r"SET\s+status =", statement(name).text)}
-    assert changing == {"claim", "settle", "cancel", "fail_overdue", "bury_old", "bury_excess"}
+    assert changing == {"claim", "settle", "cancel", "cancel_waiting", "fail_overdue", "bury_old", "bury_excess", "remove_dead", "revive"}
 
 
 def test_settling_moves_only_running_tasks() -> None:
     assert "t.status || '' = 'running'" in statement("settle").text
 
 
-def _statuses_of(name: str) -> set[str]:
-    found = re.search(r"status \|\| '' IN \(([^)]*)\)", statement(name).text)
-    assert found
-    return set(re.findall(r"'(\w+)'", found[1]))
+def _guards(name: str) -> set[str]:
+    """The statuses that the first guard of the rows allows."""
+    found = re.search(r"status \|\| '' (?:= '(\w+)'|IN \(([^)]*)\))", statement(name).text)
+    assert found, f"{name}.sql changes rows without looking at their status"
+    return {found[1]} if found[1] else set(re.findall(r"'(\w+)'", found[2]))

@@ -1,11 +1,13 @@
 """What a handler's return value or exception comes to."""
 
 import math
+from typing import Any, cast
 
 import msgspec
 import pytest
 
 from waggle import Reject, Retry, Snooze
+from waggle.context import LONGEST
 from waggle.errors import ErrorCode
 from waggle.task import RESULT_LIMIT, Done, Failed, Snoozed
 from waggle_worker import outcomes
@@ -59,3 +61,39 @@ def test_what_a_handler_asks_for_it_gets() -> None:
     assert isinstance(again, Failed)
     assert again.error.retryable
     assert again.after == 2
+
+
+@pytest.mark.parametrize(
+    ("details", "told"),
+    [
+        ({"value": object()}, "TypeError"),
+        ({"text": "caf\udce9"}, "UnicodeEncodeError"),
+        ({"text": "x" * outcomes.DETAILS_LIMIT}, "bytes"),
+        (["not an object"], "Expected `object`"),
+    ],
+)
+def test_details_that_cannot_be_stored_are_told_as_such_and_the_rest_stays(details: Any, told: str) -> None:
+    for outcome in (outcomes.of_exception(Reject("no", details=details)), outcomes.of_exception(Retry(2, "again", details=details))):
+        assert isinstance(outcome, Failed)
+        assert outcome.error.message in ("no", "again")
+        assert told in msgspec.json.decode(msgspec.json.encode(outcome.error))["details"]["details_dropped"]
+
+
+def test_details_keep_all_that_postgres_can_store() -> None:
+    outcome = outcomes.of_exception(Retry(details={"a\0": ["b\0", {"c": r"\u0000"}], "n": 1}))
+    assert isinstance(outcome, Failed)
+    assert outcome.error.details == {"a\ufffd": ["b\ufffd", {"c": r"\u0000"}], "n": 1}
+
+
+def test_a_code_of_the_handlers_own_is_none_that_the_api_could_show() -> None:
+    own, known = (outcomes.of_exception(Reject("no", code=cast("ErrorCode", code))) for code in ("my_code", "not_found"))
+    assert isinstance(own, Failed)
+    assert isinstance(known, Failed)
+    assert (own.error.code, known.error.code) == (ErrorCode.TASK_EXECUTION_FAILED, ErrorCode.NOT_FOUND)
+
+
+def test_every_wait_ends() -> None:
+    snoozed, again = outcomes.of_exception(Snooze(math.inf)), outcomes.of_exception(Retry(1e300))
+    assert isinstance(snoozed, Snoozed)
+    assert isinstance(again, Failed)
+    assert snoozed.delay == again.after == LONGEST

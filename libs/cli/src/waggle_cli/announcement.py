@@ -55,7 +55,7 @@ def banner(api_url: str, data: Path, servers: Path, *, kept: bool, embedded: tup
         lines.append(f"         Postgres and NATS keep theirs in {servers}, because the user nobody, who runs Postgres for root, cannot reach {data}")
     for own, name, variable in zip(embedded, ("Postgres", "NATS"), ("WAGGLE_POSTGRES_URL", "WAGGLE_NATS_URL"), strict=True):
         if not own:
-            lines.append(f"         {name} is the one that {variable} names")
+            lines.append(f"         {name} is the one of your settings ({variable})")
     lines += [
         f"  logs   {data / 'logs'}",
         "",

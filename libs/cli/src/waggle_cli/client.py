@@ -1,90 +1,30 @@
 """The REST client of the command line: where the API is, its calls, and its errors as exceptions. It prints nothing and knows no exit codes.
 
-Answers are the API's own JSON, byte for byte in `Answer.raw`; the types below name what the command line reads of it.
+Answers are the API's own JSON, byte for byte in `Answer.raw`.
 """
 
 import json
 import os
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Generic, NamedTuple, NotRequired, Self, TypedDict, TypeVar
+from typing import Any, Final, NamedTuple, Self
 from urllib.parse import quote
 
 import httpx2
 
-T = TypeVar("T")
+from waggle.sources import masked
+from waggle_cli.shapes import Answer, Attempt, Page, Task
 
 AT_REST: Final = ("completed", "failed", "cancelled", "dead_letter")
 WAIT_AT_ONCE: Final = 20.0  # seconds that one request waits for a task; longer waits are several requests
 LOOK_AGAIN: Final = 0.5  # seconds between two tries while an API that answered before is away
 CONNECT_SECONDS: Final = 5.0
 READ_SECONDS: Final = 30.0
-
-
-class TaskError(TypedDict):
-    """Why a task, or one of its tries, failed."""
-
-    code: str
-    message: str
-    retryable: bool
-    alternativeAction: NotRequired[str]
-    details: NotRequired[dict[str, Any]]
-
-
-class Task(TypedDict):
-    """A task as the API shows it; lists leave the payload out."""
-
-    id: str
-    type: str
-    status: str
-    priority: int
-    description: str
-    created: str
-    updated: str
-    retry_count: int
-    max_retries: int
-    metadata: dict[str, Any]
-    queue: str
-    run_at: str
-    attempt: int
-    timeout: float
-    completed_at: NotRequired[str]
-    deadline: NotRequired[str]
-    error: NotRequired[TaskError]
-    result: NotRequired[Any]
-    payload: NotRequired[Any]
-    started_at: NotRequired[str]
-    worker_id: NotRequired[str]
-    unique_key: NotRequired[str]
-
-
-class Attempt(TypedDict):
-    """An attempt that has ended."""
-
-    attempt: int
-    worker_id: str
-    started_at: str
-    ended_at: str
-    outcome: str
-    error: NotRequired[TaskError]
-
-
-class Page(TypedDict, Generic[T]):
-    """A list; without a cursor it is the last page."""
-
-    items: list[T]
-    next_cursor: NotRequired[str]
-
-
-class Answer(NamedTuple, Generic[T]):
-    """What the API answered: its status, its body as it came, and decoded."""
-
-    status: int
-    raw: bytes
-    value: T
+BATCH_SECONDS: Final = 90.0  # 16 MiB may take a while to be stored
+PAGE_MOST: Final = 1_000  # items that one page may hold
 
 
 class Address(NamedTuple):
@@ -120,27 +60,40 @@ class Problem(Exception):
 
 
 def find(option: str, environ: Mapping[str, str], folder: Path) -> Address:
-    """The API's address: the option `--url`, else WAGGLE_URL, else what a running `waggle up` wrote in this folder or one above it.
+    """The API's address: the option `--url`, else WAGGLE_URL, else the TOML file's `url`, else what a running `waggle up` wrote in this folder or one above it.
 
     Raises WrongUrl or Unreachable.
     """
-    for url, source in ((option, "--url"), (environ.get("WAGGLE_URL", ""), "WAGGLE_URL")):
+    variable, file = environ.get("WAGGLE_URL", ""), environ.get("WAGGLE_CONFIG", "")
+    for url, source in ((option, "--url"), (variable, "WAGGLE_URL"), ("" if option or variable else _configured(environ, file), file)):
         if url:
             return Address(_checked(url, source), source)
     for parent in (folder, *folder.parents):
-        file = parent / ".waggle" / "up.json"
-        if _there(file):
-            return Address(_checked(_announced(file), str(file)), str(file))
+        announced = parent / ".waggle" / "up.json"
+        if _there(announced):
+            return Address(_checked(_announced(announced), str(announced)), str(announced))
     raise Unreachable("no Waggle found: start one with `waggle up`, or give --url")
+
+
+def _configured(environ: Mapping[str, str], file: str) -> str:
+    """The key `url` of the TOML file that WAGGLE_CONFIG names."""
+    if not file:
+        return ""
+    from waggle.settings import gather
+
+    reading = gather(environ)
+    if wrong := [finding for finding in reading.findings if finding.startswith((file, "WAGGLE_CONFIG"))]:
+        raise WrongUrl("\n".join(wrong))
+    return str(reading.values.get("url", ""))
 
 
 def _checked(url: str, source: str) -> str:
     try:
         parts = httpx2.URL(url)
     except httpx2.InvalidURL as error:
-        raise WrongUrl(f"{source} {url!r} is not a URL: {error}") from None
+        raise WrongUrl(f"{source} {_shown(url)!r} is not a URL: {error}") from None
     if parts.scheme not in ("http", "https") or not parts.host:
-        raise WrongUrl(f"{source} must be a URL such as http://127.0.0.1:8420, not {url!r}")
+        raise WrongUrl(f"{source} must be a URL such as http://127.0.0.1:8420, not {_shown(url)!r}")
     return url
 
 
@@ -170,7 +123,6 @@ class Client:
         self._http = httpx2.Client(
             base_url=url,
             headers=_headers(),
-            timeout=httpx2.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
             trust_env=url.host not in ("localhost", "127.0.0.1", "::1"),  # no proxy stands between us and our own machine
             verify=True if url.scheme == "https" else _trusting_nobody(),
         )
@@ -183,15 +135,40 @@ class Client:
 
     def submit(self, body: bytes, idempotency_key: str) -> Answer[Task]:
         """Create the task that this JSON object describes: status 201, or 200 when its key or its unique key led to one that is there already."""
-        headers = {"content-type": "application/json", "idempotency-key": idempotency_key}
-        return self._call("POST", "api/tasks", content=body, headers=headers)
+        return self.post("tasks", body=body, headers={"idempotency-key": idempotency_key})
 
-    def tasks(self, **filters: object) -> Answer[Page[Task]]:
-        """A page of tasks, the newest first. What is None, or an empty list, does not filter."""
-        return self._call("GET", "api/tasks", params={name: value for name, value in filters.items() if value not in (None, [])})
+    def submit_batch(self, body: bytes, idempotency_key: str) -> Answer[Page[Task]]:
+        """As `submit`, for a batch: all or none of it."""
+        return self.post("tasks", "batch", body=body, headers={"idempotency-key": idempotency_key}, timeout=BATCH_SECONDS)
+
+    def get(self, *path: str, timeout: float = READ_SECONDS, **params: object) -> Answer[Any]:
+        """What is at a path below /api. A parameter that is None, or an empty list, is left out."""
+        return self._call("GET", path, params=_given(params), timeout=timeout)
+
+    def post(self, *path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None, timeout: float = READ_SECONDS) -> Answer[Any]:
+        """Do something; `body` is a JSON text."""
+        kind = {} if body is None else {"content-type": "application/json"}
+        return self._call("POST", path, content=body, headers={**kind, **(headers or {})}, timeout=timeout)
+
+    def delete(self, *path: str, **params: object) -> Answer[Any]:
+        return self._call("DELETE", path, params=_given(params))
+
+    def pages(self, *path: str, limit: int | None, cursor: str | None = None, **params: Any) -> Iterator[Answer[Page[Any]]]:
+        """The pages of a list, until there are so many items, or all of them."""
+        while True:
+            answer = self.get(*path, **params, cursor=cursor, limit=PAGE_MOST if limit is None else min(limit, PAGE_MOST))
+            yield answer
+            cursor = answer.value.get("next_cursor")
+            limit = None if limit is None else limit - len(answer.value["items"])
+            if cursor is None or limit == 0:
+                return
 
     def task(self, task_id: str) -> Answer[Task]:
-        return self._call("GET", _path(task_id))
+        return self.get("tasks", task_id)
+
+    def attempts(self, task_id: str) -> Answer[Page[Attempt]]:
+        """The attempts of a task that have ended, the first one first."""
+        return self.get("tasks", task_id, "attempts")
 
     def wait(self, task_id: str, seconds: float) -> Answer[Task]:
         """The task once it is at rest, or as it is after so many seconds. An API that goes away meanwhile is waited for."""
@@ -200,27 +177,23 @@ class Client:
         while answer.value["status"] not in AT_REST and (left := deadline - time.monotonic()) > 0:
             most = min(left, WAIT_AT_ONCE)
             try:
-                answer = self._call("GET", _path(task_id), params={"wait": round(most, 3)}, timeout=most + READ_SECONDS)
+                answer = self.get("tasks", task_id, wait=round(most, 3), timeout=most + READ_SECONDS)
             except (Unreachable, Problem) as error:
-                if not _passes(error) or deadline - time.monotonic() < LOOK_AGAIN:
+                if not passes(error) or deadline - time.monotonic() < LOOK_AGAIN:
                     raise
                 time.sleep(LOOK_AGAIN)
         return answer
 
-    def attempts(self, task_id: str) -> Answer[Page[Attempt]]:
-        """The attempts of a task that have ended, the first one first."""
-        return self._call("GET", f"{_path(task_id)}/attempts")
-
-    def cancel(self, task_id: str) -> Answer[Task]:
-        return self._call("DELETE", _path(task_id))
-
-    def _call(self, method: str, path: str, **request: Any) -> Answer[Any]:
+    def _call(self, method: str, path: tuple[str, ...], timeout: float = READ_SECONDS, **request: Any) -> Answer[Any]:
+        where = "/".join(["api", *(quote(part, safe="") for part in path)])
         try:
-            answer = self._http.request(method, path, **request)
+            answer = self._http.request(method, where, timeout=httpx2.Timeout(timeout, connect=CONNECT_SECONDS), **request)
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
             raise Unreachable(f"{self._called} does not answer: {_reason(error)}") from error
         except httpx2.RequestError as error:
             raise Unreachable(f"the connection to {self._called} was lost: {_reason(error)}", unknown=True) from error
+        if answer.status_code == 204:
+            return Answer(204, b"", None)
         try:
             value = json.loads(answer.content)
         except ValueError:
@@ -235,7 +208,12 @@ class Client:
     @property
     def _called(self) -> str:
         url, source = self._address
-        return url if source == "--url" else f"{url} (from {source})"
+        return _shown(url) if source == "--url" else f"{_shown(url)} (from {source})"
+
+
+def _shown(url: str) -> str:
+    """An address without the password that it may hold."""
+    return masked(url) if "@" in url else url
 
 
 def _headers() -> dict[str, str]:
@@ -248,11 +226,11 @@ def _trusting_nobody() -> ssl.SSLContext:
     return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
-def _path(task_id: str) -> str:
-    return f"api/tasks/{quote(task_id, safe='')}"
+def _given(params: Mapping[str, object]) -> dict[str, Any]:
+    return {name: value for name, value in params.items() if value not in (None, [])}
 
 
-def _passes(error: Unreachable | Problem) -> bool:
+def passes(error: Unreachable | Problem) -> bool:
     """Whether waiting helps: the API is away or says 503."""
     return isinstance(error, Unreachable) or error.status == 503
 

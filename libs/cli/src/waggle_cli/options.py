@@ -13,6 +13,8 @@ from uuid import UUID
 from cyclopts import Token
 
 PRIORITIES: Final = ("low", "medium", "high", "critical")
+LONGEST_KEY: Final = 240  # the API takes 255; a batch adds its number
+UNITS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
 def json_object(_: type, tokens: Sequence[Token]) -> str:
@@ -69,9 +71,10 @@ def moment(_: type, tokens: Sequence[Token]) -> str:
 
 
 def task_id(_: type, tokens: Sequence[Token]) -> Any:
-    """One or several ids of tasks, as the API writes them."""
-    ids = [_uuid(token.value) for token in tokens]
-    return ids if _ is not str else ids[0]
+    """One or several ids of tasks, as the API writes them; a `-` among several stands for those on standard input."""
+    if _ is str:
+        return _uuid(tokens[0].value)
+    return [_uuid(given) for token in tokens for given in (sys.stdin.read().split() if token.value == "-" else [token.value])]
 
 
 def _uuid(given: str) -> str:
@@ -81,13 +84,28 @@ def _uuid(given: str) -> str:
         raise ValueError(f"{given!r} is not the id of a task; `waggle tasks list` shows them") from None
 
 
-def seconds(_: type, value: float | None) -> None:
-    """A validator: a length of time."""
-    if value is not None and not (math.isfinite(value) and value >= 0):
-        raise ValueError("It must be a number of seconds, 0 or more.")
+def seconds(_: type, tokens: Sequence[Token]) -> float:
+    """A length of time: seconds, or a number with s, m, h or d behind it."""
+    given = tokens[0].value.strip()
+    number, unit = (given[:-1], UNITS[given[-1:].lower()]) if given[-1:].lower() in UNITS else (given, 1)
+    try:
+        value = float(number) * unit
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value >= 0):
+        raise ValueError("must be a number of seconds, 0 or more, or a length such as 15m, 2h or 7d")
+    return value
+
+
+def file_name(_: type, value: str | None) -> None:
+    """A validator: a file that can be read, or - for standard input."""
+    if value not in (None, "-") and Path(value).is_dir():
+        raise ValueError("It is a folder.")
+    if value not in (None, "-") and not Path(value).exists():
+        raise ValueError("There is no such file.")
 
 
 def header(_: type, value: str | None) -> None:
     """A validator: what fits into a header without being changed on its way."""
-    if value is not None and not (value and value.isascii() and value.isprintable() and value == value.strip()):
-        raise ValueError("It must have printable ASCII characters, without spaces at its ends.")
+    if value is not None and not (value and len(value) <= LONGEST_KEY and value.isascii() and value.isprintable() and value == value.strip()):
+        raise ValueError(f"It must have printable ASCII characters, at most {LONGEST_KEY}, without spaces at its ends.")

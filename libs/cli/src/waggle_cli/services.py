@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -38,12 +39,18 @@ class Service(Child):
         return {}
 
 
-def launch(module: str, name: str, env: Mapping[str, str], *, run: Path, logs: Path) -> Service:
-    """Start a module of ours as the service process `name` (`worker`, or `worker-2`)."""
-    ready_file, log = run / f"{name}.json", logs / f"{name}.log"
+def launch(module: str, name: str, env: Mapping[str, str], *, run: Path, logs: Path | None) -> Service:
+    """Start a module of ours as the service process `name` (`worker`, or `worker-2`). Without a folder for logs it writes where we write."""
+    ready_file = run / f"{name}.json"
     ready_file.unlink(missing_ok=True)
-    log_start = rotate(log)
-    environ = {**env, "WAGGLE_READY_FILE": str(ready_file), "WAGGLE_LOG_FORMAT": "json", "PYTHONUNBUFFERED": "1"}
+    log = logs / f"{name}.log" if logs else None
+    log_start = rotate(log) if log else 0
+    environ = {**env, "WAGGLE_READY_FILE": str(ready_file), "PYTHONUNBUFFERED": "1", **({"WAGGLE_LOG_FORMAT": "json"} if log else {})}
     # -P: a file in the user's folder must not hide a module of ours; the worker adds that folder itself, after its own imports.
     process = spawn([sys.executable, "-P", "-m", module], log=log, env=environ)
-    return Service(name=name, process=process, log=log, log_start=log_start, ready_file=ready_file)
+    return Service(name=name, process=process, log=log or Path(os.devnull), log_start=log_start, ready_file=ready_file)
+
+
+def names(service: str, count: int) -> list[str]:
+    """What the processes of a service are called."""
+    return [service] if count == 1 else [f"{service}-{number}" for number in range(1, count + 1)]

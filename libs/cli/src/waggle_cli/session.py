@@ -2,11 +2,11 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 from waggle_cli.client import Client, Problem, Unreachable, WrongUrl, find
 
@@ -59,3 +59,35 @@ def exit_code(error: Exception) -> Exit:
             return Exit.UNAVAILABLE
         case _:
             return Exit.REFUSED
+
+
+def fail(command: str, message: str, code: Exit = Exit.USAGE) -> NoReturn:
+    """End the command with a message."""
+    tell(command, ValueError(message))
+    sys.exit(code)
+
+
+def agreed(command: str, question: str, yes: bool) -> None:
+    """Go on only when somebody said so: by --yes, or at the terminal."""
+    if yes:
+        return
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        fail(command, "nobody is asked where there is no terminal: repeat it with --yes if you mean it")
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        print("Nothing was done.", file=sys.stderr)
+        sys.exit(Exit.REFUSED)
+
+
+def each(command: str, names: Sequence[str], act: Callable[[str], None]) -> int:
+    """Do something to several things. One that is refused does not hold up the others; the exit code is that of the first error."""
+    codes: list[int] = []
+    for name in names:
+        try:
+            act(name)
+        except Problem as error:
+            if exit_code(error) is Exit.UNAVAILABLE:
+                raise
+            tell(f"{command}: {name}", error)
+            codes.append(exit_code(error))
+    return codes[0] if codes else Exit.OK

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
+from waggle.machine import cores
 from waggle.settings import PREFIX, Settings, SettingsError, read
 from waggle_cli import announcement, services
 from waggle_cli.embedded import nats, postgres
@@ -27,19 +28,30 @@ DISK_FOR_POSTGRES: Final = 1 << 30
 STOP_RANK: Final[Mapping[str, int]] = {"api": 0, "worker": 1, "dlq": 2, "scheduler": 2, "nats": 3, "postgres": 4}
 OURS: Final = ("READY_FILE", "METRICS_PORT", "LOG_FORMAT")
 """Variables that only we set, for each service its own."""
+SPARED: Final = 2
+"""Cores that Postgres, NATS and the other services have for themselves, where there are more."""
+EMBEDDED: Final = "embedded"  # in the place of an address that nobody gave
 
 
 class Refused(Exception):
     """We cannot start like this; the message says what to change."""
 
 
-def up(*, port: int | None = None, data_dir: Path | None = None, app: str = "", ephemeral: bool = False, ready_file: Path | None = None) -> int:
+def up(
+    *,
+    port: int | None = None,
+    data_dir: Path | None = None,
+    app: str = "",
+    processes: int | None = None,
+    ephemeral: bool = False,
+    ready_file: Path | None = None,
+) -> int:
     """Run everything until a signal; the exit code. 2: something has to be changed first, 1: something did not work."""
     terminal = Terminal()
     supervisor = Supervisor(terminal)
     try:
         with supervisor.signals(), ExitStack() as stack:
-            environ, settings = _environment(port, app)
+            environ, settings = _environment(port, app, processes)
             data = _data_folder(stack, data_dir, ephemeral)
             stack.enter_context(_only_one(data))
             if ready_file:
@@ -61,18 +73,27 @@ def up(*, port: int | None = None, data_dir: Path | None = None, app: str = "", 
         return 1
 
 
-def _environment(port: int | None, app: str) -> tuple[dict[str, str], Settings]:
+def _environment(port: int | None, app: str, processes: int | None) -> tuple[dict[str, str], Settings]:
     """What the services get beside their own ports and files: the user's environment, with our options on top."""
     environ = {name: value for name, value in os.environ.items() if name not in {PREFIX + ours for ours in OURS}}
     if app:
         environ["WAGGLE_APP"] = app
+    if processes is not None:
+        environ["WAGGLE_PROCESSES"] = str(processes)
     if port is not None:
         environ["WAGGLE_API_PORT"] = str(port)
-    embedded = {name: "embedded" for name in ("WAGGLE_POSTGRES_URL", "WAGGLE_NATS_URL") if not environ.get(name)}
-    settings = read({**environ, **embedded})
+    environ = {name: value for name, value in environ.items() if value or name not in ("WAGGLE_POSTGRES_URL", "WAGGLE_NATS_URL")}
+    settings = read(environ, otherwise=dict.fromkeys(("postgres_url", "nats_url"), EMBEDDED))
+    for name, url in (("WAGGLE_POSTGRES_URL", settings.postgres_url), ("WAGGLE_NATS_URL", settings.nats_url)):
+        environ.pop(f"{name}_FILE", None)  # whoever gave it, a variable, a secret's file or the TOML file: the services get it like our own ones
+        if url != EMBEDDED:
+            environ[name] = url
     if settings.api_port == 0:
         settings = msgspec.structs.replace(settings, api_port=free_port())
+    if settings.processes == 0:
+        settings = msgspec.structs.replace(settings, processes=max(1, cores() - SPARED))
     environ["WAGGLE_API_PORT"] = str(settings.api_port)
+    environ["WAGGLE_PROCESSES"] = str(settings.processes)
     return environ, settings
 
 
@@ -152,7 +173,7 @@ class Stack:
             terminal.say("Starting Waggle …")
             self.supervisor.start(*self._server_members())
             self.supervisor.run_once("migrate", services.launch("waggle.store.migrate", "migrate", self.environ, run=self.data / "run", logs=self.logs))
-            self.supervisor.start(*[self._service_member(name) for name in services.SERVICES])
+            self.supervisor.start(*[self._service_member(service, name) for service in services.SERVICES for name in self._processes(service)])
             self.announce()
             terminal.say(announcement.banner(self._facts()["api_url"], self.data, self.servers, kept=self.kept, embedded=(self.own_postgres, self.own_nats)))
             self.supervisor.watch()
@@ -193,14 +214,17 @@ class Stack:
         member = Member(name, launch, STOP_RANK[name], ready_within=600.0, grace=30.0, tries=6, follow=False)
         return member
 
-    def _service_member(self, name: str) -> Member:
+    def _processes(self, service: str) -> list[str]:
+        return services.names(service, self.settings.processes if service == "worker" else 1)
+
+    def _service_member(self, service: str, name: str) -> Member:
         environ = {**self.environ, "WAGGLE_METRICS_PORT": str(free_port())}
         grace = self.settings.grace + 10
 
         def launch() -> Child:
-            return services.launch(f"waggle_{name}", name, environ, run=self.data / "run", logs=self.logs)
+            return services.launch(f"waggle_{service}", name, environ, run=self.data / "run", logs=self.logs)
 
-        return Member(name, launch, STOP_RANK[name], grace=grace)
+        return Member(name, launch, STOP_RANK[service], grace=grace)
 
     def _facts(self) -> dict[str, Any]:
         # The processes of a service that has several are called worker-1, worker-2, …

@@ -1,7 +1,8 @@
 """Waggle: a durable task platform. This is what an application imports."""
 
 from waggle.app import App
-from waggle.context import Context, Reject, Retry, Snooze
+from waggle.context import BreakerOpen, Context, Reject, Retry, Snooze
+from waggle.errors import TaskError
 from waggle.task import Priority, Status
 
-__all__ = ["App", "Context", "Priority", "Reject", "Retry", "Snooze", "Status"]
+__all__ = ["App", "BreakerOpen", "Context", "Priority", "Reject", "Retry", "Snooze", "Status", "TaskError"]

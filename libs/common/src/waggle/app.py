@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar, get_type_hints
 
 import msgspec
 
-from waggle.context import Context
+from waggle.context import Context, checked_breaker
 from waggle.task import DEFAULT_MAX_RETRIES, DEFAULT_QUEUE, DEFAULT_TIMEOUT, QUEUE_LENGTH, QUEUE_PATTERN, TYPE_LENGTH, TYPE_PATTERN
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -20,12 +20,29 @@ _VARIADIC: Final = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.POSITION
 
 
 class Handler:
-    """A task type and the function that runs it. `is_async` runs on the event loop, anything else in a thread."""
+    """A task type and the function that runs it: on the event loop (`is_async`), in a process of its own (`process`), anything else in a thread."""
 
-    def __init__(self, name: str, function: Callable[..., Any], *, queue: str, max_retries: int, timeout: float, dead_letter: bool) -> None:
+    def __init__(
+        self,
+        name: str,
+        function: Callable[..., Any],
+        *,
+        queue: str,
+        max_retries: int,
+        timeout: float,
+        dead_letter: bool,
+        process: bool = False,
+        cleanup: Callable[..., Any] | None = None,
+        breaker: str | None = None,
+    ) -> None:
         self.name, self.function = name, function
         self.queue, self.max_retries, self.timeout, self.dead_letter = queue, max_retries, timeout, dead_letter
+        self.process, self.cleanup = process, cleanup
+        self.breaker = None if breaker is None else checked_breaker(breaker)
         self.is_async = inspect.iscoroutinefunction(function)
+        if process and self.is_async:
+            raise TypeError(f"{name}: a handler with process=True is a plain function, not an async one")
+        _check_cleanup(name, cleanup)
         self.takes_context, fields, self._open = _signature(function)
         payload = msgspec.defstruct(_struct_name(name), fields, kw_only=True, forbid_unknown_fields=not self._open)
         self._fields = payload.__struct_fields__
@@ -57,13 +74,24 @@ class App:
         return MappingProxyType(self._handlers)
 
     def task(
-        self, name: str, *, queue: str = DEFAULT_QUEUE, max_retries: int = DEFAULT_MAX_RETRIES, timeout: float = DEFAULT_TIMEOUT, dead_letter: bool = True
+        self,
+        name: str,
+        *,
+        queue: str = DEFAULT_QUEUE,
+        max_retries: int = DEFAULT_MAX_RETRIES,
+        timeout: float = DEFAULT_TIMEOUT,
+        dead_letter: bool = True,
+        process: bool = False,
+        cleanup: Callable[..., Any] | None = None,
+        breaker: str | None = None,
     ) -> Callable[[F], F]:
         """Make a function the handler of task type `name`.
 
         Its typed parameters are the payload's fields; a first parameter that is annotated `Context` or named `ctx` receives the context.
-        `async def` runs on the event loop, `def` in a thread. `timeout` is in seconds; tries = 1 + `max_retries`; with `dead_letter=False` a
-        task that used up its tries becomes `failed`. Raises ValueError for a name that cannot be used, TypeError for a signature that cannot.
+        `async def` runs on the event loop, `def` in a thread, with `process=True` in a process of its own. `timeout` is in seconds; tries = 1 +
+        `max_retries`; with `dead_letter=False` a task that used up its tries becomes `failed`. `cleanup(ctx, error)`, async or plain, is called
+        once when a task ends without success. With `breaker` the whole handler is the protected call: while that circuit breaker is open it is
+        not started. Raises ValueError for a name that cannot be used, TypeError for a signature that cannot.
         """
         if not re.fullmatch(TYPE_PATTERN, name) or len(name) > TYPE_LENGTH:
             raise ValueError(f"task type {name!r} must match {TYPE_PATTERN} and have at most {TYPE_LENGTH} characters")
@@ -75,7 +103,17 @@ class App:
             raise ValueError(f"task type {name} has a handler already")
 
         def register(function: F) -> F:
-            self._handlers[name] = Handler(name, function, queue=queue, max_retries=max_retries, timeout=timeout, dead_letter=dead_letter)
+            self._handlers[name] = Handler(
+                name,
+                function,
+                queue=queue,
+                max_retries=max_retries,
+                timeout=timeout,
+                dead_letter=dead_letter,
+                process=process,
+                cleanup=cleanup,
+                breaker=breaker,
+            )
             return function
 
         return register
@@ -86,6 +124,16 @@ class App:
         if both:
             raise ValueError(f"both apps have a handler for {', '.join(sorted(both))}")
         self._handlers.update(other._handlers)
+
+
+def _check_cleanup(name: str, cleanup: Callable[..., Any] | None) -> None:
+    """Raises TypeError when it cannot be called as `cleanup(ctx, error)`."""
+    if cleanup is None:
+        return
+    try:
+        inspect.signature(cleanup).bind(None, None)
+    except TypeError as error:
+        raise TypeError(f"{name}: its cleanup is called with (ctx, error), and {getattr(cleanup, '__qualname__', cleanup)!r} cannot be: {error}") from None
 
 
 def _signature(function: Callable[..., Any]) -> tuple[bool, list[tuple[str, Any, Any]], bool]:

@@ -24,9 +24,10 @@ class ErrorCode(StrEnum):
     TASK_CANCELLED = "task_cancelled"
 
 
-class Recovery(
-    msgspec.Struct, frozen=True, omit_defaults=False, rename={"requires_user_input": "requiresUserInput", "alternative_action": "alternativeAction"}
-):
+SEED_NAMES: Final = {"requires_user_input": "requiresUserInput", "alternative_action": "alternativeAction"}
+
+
+class Recovery(msgspec.Struct, frozen=True, rename=SEED_NAMES):
     """The seed's `ErrorRecoveryStrategy`: what a caller can do about an error."""
 
     retryable: bool
@@ -53,6 +54,17 @@ RECOVERY: Final[Mapping[ErrorCode, Recovery]] = MappingProxyType(
 MESSAGE_LIMIT: Final = 2_000
 
 
+class ShownError(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, rename=SEED_NAMES):
+    """A task's error as the API shows it: with its recovery strategy, absent fields left out."""
+
+    code: ErrorCode
+    message: str
+    retryable: bool
+    requires_user_input: bool
+    alternative_action: str | msgspec.UnsetType = msgspec.UNSET
+    details: dict[str, Any] | None = None
+
+
 class TaskError(msgspec.Struct, frozen=True, omit_defaults=True):
     """Why a try failed, as stored in `tasks.error` and `task_attempts.error`.
 
@@ -64,11 +76,25 @@ class TaskError(msgspec.Struct, frozen=True, omit_defaults=True):
     retryable: bool
     details: dict[str, Any] | None = None
 
-    def shown(self) -> dict[str, Any]:
-        """The error as the API shows it: with its recovery strategy, the seed's field names, absent fields left out."""
-        recovery = msgspec.to_builtins(RECOVERY[self.code])
-        shown = {"code": self.code.value, "message": self.message, **recovery, "retryable": self.retryable}
-        return shown if self.details is None else {**shown, "details": self.details}
+    def shown(self) -> ShownError:
+        """The error with its code's recovery strategy."""
+        recovery = RECOVERY[self.code]
+        return ShownError(
+            code=self.code,
+            message=self.message,
+            retryable=self.retryable,
+            requires_user_input=recovery.requires_user_input,
+            alternative_action=recovery.alternative_action,
+            details=self.details,
+        )
+
+
+def stored(text: str) -> TaskError:
+    """An error as it is stored. One that cannot be read (SQL wrote it, or a newer Waggle) is shown as text: it must not hide every list that it is in."""
+    try:
+        return msgspec.json.decode(text, type=TaskError)
+    except msgspec.ValidationError:
+        return TaskError(ErrorCode.INTERNAL_ERROR, f"this error cannot be read: {text[:500]}", retryable=False)
 
 
 def storable(text: str) -> str:

@@ -18,6 +18,7 @@ import structlog
 import uvloop
 from prometheus_client import disable_created_metrics
 
+from waggle import failpoint
 from waggle.settings import Settings, SettingsError, read
 from waggle.telemetry import endpoint, logs
 
@@ -153,6 +154,9 @@ def main(name: str, run: Callable[[Settings], Coroutine[Any, Any, None]]) -> NoR
         print(f"waggle {name}: wrong settings\n{error}", file=sys.stderr)
         sys.exit(2)
     logs.configure(name, settings)
+    if settings.failpoint:
+        log.warning("a failpoint is set: this process is made to die or to stand still", failpoint=settings.failpoint)
+        failpoint.arm(settings.failpoint)
     disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter, which nobody reads
     try:
         uvloop.run(run(settings))

@@ -2,16 +2,15 @@
 
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum, StrEnum
 from types import MappingProxyType
-from typing import Final, assert_never
+from typing import Annotated, Final, assert_never
 from uuid import UUID
 
 import msgspec
 
-from waggle.errors import ErrorCode, TaskError
+from waggle.errors import ErrorCode, ShownError, TaskError
 from waggle.retry import SNOOZE_CAP, backoff, ceiling
 
 PAYLOAD_LIMIT: Final = 1 << 20
@@ -20,6 +19,8 @@ TYPE_PATTERN: Final = r"^[a-z][a-z0-9_-]*(\.[a-z0-9_-]+)*$"
 TYPE_LENGTH: Final = 64
 QUEUE_PATTERN: Final = r"^[a-z][a-z0-9_-]*$"
 QUEUE_LENGTH: Final = 32
+BREAKER_PATTERN: Final = r"^[a-z][a-z0-9._:-]*$"
+BREAKER_LENGTH: Final = 128
 DEFAULT_QUEUE: Final = "default"
 DEFAULT_MAX_RETRIES: Final = 3
 DEFAULT_TIMEOUT: Final = 300.0
@@ -89,31 +90,28 @@ class Tries(msgspec.Struct, frozen=True):
         return self.retry_count < self.max_retries
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(msgspec.Struct, frozen=True, tag=True):
     """The handler returned. `result` is JSON text, or None."""
 
     result: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(msgspec.Struct, frozen=True, tag=True):
     """The handler raised, timed out, or could not be called. `after` overrides the backoff, in seconds."""
 
     error: TaskError
     after: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Snoozed:
-    """Not now: wait `delay` seconds; costs no try."""
+class Snoozed(msgspec.Struct, frozen=True, tag=True):
+    """Not now: wait `delay` seconds; costs no try. `error` says why, where the handler did not ask for it."""
 
     delay: float
     ended: Ended = Ended.SNOOZED
+    error: TaskError | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Lost:
+class Lost(msgspec.Struct, frozen=True, tag=True):
     """The lease of its worker expired: a failed try that runs again at once."""
 
 
@@ -140,8 +138,8 @@ def decide(outcome: Outcome, tries: Tries) -> Step:
     match outcome:
         case Done(result):
             return Step(Status.COMPLETED, Ended.COMPLETED, result=result)
-        case Snoozed(delay, ended):
-            return Step(Status.PENDING, ended, delay=delay)
+        case Snoozed(delay, ended, error):
+            return Step(Status.PENDING, ended, delay=delay, error=error)
         case Lost() if tries.left:
             return Step(Status.PENDING, Ended.LOST, error=LOST_ERROR, counted=True, lost=True)
         case Lost():
@@ -167,10 +165,13 @@ def not_here_delay(attempt: int, retry_count: int, uniform: Callable[[float, flo
     return uniform(most / 2, most)
 
 
+Object = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": "object"})]
+
+
 class Task(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """A task as the API shows it: the seed's fields, and what the work needs. Absent optional fields are left out.
 
-    `error` is `TaskError.shown()`; `payload`, `result` and `metadata` are raw JSON. Times are UTC; `timeout` is in seconds.
+    `payload`, `result` and `metadata` are raw JSON. Times are UTC; `timeout` is in seconds.
     """
 
     id: UUID
@@ -182,16 +183,16 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     updated: datetime
     retry_count: int
     max_retries: int
-    metadata: msgspec.Raw
+    metadata: Object
     queue: str
     run_at: datetime
     attempt: int
     timeout: float
     completed_at: datetime | None = None
     deadline: datetime | None = None
-    error: dict[str, object] | None = None
+    error: ShownError | None = None
     result: msgspec.Raw | None = None
-    payload: msgspec.Raw | None = None
+    payload: Object | None = None
     started_at: datetime | None = None
     worker_id: str | None = None
     unique_key: str | None = None

@@ -44,6 +44,15 @@ class Admission:
         """The tasks of a batch, all or none."""
         return await self._admit(body, submitter, lambda findings: read_many(body, findings), is_batch=True)
 
+    def check_payload(self, raw: Raw, task_type: str, findings: Findings) -> None:
+        """Tell what is wrong with a payload for a task that is there already; of a type that nobody knows, only its form is checked. Raises Malformed."""
+        try:
+            _payload(raw, self._catalogue.types.get(task_type, UNKNOWN), findings)
+        except UNREADABLE as error:
+            raise Malformed(_told(error)) from error
+        if holds_nul(raw):
+            findings.add("payload", NUL)
+
     async def _admit(self, body: bytes, submitter: str, read: Callable[[Findings], list[CreateTask]], *, is_batch: bool) -> list[NewTask]:
         findings, tasks = self._check(body, submitter, read, is_batch)
         if findings.unknown_name:

@@ -1,11 +1,13 @@
 """Answers whose body is already encoded: an ASGI application each, which costs a third of a framework's response."""
 
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 from litestar.types import Receive, Scope, Send
 
 from waggle.task import Task
+
+T = TypeVar("T")
 
 encode: Final = msgspec.json.Encoder().encode
 
@@ -13,10 +15,10 @@ JSON: Final = b"application/json"
 TEXT: Final = b"text/plain; charset=utf-8"
 
 
-class Page(msgspec.Struct, frozen=True, omit_defaults=True):
+class Page(msgspec.Struct, Generic[T], frozen=True, omit_defaults=True):
     """A list, or the answer to a batch; without a cursor it is the last page."""
 
-    items: list[Any]
+    items: list[T]
     next_cursor: str | None = None
 
 
@@ -32,6 +34,13 @@ class Answer:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002  # the shape of an ASGI application
         await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
         await send({"type": "http.response.body", "body": self.body, "more_body": False})
+
+
+def nothing() -> Answer:
+    """204: done, and there is nothing to say."""
+    answer = Answer(204, b"")
+    answer.headers = []
+    return answer
 
 
 def task(found: Task) -> Answer:

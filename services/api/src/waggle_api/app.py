@@ -1,12 +1,15 @@
 """The Litestar application: its routes, what surrounds them, and how errors are answered."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
-from litestar import Litestar, Request, Router
+from litestar import Litestar, Request, Router, route
 from litestar.di import Provide
+from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp
 
-from waggle_api import problems, routes_health, routes_overview, routes_tasks
+from waggle_api import openapi, problems, routes_breakers, routes_dlq, routes_health, routes_overview, routes_queues, routes_schema, routes_tasks
+from waggle_api.answers import TEXT, Answer
 from waggle_api.door import Door
 from waggle_api.envelope import Envelope
 from waggle_api.refusals import Unavailable
@@ -19,9 +22,27 @@ API: Final = (
     routes_tasks.show,
     routes_tasks.timeline,
     routes_tasks.cancel,
-    routes_overview.queues,
+    routes_queues.listing,
+    routes_queues.show,
+    routes_queues.pause,
+    routes_queues.resume,
+    routes_queues.stats,
+    routes_queues.purge,
+    routes_breakers.listing,
+    routes_breakers.show,
+    routes_breakers.reset,
     routes_overview.workers,
     routes_overview.types,
+    routes_dlq.listing,
+    routes_dlq.groups,
+    routes_dlq.show,
+    routes_dlq.retry,
+    routes_dlq.remove,
+    routes_dlq.clean_up,
+    routes_dlq.retry_many,
+    routes_dlq.redrive_listing,
+    routes_dlq.show_redrive,
+    routes_dlq.cancel_redrive,
 )
 PROBES: Final = (
     routes_health.health,
@@ -30,7 +51,27 @@ PROBES: Final = (
     routes_health.livez,
     routes_health.readyz,
     routes_health.metrics,
+    routes_schema.page,
+    routes_schema.openapi_json,
+    routes_schema.script,
 )
+
+
+def _options(routes: Sequence[HTTPRouteHandler]) -> list[HTTPRouteHandler]:
+    """The answers to OPTIONS. Litestar's own names only the methods of the route that was registered first at an address."""
+    methods: dict[str, set[str]] = {}
+    for one in routes:
+        for path in one.paths:
+            methods.setdefault(path, {"OPTIONS"}).update(one.http_methods)
+    return [_option(path, ", ".join(sorted(allowed)).encode()) for path, allowed in methods.items()]
+
+
+def _option(path: str, allowed: bytes) -> HTTPRouteHandler:
+    @route(path, http_method=["OPTIONS"], status_code=200)
+    async def options() -> ASGIApp:
+        return Answer(200, b"", (b"allow", allowed), content_type=TEXT)
+
+    return options
 
 
 def create_app(door: Door) -> ASGIApp:
@@ -40,10 +81,13 @@ def create_app(door: Door) -> ASGIApp:
         if not door.health.is_open:
             raise Unavailable("the API is starting")
 
-    api = [Router(prefix, route_handlers=list(API), before_request=refuse_until_open) for prefix in PREFIXES]
+    api = [Router(prefix, route_handlers=[*_options(API), *API], before_request=refuse_until_open) for prefix in PREFIXES]
     litestar = Litestar(
-        [*api, *PROBES],
-        dependencies={"door": Provide(lambda: door, use_cache=True, sync_to_thread=False)},
+        [*api, *_options(PROBES), *PROBES],
+        dependencies={
+            "door": Provide(lambda: door, use_cache=True, sync_to_thread=False),
+            "document": Provide(openapi.document, use_cache=True, sync_to_thread=False),
+        },
         exception_handlers={Exception: problems.answer},
         openapi_config=None,
         logging_config=None,

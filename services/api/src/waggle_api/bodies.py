@@ -37,6 +37,13 @@ async def read(request: Request[Any, Any, Any], headers: Mapping[bytes, bytes], 
     return body
 
 
+async def read_optional(request: Request[Any, Any, Any], headers: Mapping[bytes, bytes], limit: int) -> bytes:
+    """As `read`; nothing when the request has no body, whatever its media type."""
+    if b"transfer-encoding" not in headers and int(headers.get(b"content-length", b"0")) == 0:
+        return b""
+    return await read(request, headers, limit)
+
+
 async def _rest(request: Request[Any, Any, Any], first: bytes, limit: int) -> bytes:
     chunks, size, more = [first], len(first), True
     while more:
@@ -52,7 +59,7 @@ async def _rest(request: Request[Any, Any, Any], first: bytes, limit: int) -> by
 
 
 def _too_large(limit: int) -> TooLarge:
-    return TooLarge(f"the body may have {limit >> 20} MiB at most")
+    return TooLarge(f"the body may have {limit >> 20} MiB at most" if limit >= 1 << 20 else f"the body may have {limit >> 10} KiB at most")
 
 
 def _check_json(headers: Mapping[bytes, bytes]) -> None:

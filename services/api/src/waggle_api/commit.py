@@ -13,6 +13,7 @@ from typing import Final
 import asyncpg
 import structlog
 
+from waggle import failpoint
 from waggle.bus.connection import Bus
 from waggle.bus.ring import Ringer
 from waggle.store.idempotency import Key
@@ -71,10 +72,12 @@ class Committer:
         except Exception as error:  # whatever it is, it belongs to these callers: their requests tell it
             _answer_all(group, error)
         else:
+            failpoint.passed("api.committed")
             self._count(written)
             for pending, outcome in zip(group, written.outcomes, strict=True):
                 _answer(pending, outcome)
             await asyncio.sleep(0)  # the answers first
+            failpoint.passed("api.answered")
             await self._ringer.ring(written.bells)
         finally:
             _answer_all(group, Unavailable(NO_ANSWER))  # those who are left when this is cancelled

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from importlib.metadata import version
-from typing import Any, Final
+from typing import Final, Literal
 
 import asyncpg
 import msgspec
@@ -49,15 +49,17 @@ class Health:
 
 
 class Check(msgspec.Struct, frozen=True):
-    status: str
+    """One check."""
+
+    status: Literal["ok", "unavailable"]
 
 
 class Report(msgspec.Struct, frozen=True):
     """The body of `/health`: `ok`, `degraded` (no NATS) or `unavailable` (no Postgres)."""
 
-    status: str
+    status: Literal["ok", "degraded", "unavailable"]
     version: str
-    checks: dict[str, Any]
+    checks: dict[str, Check]
 
 
 def check(is_well: bool) -> Check:
@@ -66,5 +68,5 @@ def check(is_well: bool) -> Check:
 
 async def report(health: Health) -> Report:
     db, nats = await health.db(), health.nats()
-    status = "unavailable" if not (db and health.is_open) else "ok" if nats else "degraded"
+    status: Literal["ok", "degraded", "unavailable"] = "unavailable" if not (db and health.is_open) else "ok" if nats else "degraded"
     return Report(status, VERSION, {"db": check(db), "nats": check(nats)})

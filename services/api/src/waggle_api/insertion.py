@@ -9,6 +9,7 @@ from uuid import UUID
 
 import msgspec
 
+from waggle import failpoint
 from waggle.bus.ring import Bell
 from waggle.store import idempotency, tasks
 from waggle.store.idempotency import Key
@@ -72,6 +73,7 @@ async def insert(connection: Borrowed, wanted: Iterable[NewTask], ring: bool) ->
                 standing.tasks[new.id] = _as_task(new, row)
                 if row.rung_at is not None:
                     standing.bells.append((new.id, new.queue, new.priority, row.rung_at))
+            failpoint.passed("api.inserted")
         if not waiting:
             return standing
         await _find_standing(connection, waiting, standing)

@@ -15,7 +15,7 @@ from waggle_api.insertion import Accepted, Submission, Written, insert
 from waggle_api.refusals import Conflict, Refusal, Unavailable
 
 USED: Final = "this Idempotency-Key was used for another request"
-GONE: Final = "this Idempotency-Key was used before, and its tasks were deleted since, past their retention"
+GONE: Final = "this Idempotency-Key was used before, and its tasks were deleted since"
 
 Name = tuple[str, str] | int  # submitter and key; a submission without a key is its own name
 

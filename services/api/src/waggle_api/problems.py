@@ -11,7 +11,7 @@ from litestar import Request
 from litestar.exceptions import HTTPException
 from litestar.response import Response
 
-from waggle.errors import RECOVERY, ErrorCode
+from waggle.errors import RECOVERY, SEED_NAMES, ErrorCode
 from waggle.store.postgres import OUTAGE, REFUSED
 from waggle_api import refusals
 
@@ -49,7 +49,7 @@ ROUTING: Final[Mapping[int, tuple[ErrorCode, str]]] = {
 OUTAGE_DETAIL: Final = "the database does not answer; what was sent may or may not have been done"
 
 
-class Problem(msgspec.Struct, frozen=True, omit_defaults=True, rename={"requires_user_input": "requiresUserInput", "alternative_action": "alternativeAction"}):
+class Problem(msgspec.Struct, frozen=True, omit_defaults=True, rename=SEED_NAMES):
     """The body of an error."""
 
     type: str
@@ -70,8 +70,16 @@ _encode = msgspec.json.Encoder().encode
 def answer(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """The answer to a request that failed, logged as what it is."""
     kind, detail, headers = _classify(error)
+    errors = error.errors if isinstance(error, refusals.Invalid) else None
+    body = problem(kind, detail, request.scope["state"]["request_id"], errors)
+    _tell(request, kind, error)
+    return Response(_encode(body), status_code=kind.status, media_type=MEDIA_TYPE, headers=headers)
+
+
+def problem(kind: Kind, detail: str, request_id: str, errors: list[refusals.FieldError] | None = None) -> Problem:
+    """The body of an error of this kind."""
     recovery = RECOVERY[kind.code]
-    body = Problem(
+    return Problem(
         type=f"urn:waggle:problem:{kind.code}",
         title=kind.title,
         status=kind.status,
@@ -79,12 +87,10 @@ def answer(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]
         code=kind.code,
         retryable=recovery.retryable,
         requires_user_input=recovery.requires_user_input,
-        request_id=request.scope["state"]["request_id"],
+        request_id=request_id,
         alternative_action=recovery.alternative_action,
-        errors=error.errors if isinstance(error, refusals.Invalid) else None,
+        errors=errors,
     )
-    _tell(request, kind, error)
-    return Response(_encode(body), status_code=kind.status, media_type=MEDIA_TYPE, headers=headers)
 
 
 def _classify(error: Exception) -> tuple[Kind, str, dict[str, str]]:

@@ -9,7 +9,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta, Raw
 
-from waggle.task import Priority
+from waggle.task import QUEUE_LENGTH, QUEUE_PATTERN, TYPE_LENGTH, TYPE_PATTERN, Object, Priority
 from waggle_api.refusals import Findings
 
 BATCH_MOST: Final = 1_000
@@ -21,8 +21,11 @@ DELAY_LIMIT: Final = 365 * 86_400
 UNIQUE_KEY_LIMIT: Final = 256
 
 NOTHING: Final = Raw(b"{}")
+# Names are taken in any case; the document shows the two that people write.
+NAMES: Final = [name for priority in Priority for name in (priority.name, priority.name.lower())]
 
 Moment = Annotated[datetime, Meta(tz=True)]
+PriorityOrName = Annotated[int, Meta(ge=0, le=3)] | Annotated[str, Meta(extra_json_schema={"enum": NAMES})]
 
 # What a body raises that is not JSON as we take it: wrong syntax, wrong UTF-8, numbers out of range, nested too deeply.
 UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -31,12 +34,12 @@ UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 class CreateTask(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A task to create. `type` and `queue` are checked against the catalogue; `timeout` and `delay` are in seconds."""
 
-    type: str
-    payload: Raw = NOTHING
-    priority: Annotated[int, Meta(ge=0, le=3)] | str | None = None
+    type: Annotated[str, Meta(extra_json_schema={"pattern": TYPE_PATTERN, "maxLength": TYPE_LENGTH})]
+    payload: Object = msgspec.field(default_factory=lambda: NOTHING)  # a plain default would have to be in the document, which cannot hold a Raw
+    priority: PriorityOrName | None = None
     description: Annotated[str, Meta(max_length=DESCRIPTION_LIMIT)] | None = None
-    metadata: Raw = NOTHING
-    queue: str | None = None
+    metadata: Object = msgspec.field(default_factory=lambda: NOTHING)
+    queue: Annotated[str, Meta(extra_json_schema={"pattern": QUEUE_PATTERN, "maxLength": QUEUE_LENGTH})] | None = None
     max_retries: Annotated[int, Meta(ge=0, le=MAX_RETRIES_LIMIT)] | None = None
     timeout: Annotated[float, Meta(gt=0, le=TIMEOUT_LIMIT)] | None = None
     deadline: Moment | None = None
@@ -45,13 +48,13 @@ class CreateTask(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     unique_key: Annotated[str, Meta(min_length=1, max_length=UNIQUE_KEY_LIMIT)] | None = None
 
 
-_Tasks = Annotated[list[CreateTask], Meta(min_length=1, max_length=BATCH_MOST)]
+Tasks = Annotated[list[CreateTask], Meta(min_length=1, max_length=BATCH_MOST)]
 
 
 class Batch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Tasks to create, all or none; a bare list of them is taken too."""
 
-    tasks: _Tasks
+    tasks: Tasks
 
 
 class _RawBatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -59,7 +62,7 @@ class _RawBatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 _one: Final = msgspec.json.Decoder(CreateTask)
-_many: Final = msgspec.json.Decoder(Batch | _Tasks)
+_many: Final = msgspec.json.Decoder(Batch | Tasks)
 _raw_many: Final = msgspec.json.Decoder(_RawBatch | list[Raw])
 _raw_fields: Final = msgspec.json.Decoder(dict[str, Raw])
 _fields: Final = {field.name: msgspec.json.Decoder(field.type) for field in msgspec.structs.fields(CreateTask)}
@@ -87,7 +90,7 @@ def _one_by_one(body: bytes, findings: Findings) -> list[CreateTask]:
         batch = _raw_many.decode(body)
     except msgspec.ValidationError as error:
         msgspec.json.decode(body)  # it may not even be JSON behind the place of the first error
-        findings.add("tasks", f'send {{"tasks": [...]}}, or a list of tasks: {_plain(error)}')
+        findings.add("tasks", f'send {{"tasks": [...]}}, or a list of tasks: {plain(error)}')
         return []
     raw = batch.tasks if isinstance(batch, _RawBatch) else batch
     if not 1 <= len(raw) <= BATCH_MOST:
@@ -106,7 +109,7 @@ def _field_by_field(text: bytes | Raw, findings: Findings) -> CreateTask:
         fields = _raw_fields.decode(text)
     except msgspec.ValidationError as error:
         msgspec.json.decode(text)
-        findings.add("type", f"is required, in an object with the task's fields: {_plain(error)}")
+        findings.add("type", f"is required, in an object with the task's fields: {plain(error)}")
         return CreateTask("")
     good = {}
     for name, raw in fields.items():
@@ -117,13 +120,13 @@ def _field_by_field(text: bytes | Raw, findings: Findings) -> CreateTask:
         try:
             good[name] = decoder.decode(raw)
         except msgspec.ValidationError as error:
-            findings.add(name, _plain(error))
+            findings.add(name, plain(error))
     if "type" not in fields:
         findings.add("type", "is required")
     return CreateTask(**{"type": "", **good})
 
 
-def _plain(error: msgspec.ValidationError) -> str:
+def plain(error: msgspec.ValidationError) -> str:
     """msgspec's message, without its path and its back quotes."""
     message = str(error).partition(" - at `")[0].replace("`", "").replace(" | null", "")
     return message[:1].lower() + message[1:]

@@ -1,24 +1,30 @@
-"""`/api/tasks`: create, read, list, cancel."""
+"""`/api/tasks`: create, read, list, cancel, delete."""
 
 import hashlib
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
 import asyncpg
 import msgspec
+import structlog
 from litestar import Request, delete, get, post
 from litestar.types import ASGIApp
 
+from waggle import errors
 from waggle.bus import subjects
+from waggle.errors import ShownError
 from waggle.store import tasks
 from waggle.store.idempotency import Key
 from waggle.store.tasks import Cancelled, NewTask
-from waggle.task import Status, Task
+from waggle.task import FINAL, Ended, Status, Task
 from waggle_api import answers, bodies, cursors, queries
 from waggle_api.answers import Answer, encode
 from waggle_api.callers import submitter
 from waggle_api.door import Door
 from waggle_api.refusals import Conflict, NotFound, Unavailable
+
+log = structlog.get_logger()
 
 REPLAYED: Final = (b"idempotent-replayed", b"true")
 CANCEL_TRIES: Final = 3
@@ -29,10 +35,10 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
 
     attempt: int
     worker_id: str
-    started_at: Any
-    ended_at: Any
-    outcome: str
-    error: msgspec.Raw | None = None
+    started_at: datetime
+    ended_at: datetime
+    outcome: Ended
+    error: ShownError | None = None
 
 
 @post("/tasks")
@@ -97,9 +103,15 @@ async def timeline(request: Request[Any, Any, Any], task_id: str, door: Door) ->
 
 @delete("/tasks/{task_id:str}", status_code=200)
 async def cancel(request: Request[Any, Any, Any], task_id: str, door: Door) -> ASGIApp:
-    """Cancel a task that has not ended: final at once. Cancelling it again is fine."""
-    queries.read(request, queries.NOTHING)
-    found = _id(task_id)
+    """Cancel a task that has not ended: final at once. Cancelling it again is fine.
+
+    With `?purge=true` delete a finished task instead: 204. Its idempotency key stays taken.
+    """
+    purge = queries.read(request, queries.CANCEL).get("purge", False)
+    return await (_purge if purge else _cancel)(_id(task_id), door)
+
+
+async def _cancel(found: UUID, door: Door) -> Answer:
     for _ in range(CANCEL_TRIES):
         async with door.connection() as connection:
             cancelled = await tasks.cancel(connection, found)
@@ -115,6 +127,18 @@ async def cancel(request: Request[Any, Any, Any], task_id: str, door: Door) -> A
                 raise Conflict("the task is a dead letter: it is not run any more")
             case Status.PENDING | Status.RUNNING:  # it came back from the dead letter queue between the two statements
                 continue
+    raise Unavailable("the task changes too fast: repeat the request", retry_after=1)
+
+
+async def _purge(found: UUID, door: Door) -> Answer:
+    for _ in range(CANCEL_TRIES):
+        async with door.connection() as connection:
+            if await tasks.delete(connection, found):
+                log.info("task deleted", task_id=str(found))
+                return answers.nothing()
+            status = _there((await tasks.get_many(connection, [found])).get(found)).status
+        if status not in FINAL:  # else it ended between the two statements
+            raise Conflict(f"only a finished task can be deleted, this one is {'a dead letter' if status is Status.DEAD_LETTER else status}")
     raise Unavailable("the task changes too fast: repeat the request", retry_after=1)
 
 
@@ -152,5 +176,5 @@ def _there(task: Task | None) -> Task:
 
 
 def _attempt(row: asyncpg.Record) -> Attempt:
-    error = None if row["error"] is None else msgspec.Raw(row["error"])
-    return Attempt(row["attempt"], row["worker_id"], row["started_at"], row["ended_at"], row["outcome"], error)
+    error = None if row["error"] is None else errors.stored(row["error"]).shown()
+    return Attempt(row["attempt"], row["worker_id"], row["started_at"], row["ended_at"], Ended(row["outcome"]), error)

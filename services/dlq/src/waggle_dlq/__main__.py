@@ -1,24 +1,39 @@
 """`python -m waggle_dlq`: the service's life."""
 
+import asyncio
 from typing import Final, NoReturn
 
 from waggle import service
+from waggle.bus import connection, subjects
+from waggle.bus.rpc import Endpoints
 from waggle.settings import Settings
 from waggle.store import postgres
-from waggle_dlq import cleanup
+from waggle_dlq import automatic, cleanup, redriving
+from waggle_dlq.commands import Commands
 
-CONNECTIONS: Final = 2
+CONNECTIONS: Final = 6
+PATIENCE: Final = 2.0  # seconds to wait for NATS before the service is ready without it
 
 
 async def run(settings: Settings) -> None:
+    """Without NATS it cleans up, retries and redrives all the same; only commands wait for it."""
     async with service.running("dlq", settings) as dlq:
         metrics_url = await dlq.enter(service.metrics_endpoint(dlq))
         pool = await dlq.enter(postgres.pool(settings, "dlq", CONNECTIONS))
+        bus = await dlq.enter(connection.connection(settings, "dlq"))
         await dlq.until(postgres.wait_until_migrated(pool))
+        wake = asyncio.Event()
+        endpoints = Endpoints(bus, subjects.DLQ_SERVICE, Commands(pool, settings, wake).handlers())
+        await endpoints.open()
         dlq.start("cleanup", cleanup.keep_clean(pool, settings, dlq.stopping))
         dlq.start("size", cleanup.watch_size(pool, dlq.stopping))
+        dlq.start("redrive", redriving.redrive(pool, wake, dlq.stopping))
+        dlq.start("automatic retry", automatic.retry(pool, settings, dlq.stopping))
+        if not bus.connected:
+            await dlq.until(bus.renewed(PATIENCE))
         dlq.ready(metrics_url=metrics_url)
         await dlq.stopped()
+        await endpoints.close()
 
 
 def main() -> NoReturn:

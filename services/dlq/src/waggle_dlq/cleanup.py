@@ -1,25 +1,29 @@
 """Retention of the dead letter queue: what is past its period, or over the maximum size, becomes `failed`, the oldest first.
 
-Several services may do it at once: they mean the same rows. Nothing is published, because a dead letter was at rest already.
+Several services may do it at once: they mean the same rows. Nothing is published, because a dead letter was at rest already. What belongs to it is
+kept in order too: fingerprints that are missing, retries of tasks that are gone, redrives that ended long ago.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
 
+from waggle.bus.dlq_commands import Cleaned
 from waggle.service import periodic
 from waggle.settings import Settings
-from waggle.store import waiting
+from waggle.store import dead_letters, redrives, waiting
 from waggle.store.postgres import OUTAGE
 from waggle.store.sql import Connection
 
 log = structlog.get_logger()
 
 MOST: Final = 1000  # dead letters moved in one transaction
+EVER: Final = (datetime(1970, 1, 1, tzinfo=UTC), UUID(int=0))  # before all of them
 LOOK_EVERY: Final = 10.0  # seconds between two looks at the size
 
 # The second seed's names.
@@ -36,6 +40,7 @@ async def keep_clean(pool: Connection, settings: Settings, stopping: asyncio.Eve
         with DURATION.time(), FAILURE.count_exceptions(OUTAGE):
             await clean(pool, settings.dlq_retention_period_ms / 1000, settings.dlq_max_size)
         SUCCESS.inc()
+        await put_in_order(pool, settings.dlq_retention_period_ms / 1000)
         return False
 
     await periodic(settings.dlq_cleanup_interval, step, OUTAGE, stopping)
@@ -49,10 +54,10 @@ async def watch_size(pool: Connection, stopping: asyncio.Event) -> None:
     await periodic(LOOK_EVERY, step, OUTAGE, stopping)
 
 
-async def clean(pool: Connection, keep: float, max_size: int) -> int:
-    """Bury what is older than `keep` seconds, then what is over `max_size`; returns how many."""
+async def clean(pool: Connection, keep: float, max_size: int | None) -> Cleaned:
+    """Bury what is older than `keep` seconds, then, with a `max_size`, what is over it."""
     old = await _to_the_last(lambda: waiting.bury_old(pool, keep, MOST))
-    excess = await _to_the_last(lambda: waiting.bury_excess(pool, max_size, MOST))
+    excess = 0 if max_size is None else await _to_the_last(lambda: waiting.bury_excess(pool, max_size, MOST))
     remaining = await waiting.dead_letters(pool)
     SIZE.set(remaining)
     REMAINING.set(remaining)
@@ -60,7 +65,18 @@ async def clean(pool: Connection, keep: float, max_size: int) -> int:
     CLEANED.labels("excess").inc(excess)
     if old or excess:
         log.info("dead letters became failed", old=old, excess=excess, remaining=remaining)
-    return old + excess
+    return Cleaned(old + excess, remaining)
+
+
+async def put_in_order(pool: Connection, keep: float) -> None:
+    """What nobody waits for; `keep` is how long redrives are remembered after their end, in seconds."""
+    place: tuple[datetime, UUID] | None = EVER
+    while place is not None:
+        place = await dead_letters.name_nameless(pool, place, MOST)
+    reached: UUID | None = UUID(int=0)
+    while reached is not None:
+        reached = await dead_letters.forget_retries(pool, reached, MOST)
+    await redrives.forget(pool, keep)
 
 
 async def _to_the_last(bury: Callable[[], Awaitable[list[UUID]]]) -> int:

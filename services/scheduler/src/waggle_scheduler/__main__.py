@@ -42,7 +42,7 @@ async def _start_loops(scheduler: Service, pool: "asyncpg.Pool[asyncpg.Record]",
     scheduler.start("orphans", orphans.ring(pool, bus, ringer, stopping))
     scheduler.start("take back", take_back.keep_taking_back(pool, bus, settings.lease, stopping))
     scheduler.start("deadlines", deadlines.fail_overdue(pool, bus, stopping))
-    scheduler.start("retention", retention.retire(pool, settings.retention, stopping))
+    scheduler.start("retention", retention.retire(pool, retention.ages(settings), stopping))
     return ensured
 
 

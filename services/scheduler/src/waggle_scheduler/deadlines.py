@@ -27,11 +27,16 @@ OVERDUE = Counter("waggle_tasks_overdue", "Tasks that failed at their deadline",
 
 async def fail_overdue(pool: Connection, bus: Bus, stopping: asyncio.Event) -> None:
     async def step() -> bool:
-        failed = await waiting.fail_overdue(pool, MOST)
-        await _tell(bus, failed)
-        return len(failed) == MOST
+        return await fail_some(pool, bus) == MOST
 
     await periodic(EVERY, step, OUTAGE, stopping)
+
+
+async def fail_some(pool: Connection, bus: Bus) -> int:
+    """How many were failed, at most MOST."""
+    failed = await waiting.fail_overdue(pool, MOST)
+    await _tell(bus, failed)
+    return len(failed)
 
 
 async def _tell(bus: Bus, failed: list[Overdue]) -> None:

@@ -1,4 +1,7 @@
-"""Rings tasks whose time has come: sleeps until the earliest one is due, and wakes when somebody wrote one that nobody rang."""
+"""Rings tasks whose time has come: sleeps until the earliest one is due, and wakes when somebody wrote one that nobody rang.
+
+Tasks of a paused queue are rung too, as the API rings those that it takes: their doorbells wait in the lane, and nobody has to look for them at the resume.
+"""
 
 import asyncio
 from typing import Final

@@ -43,22 +43,27 @@ async def ring(pool: Connection, bus: Bus, ringer: Ringer, stopping: asyncio.Eve
 
 
 async def ring_lane(pool: Connection, bus: Bus, ringer: Ringer, lane: Lane) -> bool:
-    """Whether the lane may have more. A stream that does not answer clearly says nothing about the lane: then nothing is done."""
+    """Whether the lane may have more."""
+    return await ring_some(pool, bus, ringer, lane) == MOST
+
+
+async def ring_some(pool: Connection, bus: Bus, ringer: Ringer, lane: Lane) -> int:
+    """How many were rung, at most MOST, as far as the stream took them. A stream that does not answer clearly says nothing about the lane: then none."""
     asked = await waiting.now(pool)
     try:
         before = limit(await lane_head.oldest_rung_at(bus, *lane), asked)
     except BUS_OUTAGE as error:
         log.debug("the stream does not say what a lane holds", queue=lane[0], priority=lane[1], error=str(error) or type(error).__name__)
-        return False
+        return 0
     if not await waiting.has_orphans(pool, lane, before):
-        return False
+        return 0
     bells = await waiting.mark_orphans(pool, lane, before, await _room(bus, lane))
     if not bells:
-        return False
+        return 0
     refused = await ringer.ring_confirmed(bells)
     ORPHANS_RUNG.labels(lane[0]).inc(len(bells))
     log.warning("rang tasks whose doorbell was lost", queue=lane[0], priority=lane[1], count=len(bells), refused=refused)
-    return refused is None and len(bells) == MOST
+    return len(bells) if refused is None else 0
 
 
 async def _room(bus: Bus, lane: Lane) -> int:

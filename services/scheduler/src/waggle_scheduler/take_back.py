@@ -10,6 +10,7 @@ import asyncpg
 import structlog
 from prometheus_client import Counter
 
+from waggle import failpoint
 from waggle.bus import subjects
 from waggle.bus.connection import Bus
 from waggle.service import periodic
@@ -58,7 +59,7 @@ async def keep_taking_back(pool: "asyncpg.Pool[asyncpg.Record]", bus: Bus, lease
         except BaseException:
             connected.lost()
             raise
-        await _tell(bus, taken)
+        await tell(bus, taken)
         return len(taken) == MOST
 
     await periodic(EVERY, step, OUTAGE, stopping)
@@ -70,11 +71,13 @@ async def take_back(pool: "asyncpg.Pool[asyncpg.Record]") -> list[LostTask]:
         lost = await leases.lock_lost(connection, MOST)
         if not lost:
             return []
+        failpoint.passed("scheduler.locked")
         settled = await tasks.settle(connection, [(task.fence, task.step) for task in lost])
     return [task for task in lost if (task.fence.id, task.fence.attempt) in settled]
 
 
-async def _tell(bus: Bus, taken: list[LostTask]) -> None:
+async def tell(bus: Bus, taken: list[LostTask]) -> None:
+    """After the commit: the log, and whoever waits for those that ended."""
     for task in taken:
         fence, following = task.fence, task.step.status
         TAKEN_BACK.labels(following).inc()

@@ -18,8 +18,13 @@ from waggle.store import catalogue, postgres
 from waggle.store.postgres import OUTAGE
 from waggle.store.sql import Connection
 from waggle_worker import handlers
+from waggle_worker.breakers import Breakers
+from waggle_worker.children import Children
 from waggle_worker.claims import Claims
+from waggle_worker.cleanups import Cleanups
+from waggle_worker.http import Outgoing
 from waggle_worker.lease import Lease
+from waggle_worker.pauses import Pauses
 from waggle_worker.reconcile import reconcile
 from waggle_worker.runs import STUBBORN, Runs
 from waggle_worker.settler import Settler
@@ -30,11 +35,13 @@ CONNECTIONS = 6  # two claims and two settles in flight, the heartbeat, and one 
 
 
 async def run(settings: Settings) -> None:
-    found = handlers.load(settings.app)
+    outgoing = Outgoing(settings)
+    found = handlers.load(settings.app, outgoing.app())
     queues = handlers.queues(found, settings.queues)
     async with running("worker", settings) as svc:
         pool = await svc.enter(postgres.pool(settings, "worker", CONNECTIONS))
         bus = await svc.enter(connection.connection(settings, "worker"))
+        await svc.enter(outgoing)
         metrics_url = await svc.enter(service.metrics_endpoint(svc))
         worker = Worker(settings, pool, bus, found, queues)
         await svc.until(worker.open())
@@ -42,8 +49,8 @@ async def run(settings: Settings) -> None:
         svc.ready(metrics_url=metrics_url)
         await svc.stopped()
         await worker.drain(settings.grace)
-    if worker.runs.running:  # threads that do not end would keep the process for ever
-        log.warning("handlers did not end, leaving them", count=worker.runs.running)
+    if left := worker.runs.running + worker.cleanups.in_threads:  # threads that do not end would keep the process for ever
+        log.warning("handlers did not end, leaving them", count=left)
         sys.stdout.flush()
         os._exit(0)
 
@@ -55,8 +62,21 @@ class Worker:
         self._settings, self._pool, self._bus, self._handlers, self._queues = settings, pool, bus, found, queues
         self.lease = Lease(pool, settings, queues, sorted(found))
         self.settler = Settler(pool, bus, found)
-        self.runs = Runs(found, self.settler, settings.concurrency, lambda: self.claims.wake())  # noqa: PLW0108  # claims is made after runs
+        self.children = Children(settings)
+        self.breakers = Breakers(bus, settings)
+        self.runs = Runs(
+            found,
+            self.settler,
+            settings.concurrency,
+            lambda: self.claims.wake(),  # noqa: PLW0108  # claims is made after runs
+            self.children,
+            self.breakers,
+            lambda worker_id: self.lease.live and self.lease.id == worker_id,
+        )
         self.claims = Claims(pool, bus, self.lease, self.runs, self.settler, queues)
+        self.cleanups = Cleanups(pool, self.lease, found, self.runs, self.claims)
+        self.settler.ended_badly = self.runs.stopped = self.cleanups.wake
+        self.pauses = Pauses(pool, self.claims, queues)
 
     async def open(self) -> None:
         """Announce what this worker can do, take a lease, listen to the lanes."""
@@ -65,31 +85,41 @@ class Worker:
             catalogue.TaskType(h.name, h.queue, h.max_retries, h.timeout, h.dead_letter, msgspec.json.encode(h.schema).decode())
             for h in self._handlers.values()
         ]
+        await self.claims.open()
+        await self.breakers.open()
+        await self._bus.subscribe(subjects.CONTROL_ALL, self._command)
         while True:
             try:
-                await catalogue.announce(self._pool, types, self._queues)
+                await catalogue.announce(self._pool, types, self._queues, self.cleanups.hooks)
+                await self.pauses.look()  # before the first doorbell is asked for
                 await self._take_lease()
                 break
             except OUTAGE as error:
                 log.warning("cannot register, waiting", error=str(error) or type(error).__name__)
                 await asyncio.sleep(0.5)
-        await self.claims.open()
 
     def start(self, svc: Service) -> None:
         svc.start("lease", self.lease.keep(lambda: self.runs.running, self._beat, self._lost))
         svc.start("settler", self.settler.loop())
         svc.start("claims", self.claims.loop())
+        svc.start("breakers", self.breakers.loop())
+        svc.start("cleanups", self.cleanups.loop())
+        svc.start("pauses", self.pauses.keep(svc.stopping))
         log.info("serving", queues=self._queues, types=len(self._handlers), concurrency=self._settings.concurrency)
 
     async def drain(self, grace: float) -> None:
         """Finish what can be finished in the grace time, give the rest back at once and without cost, end the lease."""
-        self.lease.draining = True
+        self.lease.draining = self.cleanups.draining = True
         await self.claims.close()
+        self.runs.drain()
         if not await self._all_ended(grace):
-            log.warning("grace is over, giving back", count=self.runs.running)
+            log.warning("grace is over, giving back", count=self.runs.running + self.cleanups.running)
             self.runs.give_back()
+            self.cleanups.give_back()
             await self._all_ended(STUBBORN)
             self.runs.insist()
+        await self.children.close()
+        await self.breakers.close()
         if await wait_for(self.settler.idle, STUBBORN):
             try:
                 await self.lease.leave()
@@ -98,9 +128,9 @@ class Worker:
         log.info("drained", left=self.runs.running)
 
     async def _all_ended(self, seconds: float) -> bool:
-        """Wait until no run is open."""
+        """Wait until no run is open and no hook runs."""
         end = asyncio.get_running_loop().time() + seconds
-        while self.runs.attempts or self.claims.under_way:
+        while self.runs.attempts or self.claims.under_way or self.cleanups.running:
             if asyncio.get_running_loop().time() >= end:
                 return False
             await asyncio.sleep(0.01)
@@ -112,6 +142,7 @@ class Worker:
     async def _lost(self) -> None:
         """The lease expired: nothing here is ours any more. Go on under a new id."""
         self.runs.stop(self.runs.attempts, "lease_lost")
+        self.cleanups.give_back()
         await self._bus.unsubscribe(subjects.control(self.lease.id))
         await self._take_lease()
 
@@ -127,6 +158,8 @@ class Worker:
             return
         for task_id, attempt in command.stop:
             self.runs.stop_task(task_id, attempt, "stopped")
+        if command.look:
+            self.pauses.hint()
 
 
 def main() -> NoReturn:

@@ -4,8 +4,9 @@ A claim without an answer starts nothing: its rows come back by reconciliation, 
 """
 
 import asyncio
+import random
 import time
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Final
 from uuid import UUID
 
@@ -21,7 +22,7 @@ from waggle.store.sql import Connection
 from waggle.task import Priority
 from waggle_worker import meters
 from waggle_worker.lease import Lease
-from waggle_worker.picker import Picker
+from waggle_worker.picker import WEIGHTS, Picker
 from waggle_worker.runs import Runs
 from waggle_worker.settler import Settler
 
@@ -33,6 +34,7 @@ WORTH_A_CLAIM: Final = 100  # slots; with fewer a claim waits for the one under 
 TICK: Final = 0.25
 HELD_AT_MOST: Final = 5.0  # seconds that a doorbell is kept without a slot; the server's ack_wait is twice that
 AHEAD: Final = 0.05  # seconds of work that are asked for ahead of the slots
+AHEAD_OF_ALL_SLOTS: Final = 0.25  # and for as many doorbells as there are slots: handlers that began together often end together
 MOST_AHEAD: Final = 1024
 OUTAGE_PAUSE: Final = 0.5
 
@@ -43,6 +45,8 @@ class Claims:
     def __init__(self, connection: Connection, bus: Bus, lease: Lease, runs: Runs, settler: Settler, queues: Sequence[str]) -> None:
         self._connection, self._bus, self._lease, self._runs, self._settler = connection, bus, lease, runs, settler
         self._lanes = {priority: [Pull(bus, queue, priority, self.wake) for queue in queues] for priority in Priority}
+        self._serving = dict(self._lanes)  # those of queues that are not paused
+        self._paused: Set[str] = frozenset()
         self._picker = Picker()
         self._wake = asyncio.Event()
         self._free = asyncio.Semaphore(IN_FLIGHT)
@@ -68,13 +72,28 @@ class Claims:
                 self._wake.clear()
                 if time.monotonic() - self._ticked >= TICK:
                     await self._tick()
-                while (slots := self._usable()) and any(lane.buffer for lane in self._all()):
+                while (slots := self._usable()) and any(lane.buffer for lanes in self._serving.values() for lane in lanes):
                     await self._free.acquire()
                     bells = self._pick(min(self._batch, slots))
+                    if not bells:  # they were given back in the meantime
+                        self._free.release()
+                        continue
                     self._slots_taken += len(bells)
                     group.create_task(self._claim(bells))
                     await self._top_up()
                 await self._top_up()
+
+    async def pause(self, queues: Set[str]) -> None:
+        """Serve every queue but these. What is held of a paused one goes back at once; what runs, or is being claimed, goes on."""
+        if queues == self._paused or self.draining:
+            return
+        paused, resumed = queues - self._paused, self._paused - queues
+        self._paused = queues
+        self._serving = {priority: [lane for lane in lanes if lane.queue not in queues] for priority, lanes in self._lanes.items()}
+        await asyncio.gather(*(lane.close() for lane in self._all() if lane.queue in paused))
+        await self._give_back(older_than=HELD_AT_MOST)
+        await asyncio.gather(*(lane.open_again() for lane in self._all() if lane.queue in resumed))
+        self.wake()
 
     async def close(self) -> None:
         """Claim nothing any more; what is held, and what still comes, goes back."""
@@ -85,26 +104,35 @@ class Claims:
     def _all(self) -> list[Pull]:
         return [lane for lanes in self._lanes.values() for lane in lanes]
 
+    def _able(self) -> bool:
+        """Whether anything may be claimed now, slots aside."""
+        return not (self.draining or not self._lease.live or self._settler.full or time.monotonic() < self._not_before)
+
     def _usable(self) -> int:
         """Slots that a claim may fill now."""
-        if self.draining or not self._lease.live or self._settler.full or time.monotonic() < self._not_before:
+        if not self._able():
             return 0
         free = self._runs.free - self._slots_taken
         return free if free >= WORTH_A_CLAIM or not self._slots_taken else 0
 
     async def _top_up(self) -> None:
-        free = self._usable()
-        if free <= 0:
+        """Also while every slot is taken, as far ahead as the rate says: a lane whose buffer runs empty loses its share to the others.
+
+        Where nothing is held, the first answer takes the slot: so the order in which lanes are asked is left to chance, by weight.
+        """
+        if not self._able():
             return
-        want = max(min(free, BATCH), min(MOST_AHEAD, int(self._rate * AHEAD)))
-        for lane in self._all():
-            await lane.top_up(want)
+        ahead = max(self._rate * AHEAD, min(self._runs.slots, self._rate * AHEAD_OF_ALL_SLOTS))
+        want = max(min(self._runs.free - self._slots_taken, BATCH), min(MOST_AHEAD, int(ahead)))
+        for priority in sorted(self._serving, key=lambda priority: -(random.random() ** (1 / WEIGHTS[priority]))):  # noqa: S311  # fairness, not secrecy
+            for lane in self._serving[priority]:
+                await lane.top_up(want)
 
     def _pick(self, slots: int) -> list[Held]:
-        shares = self._picker.share([sum(len(lane.buffer) for lane in self._lanes[priority]) for priority in Priority], slots)
+        shares = self._picker.share([sum(len(lane.buffer) for lane in self._serving[priority]) for priority in Priority], slots)
         picked: list[Held] = []
         for priority, share in zip(Priority, shares, strict=True):
-            lanes = sorted(self._lanes[priority], key=lambda lane: len(lane.buffer))
+            lanes = sorted(self._serving[priority], key=lambda lane: len(lane.buffer))
             for left, lane in zip(range(len(lanes), 0, -1), lanes, strict=True):
                 got = lane.take(-(-share // left))
                 picked += got
@@ -154,9 +182,10 @@ class Claims:
         await self._give_back(older_than=0.0 if self.draining else HELD_AT_MOST)
 
     async def _give_back(self, older_than: float) -> None:
-        late = time.monotonic() - older_than
+        now = time.monotonic()
         held, self._retry = self._retry, []
         for lane in self._all():
+            late = now if lane.queue in self._paused else now - older_than
             while lane.buffer and lane.buffer[0].since <= late:
                 held.append(lane.buffer.popleft())
         if held:

@@ -5,11 +5,12 @@ from typing import Any, Final
 
 import msgspec
 
-from waggle.context import Reject, Retry, Snooze
+from waggle.context import BreakerOpen, Reject, Retry, Snooze
 from waggle.errors import MESSAGE_LIMIT, ErrorCode, TaskError, storable
 from waggle.task import RESULT_LIMIT, Done, Failed, Outcome, Snoozed
 
 TRACE_LIMIT: Final = MESSAGE_LIMIT
+DETAILS_LIMIT: Final = 64 << 10  # bytes
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -29,12 +30,14 @@ def of_result(value: Any) -> Outcome:
 def of_exception(error: BaseException) -> Outcome:
     """An exception: what the handler asked for by it, or a failed try."""
     match error:
+        case BreakerOpen(delay=delay):
+            return Snoozed(delay, error=TaskError(ErrorCode.SERVICE_UNAVAILABLE, storable(str(error)), retryable=True))
         case Snooze(delay=delay):
             return Snoozed(delay)
-        case Reject(reason=reason):
-            return Failed(TaskError(ErrorCode.TASK_EXECUTION_FAILED, storable(said(reason)), retryable=False))
-        case Retry(after=after, reason=reason):
-            return Failed(TaskError(ErrorCode.TASK_EXECUTION_FAILED, storable(said(reason)), retryable=True), after)
+        case Reject(reason=reason, code=code, details=details):
+            return Failed(_asked_for(reason, code, details, retryable=False))
+        case Retry(after=after, reason=reason, code=code, details=details):
+            return Failed(_asked_for(reason, code, details, retryable=True), after)
         case _:
             kind, message = type(error).__name__, said(error)
             frames = error.__traceback__.tb_next if error.__traceback__ else None  # the first one is ours
@@ -63,6 +66,37 @@ def said(reason: object) -> str:
         return str(reason)
     except Exception as error:
         return f"(its text cannot be had: {type(error).__name__})"
+
+
+def _asked_for(reason: object, code: object, details: object, *, retryable: bool) -> TaskError:
+    """The error of a Reject or a Retry. What they carry is the handler's, so it may be anything: here it becomes what can be stored and read again."""
+    known = ErrorCode(code) if isinstance(code, str) and code in set(ErrorCode) else ErrorCode.TASK_EXECUTION_FAILED
+    return TaskError(known, storable(said(reason)), retryable=retryable, details=None if details is None else _details(details))
+
+
+def _details(details: object) -> dict[str, Any]:
+    """As JSON that Postgres takes; what is none is told as text."""
+    try:
+        text = _encode(details)
+        if len(text) > DETAILS_LIMIT:
+            return {"details_dropped": f"they have {len(text)} bytes, {DETAILS_LIMIT} are allowed"}
+        found = msgspec.json.decode(text, type=dict[str, Any])
+        told: dict[str, Any] = _without_nul(found) if rb"\u0000" in text else found
+    except Exception as error:  # whatever a value's own conversion raises
+        return {"details_dropped": storable(f"{type(error).__name__}: {said(error)}")}
+    return told
+
+
+def _without_nul(value: Any) -> Any:
+    match value:
+        case str():
+            return value.replace("\x00", "\ufffd")
+        case list():
+            return [_without_nul(item) for item in value]
+        case dict():
+            return {_without_nul(key): _without_nul(item) for key, item in value.items()}
+        case _:
+            return value
 
 
 def _broken(message: str) -> Outcome:

@@ -4,7 +4,7 @@ A statement without an answer is repeated. An outcome that Postgres refuses fail
 """
 
 import asyncio
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from uuid import UUID
 
 import structlog
@@ -43,6 +43,7 @@ class Settler:
         self._free = asyncio.Semaphore(IN_FLIGHT)
         self.idle = asyncio.Event()
         self.idle.set()
+        self.ended_badly: Callable[[], None] = lambda: None  # called when Postgres has tasks that ended without success
 
     @property
     def full(self) -> bool:
@@ -134,7 +135,7 @@ class Settler:
             tally[task_type, step.ended] = tally.get((task_type, step.ended), 0) + 1
             if step.status in AT_REST:
                 ended.append((fence.id, step.status))
-            if step.error is not None:
+            if step.error is not None and step.ended is not Ended.SNOOZED:
                 _tell(fence, step, task_type)
         for (task_type, outcome), count in tally.items():
             meters.attempts(task_type if task_type in self._types else meters.OTHER, outcome).inc(count)
@@ -142,6 +143,8 @@ class Settler:
             ended += [(fence.id, step.status) for fence, step, _ in dropped if step.status in AT_REST]
         if ended:
             await self._bus.publish(subjects.SETTLED, subjects.settled(ended))
+            if any(status is not Status.COMPLETED for _, status in ended):
+                self.ended_badly()
         if dropped:
             await self._explain(dropped)
 

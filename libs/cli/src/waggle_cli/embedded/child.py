@@ -51,22 +51,25 @@ class Account:
 def spawn(
     argv: Sequence[str | Path],
     *,
-    log: Path,
+    log: Path | None,
     at_parents_death: signal.Signals = signal.SIGKILL,
     account: Account | None = None,
     env: Mapping[str, str] | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Start a child that appends to `log`. The kernel signals it when this thread ends, so only the main thread may start one."""
+    """Start a child that appends to `log`, or with None writes where we write.
+
+    The kernel signals it when this thread ends, so only the main thread may start one.
+    """
     if threading.current_thread() is not threading.main_thread():
         raise RuntimeError("start servers and services from the main thread: a child ends with the thread that started it")
-    with open(log, "ab", opener=_private) as output, warnings.catch_warnings():
+    with open(log, "ab", opener=_private) if log else contextlib.nullcontext() as output, warnings.catch_warnings():
         # Python 3.12 warns when other threads run; what runs between fork and exec is one system call without locks.
         warnings.simplefilter("ignore", DeprecationWarning)
         return subprocess.Popen(  # noqa: S603  # our own binaries and modules, no shell
             [str(part) for part in argv],
             stdin=subprocess.DEVNULL,
             stdout=output,
-            stderr=subprocess.STDOUT,
+            stderr=subprocess.STDOUT if log else None,
             env=env,
             cwd="/" if account else None,  # another account need not reach where we are
             start_new_session=True,

@@ -19,6 +19,7 @@ from nats.aio.subscription import Subscription
 from nats.js import JetStreamContext
 
 from waggle.settings import Settings, SettingsError
+from waggle.sources import masked
 
 log = structlog.get_logger()
 
@@ -26,6 +27,7 @@ MINIMUM_VERSION: Final = (2, 12)
 RECONNECT_FIRST, RECONNECT_CAP = 0.1, 2.0
 UNSENT_MOST: Final = 16 << 20  # bytes; a server that takes no more must not hold up who publishes
 Callback = Callable[[Msg], Awaitable[None]]
+Attachment = Callable[[Client], Awaitable[None]]
 
 # What a caller may wait out; the outcome of a request is unknown then.
 OUTAGE: Final[tuple[type[Exception], ...]] = (OSError, TimeoutError, nats.errors.Error)
@@ -49,6 +51,7 @@ class Bus:
         self._client: Client | None = None
         self._subscriptions: dict[str, Callback] = {}
         self._open: dict[str, Subscription] = {}
+        self._attachments: list[Attachment] = []
         self._closed = asyncio.Event()
         self._said = ""
         self.generation = 0
@@ -106,6 +109,12 @@ class Bus:
                 async with asyncio.timeout(1):
                     await subscription.drain()  # type: ignore[no-untyped-call]
 
+    async def attach(self, attachment: Attachment) -> None:
+        """Call this with the client, and with each that follows it when one gave up for good; perhaps twice with the same."""
+        self._attachments.append(attachment)
+        if self._client is not None and not self._client.is_closed:
+            await attachment(self._client)
+
     async def renewed(self, seconds: float) -> None:
         """Wait for the next connection, for at most so many seconds."""
         with contextlib.suppress(TimeoutError):
@@ -139,6 +148,8 @@ class Bus:
                 self._open.clear()
                 for subject, callback in self._subscriptions.items():
                     await self._listen(client, subject, callback)
+                for attachment in self._attachments:
+                    await attachment(client)
                 self._begin()
                 await self._closed.wait()
                 log.warning("NATS connection closed, opening a new one", error=str(client.last_error))
@@ -222,7 +233,7 @@ def _servers(urls: str) -> list[str]:
         except ValueError:
             usable = False
         if not usable:
-            raise SettingsError(f"WAGGLE_NATS_URL must be nats://host:port, several separated by commas; {url.rpartition('@')[2]!r} is not")
+            raise SettingsError(f"WAGGLE_NATS_URL must be nats://host:port, several separated by commas; {masked(url)} is not")
     return servers
 
 

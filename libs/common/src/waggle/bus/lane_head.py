@@ -2,24 +2,15 @@
 
 import base64
 from datetime import datetime
-from typing import Any, Final
-
-import msgspec
-import nats.errors
 
 from waggle.bus import subjects
 from waggle.bus.connection import Bus
-
-NO_MESSAGE: Final = 10037
-
-
-class Unclear(nats.errors.Error):
-    """The stream's answer does not say what the lane holds: do nothing."""
+from waggle.bus.jetstream import NO_MESSAGE, Unclear, ask
 
 
 async def oldest_rung_at(bus: Bus, queue: str, priority: int) -> datetime | None:
     """When the lane's oldest doorbell was rung; None when the lane is empty. Raises Unclear or one of bus.OUTAGE for any other answer."""
-    answer = await _ask(bus, subjects.GET_MESSAGE, {"seq": 0, "next_by_subj": subjects.work(queue, priority)})
+    answer = await ask(bus, subjects.GET_MESSAGE, {"seq": 0, "next_by_subj": subjects.work(queue, priority)})
     if "error" in answer:
         if answer["error"].get("err_code") == NO_MESSAGE:
             return None
@@ -33,19 +24,8 @@ async def oldest_rung_at(bus: Bus, queue: str, priority: int) -> datetime | None
 async def room(bus: Bus, queue: str, priority: int) -> int:
     """How many doorbells the lane can take. Raises Unclear or one of bus.OUTAGE."""
     subject = subjects.work(queue, priority)
-    answer = await _ask(bus, subjects.STREAM_INFO, {"subjects_filter": subject})
+    answer = await ask(bus, subjects.STREAM_INFO, {"subjects_filter": subject})
     if "error" in answer:
         raise Unclear(str(answer["error"]))
     held = (answer["state"].get("subjects") or {}).get(subject, 0)
     return max(0, int(answer["config"]["max_msgs_per_subject"]) - int(held))
-
-
-async def _ask(bus: Bus, subject: str, body: dict[str, Any]) -> dict[str, Any]:
-    message = await bus.request(subject, msgspec.json.encode(body))
-    try:
-        answer = msgspec.json.decode(message.data)
-    except msgspec.DecodeError as error:
-        raise Unclear("not JSON") from error
-    if not isinstance(answer, dict):
-        raise Unclear("not an object")
-    return answer

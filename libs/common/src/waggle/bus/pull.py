@@ -48,16 +48,28 @@ class Pull:
         self._heard = 0.0
         self._not_before = 0.0
         self._generation = -1
+        self._closed = False
 
     async def open(self) -> None:
         await self._bus.subscribe(self._inbox, self._take)
 
     async def close(self) -> None:
-        """Take no more; the server notices that nobody listens and keeps what it had for this lane."""
+        """Take no more: the server notices that nobody listens, forgets what was asked, and keeps what it had for this lane.
+
+        What it had sent before it noticed is in the buffer; the caller gives it back.
+        """
+        self._closed = True
         await self._bus.unsubscribe(self._inbox)
+
+    async def open_again(self) -> None:
+        """Take again after a close, at a new address: what was asked for at the old one no longer counts."""
+        self._inbox, self._asked, self._not_before, self._closed = self._bus.inbox(), 0, 0.0, False
+        await self.open()
 
     async def top_up(self, want: int) -> None:
         """Ask for doorbells so that up to `want` are held or on their way. Cheap when there is nothing to ask."""
+        if self._closed:
+            return
         now = time.monotonic()
         if self._generation != self._bus.generation or (self._asked and now - self._heard > DEAF):
             self._generation, self._asked = self._bus.generation, 0

@@ -16,10 +16,27 @@ WORK_STREAM: Final = "WAGGLE_WORK"
 WORK_ALL: Final = "waggle.work.>"
 GET_MESSAGE: Final = f"$JS.API.STREAM.MSG.GET.{WORK_STREAM}"
 STREAM_INFO: Final = f"$JS.API.STREAM.INFO.{WORK_STREAM}"
+ACCOUNT_INFO: Final = "$JS.API.INFO"
 CONSUMER_NAMES: Final = f"$JS.API.CONSUMER.NAMES.{WORK_STREAM}"
+GET_MESSAGES: Final = f"$JS.API.DIRECT.GET.{WORK_STREAM}"  # many at once
+DELETE_MESSAGE: Final = f"$JS.API.STREAM.MSG.DELETE.{WORK_STREAM}"
 SETTLED: Final = "waggle.settled"
 CONTROL_ALL: Final = "waggle.control.all"
 
+# Commands to the dlq service, by the names of their endpoints (see bus.dlq_commands).
+DLQ_SERVICE: Final = "waggle-dlq"
+DLQ_RETRY: Final = "waggle.rpc.dlq.retry"
+DLQ_REMOVE: Final = "waggle.rpc.dlq.remove"
+DLQ_CLEANUP: Final = "waggle.rpc.dlq.cleanup"
+DLQ_REDRIVE: Final = "waggle.rpc.dlq.redrive"
+DLQ_CANCEL: Final = "waggle.rpc.dlq.cancel"
+
+BREAKERS_STREAM: Final = "KV_waggle_breakers"  # what the bucket `waggle_breakers` is to JetStream
+BREAKERS_ALL: Final = "$KV.waggle_breakers.>"
+BREAKERS_INFO: Final = f"$JS.API.STREAM.INFO.{BREAKERS_STREAM}"
+BREAKERS_GET: Final = f"$JS.API.STREAM.MSG.GET.{BREAKERS_STREAM}"
+
+_KEY: Final = str.maketrans(":.", "=/")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _DOORBELL: Final = struct.Struct(">16sq")  # the task's id; rung_at in microseconds since 1970
@@ -39,9 +56,25 @@ def consumer(queue: str, priority: int) -> str:
     return f"{queue}-{Priority(priority).name.lower()}"
 
 
+def lane(subject: str) -> tuple[str, Priority] | None:
+    """The lane of a subject; None for one that is no lane's."""
+    queue, _, name = subject.removeprefix("waggle.work.").partition(".")
+    return (queue, Priority[name.upper()]) if name.upper() in Priority.__members__ and subject == work(queue, Priority[name.upper()]) else None
+
+
+def consumer_info(queue: str, priority: int) -> str:
+    """Where the server tells of a lane's consumer."""
+    return f"$JS.API.CONSUMER.INFO.{WORK_STREAM}.{consumer(queue, priority)}"
+
+
 def next_message(queue: str, priority: int) -> str:
     """Where a worker asks for doorbells of a lane."""
     return f"$JS.API.CONSUMER.MSG.NEXT.{WORK_STREAM}.{consumer(queue, priority)}"
+
+
+def breaker(name: str) -> str:
+    """The key of a circuit breaker in the bucket. A key knows no colon, and a subject no dot at an end: they become `=` and `/`, which no name holds."""
+    return f"$KV.waggle_breakers.{name.translate(_KEY)}"
 
 
 def control(worker_id: str) -> str:
@@ -81,13 +114,20 @@ def read_settled(data: bytes) -> list[UUID]:
 
 
 class Command(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What `waggle.control.…` carries: stop these attempts, because their tasks were cancelled or failed."""
+    """What `waggle.control.…` carries. What is left out is not asked for; fields of a newer version are passed over.
 
-    stop: list[tuple[UUID, int]]
+    `stop` these attempts, because their tasks were cancelled or failed. `look` into Postgres: a queue was paused or resumed.
+    """
+
+    stop: list[tuple[UUID, int]] = msgspec.field(default_factory=list)
+    look: bool = False
 
 
 def command(stop: list[tuple[UUID, int]]) -> bytes:
     return msgspec.json.encode(Command(stop))
+
+
+LOOK: Final = msgspec.json.encode(Command(look=True))
 
 
 def read_command(data: bytes) -> Command:

@@ -1,4 +1,4 @@
-"""The stream and its lanes' consumers: created when they are missing, changed when the settings changed. Run by the scheduler and `waggle migrate`."""
+"""The stream, its lanes' consumers, the breakers' bucket: made when missing, changed when the settings changed. Run by the scheduler and `waggle migrate`."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -17,6 +17,10 @@ from waggle.task import Priority
 log = structlog.get_logger()
 
 ACK_WAIT: Final = 10.0
+MAX_BREAKERS: Final = 2_000
+MAX_BREAKER_BYTES: Final = 8_192
+BREAKER_AGE: Final = 7 * 86_400.0
+CHANGEABLE: Final = ("max_msgs_per_subject", "max_bytes", "num_replicas", "allow_direct")  # of the work stream, while it holds doorbells
 MAX_ACK_PENDING: Final = 1_000_000  # does not bind: a lane must not stall because many doorbells are held
 
 
@@ -31,6 +35,26 @@ def work_stream(settings: Settings) -> StreamConfig:
         discard_new_per_subject=True,
         max_msgs_per_subject=settings.lane_limit,
         max_bytes=settings.work_max_bytes,
+        allow_direct=True,  # for `waggle audit`, which reads all of it
+        num_replicas=settings.nats_replicas,
+        duplicate_window=0,
+    )
+
+
+def breakers_stream(settings: Settings) -> StreamConfig:
+    """The KV bucket of the circuit breakers, as KV clients know one. What was not written for a week is forgotten; a full bucket takes no new names."""
+    return StreamConfig(
+        name=subjects.BREAKERS_STREAM,
+        subjects=[subjects.BREAKERS_ALL],
+        storage=StorageType.FILE,
+        discard=DiscardPolicy.NEW,
+        max_msgs_per_subject=1,
+        max_msgs=MAX_BREAKERS,
+        max_msg_size=MAX_BREAKER_BYTES,
+        max_age=BREAKER_AGE,
+        allow_rollup_hdrs=True,
+        deny_delete=True,
+        allow_direct=True,
         num_replicas=settings.nats_replicas,
         duplicate_window=0,
     )
@@ -51,6 +75,7 @@ async def ensure(bus: Bus, settings: Settings, queues: Iterable[str]) -> list[st
     """Create what is missing for these queues; returns the names of what was created. Raises one of bus.OUTAGE."""
     js = bus.jetstream()
     created = await _ensure_stream(js, settings)
+    created += await _ensure_breakers(js, settings)
     there = set(await _consumer_names(bus))
     for queue in queues:
         for priority in Priority:
@@ -70,9 +95,21 @@ async def _ensure_stream(js: JetStreamContext, settings: Settings) -> list[str]:
     except NotFoundError:
         await js.add_stream(wanted)
         return [subjects.WORK_STREAM]
-    if (found.max_msgs_per_subject, found.max_bytes, found.num_replicas) != (wanted.max_msgs_per_subject, wanted.max_bytes, wanted.num_replicas):
+    if any(getattr(found, name) != getattr(wanted, name) for name in CHANGEABLE):
         await js.update_stream(wanted)
         log.info("topology changed", stream=subjects.WORK_STREAM, lane_limit=settings.lane_limit, max_bytes=settings.work_max_bytes)
+    return []
+
+
+async def _ensure_breakers(js: JetStreamContext, settings: Settings) -> list[str]:
+    try:
+        found = (await js.stream_info(subjects.BREAKERS_STREAM)).config
+    except NotFoundError:
+        await js.add_stream(breakers_stream(settings))
+        return [subjects.BREAKERS_STREAM]
+    if found.num_replicas != settings.nats_replicas:
+        await js.update_stream(breakers_stream(settings))
+        log.info("topology changed", stream=subjects.BREAKERS_STREAM, replicas=settings.nats_replicas)
     return []
 
 

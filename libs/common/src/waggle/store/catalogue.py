@@ -1,6 +1,6 @@
 """The catalogue: the task types and queues that workers announced; kept when the workers leave."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -21,12 +21,19 @@ class TaskType(NamedTuple):
     updated: datetime | None = None
 
 
-async def announce(connection: Connection, types: Sequence[TaskType], queues: Sequence[str]) -> None:
-    """Write what is new or changed."""
+async def announce(connection: Connection, types: Sequence[TaskType], queues: Sequence[str], hooked: Container[str] = ()) -> None:
+    """Write what is new or changed. `hooked` are the types with a cleanup hook."""
     await statement("announce_queues").execute(connection, names=list(queues))
     names, type_queues, max_retries, timeouts, dead_letters, schemas, _ = ([*column] for column in zip(*types, strict=True))
     await statement("announce_types").execute(
-        connection, names=names, queues=type_queues, max_retries=max_retries, timeouts=timeouts, dead_letters=dead_letters, schemas=schemas
+        connection,
+        names=names,
+        queues=type_queues,
+        max_retries=max_retries,
+        timeouts=timeouts,
+        dead_letters=dead_letters,
+        schemas=schemas,
+        cleanups=[name in hooked for name in names],
     )
 
 

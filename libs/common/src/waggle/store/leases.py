@@ -90,14 +90,9 @@ async def lock_lost(connection: Connection, most: int) -> list[LostTask]:
 
 async def forget(connection: Connection, keep: float) -> int:
     """Delete the rows of workers that have been gone for `keep` seconds; returns how many."""
-    return rows_of(await statement("forget_workers").execute(connection, keep=keep))
+    return await statement("forget_workers").execute(connection, keep=keep)
 
 
 async def workers(connection: Connection) -> Sequence[asyncpg.Record]:
     """Every known worker: id, host, pid, version, started_at, last_seen, lease, concurrency, queues, types, running, draining, alive."""
     return await statement("workers").fetch(connection)
-
-
-def rows_of(tag: str) -> int:
-    """The number of rows in a command tag such as `DELETE 3`."""
-    return int(tag.rpartition(" ")[2])

@@ -12,6 +12,7 @@ import asyncpg
 import structlog
 
 from waggle.settings import Settings, SettingsError
+from waggle.sources import masked
 from waggle.store.sql import Connection
 
 log = structlog.get_logger()
@@ -88,7 +89,7 @@ async def _keep(_: object) -> None:
     """Nothing to reset: no statement here leaves session state behind, and the default reset costs a round trip for each use."""
 
 
-def _check(url: str) -> None:
+def check_url(url: str) -> None:
     """Raises SettingsError for what cannot be an address; otherwise it would look like a server that is away. The message holds no password."""
     try:
         parts = urlsplit(url)
@@ -96,13 +97,13 @@ def _check(url: str) -> None:
     except ValueError:
         usable = False
     if not usable:
-        raise SettingsError(f"WAGGLE_POSTGRES_URL must be postgresql://user:password@host:port/database; '…@{url.rpartition('@')[2]}' is not")
+        raise SettingsError(f"WAGGLE_POSTGRES_URL must be postgresql://user:password@host:port/database; {masked(url)} is not")
 
 
 @asynccontextmanager
 async def pool(settings: Settings, name: str, size: int) -> AsyncIterator["asyncpg.Pool[asyncpg.Record]"]:
     """A pool of at most `size` connections, opened as they are needed: it can be made while Postgres is away."""
-    _check(settings.postgres_url)
+    check_url(settings.postgres_url)
     try:
         made = asyncpg.create_pool(
             settings.postgres_url,
@@ -136,7 +137,7 @@ async def wait_until_migrated(connection: Connection) -> None:
     said = ""
     while True:
         try:
-            number, found = await _versions(connection)
+            number, found = await versions(connection)
             if number < MINIMUM_VERSION * 10000:
                 raise SettingsError(f"Postgres {number // 10000} is too old: Waggle needs {MINIMUM_VERSION} or newer")
             if found == head():
@@ -158,7 +159,8 @@ def head() -> str:
     return max(file.name.partition("_")[0] for file in resources.files("waggle.store.migrations.versions").iterdir() if file.name.endswith(".py"))
 
 
-async def _versions(connection: Connection) -> tuple[int, str | None]:
+async def versions(connection: Connection) -> tuple[int, str | None]:
+    """The server's version number, and the schema's; None when the database has no schema."""
     number = int(await connection.fetchval("SELECT current_setting('server_version_num')"))
     try:
         return number, await connection.fetchval("SELECT version_num FROM alembic_version")

@@ -8,11 +8,14 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
+from waggle import errors
 from waggle.errors import ErrorCode, TaskError
 from waggle.store.sql import Connection, statement
 from waggle.task import Claimed, Ended, Fence, Priority, Status, Step, Task
 
 PAGE_BYTES: Final = 4 << 20
+ENOUGH: Final = 50_000  # unfinished tasks that a listing sorts, rather than look for them among the finished ones
+UNFINISHED: Final = frozenset({Status.PENDING, Status.RUNNING})
 CANCELLED = TaskError(ErrorCode.TASK_CANCELLED, "cancelled on request", retryable=False)
 
 
@@ -144,12 +147,26 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
 async def page(connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]", filters: Filters, before: UUID | None, most: int) -> tuple[list[Task], bool]:
     """The newest `most` tasks older than `before`, without payloads, and whether more follow; fewer where their results are large.
 
-    Planned anew for these filters: a plan for any filters is slow for all.
+    Planned anew for these filters: a plan for any filters is slow for all. Both statements see one snapshot, so that no page has a gap.
     """
-    async with connection.transaction(readonly=True):
+    asked = msgspec.structs.asdict(filters)
+    async with connection.transaction(readonly=True, isolation="repeatable_read"):
         await connection.execute("SET LOCAL plan_cache_mode = force_custom_plan")
-        rows = await statement("list").fetch(connection, before=before, most=most, bytes=PAGE_BYTES, **msgspec.structs.asdict(filters))
+        among = await _unfinished(connection, before, most, asked) if filters.statuses and set(filters.statuses) <= UNFINISHED else None
+        rows = await statement("list").fetch(connection, before=before, among=among, most=most, bytes=PAGE_BYTES, **asked)
     return [as_task(row) for row in rows], bool(rows) and rows[0]["found"] > len(rows)
+
+
+async def _unfinished(connection: Connection, before: UUID | None, most: int, asked: dict[str, object]) -> list[UUID] | None:
+    """The ids of a page of waiting and running tasks, and of one more; None when there are too many of them to be sorted."""
+    row = await statement("list_unfinished").fetchrow(connection, before=before, most=most, enough=ENOUGH, **asked)
+    assert row is not None
+    return row["ids"] if row["found"] <= ENOUGH else None
+
+
+async def delete(connection: Connection, task_id: UUID) -> bool:
+    """Delete a finished task with its attempts; False when there is none such."""
+    return await statement("delete_task").fetchval(connection, id=task_id) is not None
 
 
 async def attempts(connection: Connection, task_id: UUID) -> list[asyncpg.Record]:
@@ -186,7 +203,7 @@ def as_task(row: asyncpg.Record) -> Task:
         timeout=row["timeout"],
         completed_at=row["completed_at"],
         deadline=row["deadline"],
-        error=None if error is None else msgspec.json.decode(error, type=TaskError).shown(),
+        error=None if error is None else errors.stored(error).shown(),
         result=None if result is None else msgspec.Raw(result),
         payload=None if payload is None else msgspec.Raw(payload),
         started_at=row["started_at"],

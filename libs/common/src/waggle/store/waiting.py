@@ -25,11 +25,10 @@ class Overdue(NamedTuple):
 
 
 class Walk(NamedTuple):
-    """One step of the retention walk: how far it came, rows seen and deleted, and whether the rest is too young."""
+    """One step of a retention walk: how far it came, rows seen and deleted."""
 
     reached: UUID | None
     seen: int
-    ripe: int
     deleted: int
 
 
@@ -71,16 +70,19 @@ async def fail_overdue(connection: Connection, most: int) -> list[Overdue]:
     return [Overdue(row["id"], row["type"], Status(row["was"]), row["attempt"], row["worker_id"]) for row in rows]
 
 
-async def retire(connection: Connection, after: UUID, keep: float, most: int) -> Walk:
-    """Delete what finished more than `keep` seconds ago among the next `most` tasks after `after`."""
-    row = await statement("retire").fetchrow(connection, after=after, keep=keep, most=most)
+async def retire(connection: Connection, status: Status, after: UUID, keep: float, most: int) -> Walk:
+    """Delete what ended with this status more than `keep` seconds ago among the next `most` tasks after `after`."""
+    if status is Status.COMPLETED:
+        row = await statement("retire").fetchrow(connection, after=after, keep=keep, most=most)
+    else:
+        row = await statement("retire_ended_badly").fetchrow(connection, status=status, after=after, keep=keep, most=most)
     assert row is not None
     return Walk(*row)
 
 
 async def retire_keys(connection: Connection, keep: float, most: int) -> int:
     """Delete idempotency keys older than `keep` seconds whose tasks are gone; returns how many."""
-    return int((await statement("retire_keys").execute(connection, keep=keep, most=most)).rpartition(" ")[2])
+    return await statement("retire_keys").execute(connection, keep=keep, most=most)
 
 
 async def bury_old(connection: Connection, keep: float, most: int) -> list[UUID]:

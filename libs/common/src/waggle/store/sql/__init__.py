@@ -43,8 +43,10 @@ class Statement:
     async def fetchval(self, connection: Connection, /, **values: Any) -> Any:
         return await connection.fetchval(self.text, *self.bind(values))
 
-    async def execute(self, connection: Connection, /, **values: Any) -> str:
-        return await connection.execute(self.text, *self.bind(values))
+    async def execute(self, connection: Connection, /, **values: Any) -> int:
+        """Returns how many rows it changed."""
+        tag = await connection.execute(self.text, *self.bind(values))  # such as `DELETE 3`
+        return int(tag.rpartition(" ")[2])
 
 
 @cache

@@ -14,6 +14,7 @@ WITH settled AS (
         retry_count = t.retry_count + o.counted::int,
         lost_count = t.lost_count + o.lost::int,
         error = CASE WHEN o.status = 'completed' THEN NULL ELSE coalesce(o.error, t.error) END,
+        fingerprint = CASE WHEN o.status = 'dead_letter' THEN waggle_fingerprint(t.type, coalesce(o.error, t.error)) END,
         result = o.result
     FROM (
         SELECT o.id, o.attempt, o.started_at, o.delay, o.error, o.result, k.worker_id, k.status, k.ended, k.counted, k.lost

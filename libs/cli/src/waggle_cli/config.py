@@ -1,0 +1,101 @@
+"""`waggle config`: the settings as a service would read them here, and their reference."""
+
+import os
+import sys
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+from cyclopts import App, Parameter
+
+if TYPE_CHECKING:
+    from msgspec.structs import FieldInfo
+
+    from waggle.sources import Reading
+
+EPILOGUE: Final = """\
+Settings come from WAGGLE_... variables, from files that hold one secret each
+(WAGGLE_POSTGRES_URL_FILE=/run/secrets/postgres_url), and from the TOML file
+that WAGGLE_CONFIG names. A variable counts more than the TOML file, and the
+TOML file more than the default. What is unknown or wrong stops a service.
+
+Examples:
+  waggle config show
+  WAGGLE_CONFIG=waggle.toml waggle config show -o json
+  waggle config docs > settings.md
+"""
+SHOW_EPILOGUE: Final = """\
+Examples:
+  waggle config show
+  WAGGLE_CONFIG=waggle.toml waggle config show -o json
+
+Exit codes:
+  0  a service would start with these settings
+  2  it would not: something is missing, unknown or wrong
+"""
+
+app = App(name="config", help="Look at the settings, and where each one comes from.", help_epilogue=EPILOGUE)
+
+Output = Annotated[Literal["table", "json"], Parameter(name=("--output", "-o"), help="table is for people, json for programs.")]
+
+
+@app.command(help_epilogue=SHOW_EPILOGUE)
+def show(*, output: Output = "table") -> int:
+    """Show each setting, its value, and where it comes from: the default, a variable, a file.
+
+    It reads what a service that is started here would read, and says what that service would say is wrong. Passwords are shown as ***.
+    """
+    import json
+
+    import msgspec
+
+    from waggle.settings import Settings, gather
+    from waggle_cli import show as shown
+    from waggle_cli.words import plain
+
+    reading = gather(os.environ)
+    items = [_item(field, reading) for field in msgspec.structs.fields(Settings)]
+    if output == "json":
+        shown.raw(json.dumps({"items": items, "findings": reading.findings}, ensure_ascii=False).encode())
+    else:
+        shown.table([{"SETTING": plain(item["name"]), "VALUE": plain(_value(item)), "FROM": plain(item.get("where", item["source"]))} for item in items])
+    if reading.findings:
+        print("\n".join(["waggle config show: wrong settings", *reading.findings]), file=sys.stderr)
+        return 2
+    return 0
+
+
+@app.command
+def docs() -> None:
+    """Print the reference of all settings as Markdown: docs/settings.md is made with it."""
+    from waggle_cli.reference import page
+
+    print(page(), end="")
+
+
+def _item(field: "FieldInfo", reading: "Reading") -> dict[str, Any]:
+    """A setting as JSON shows it; one that is missing or wrong has no value."""
+    from waggle.sources import is_secret, masked, variable
+
+    name, source = field.name, reading.source(field.name)
+    item: dict[str, Any] = {"name": name, "variable": variable(name), "source": source.kind}
+    if source.where:
+        item["where"] = source.where
+    if field.required and not reading.gave(name):
+        item["source"] = "missing"
+    elif name in reading.values or not reading.gave(name):
+        value = reading.values.get(name, field.default)
+        hides = is_secret(field.type) or (isinstance(value, str) and "@" in value)  # the API's address may hold a password too
+        item["value"] = masked(value) if hides and value else value
+    return item
+
+
+def _value(item: dict[str, Any]) -> str:
+    """A value in a cell: `-` for an empty one, `?` where there is none."""
+    match item.get("value", "?"):
+        case None | "" | ():
+            return "-"
+        case [*parts]:
+            return ", ".join(parts)
+        case float(number):
+            return f"{number:.15g}"
+        case value:
+            return str(value)

@@ -1,0 +1,110 @@
+"""Lists as commands show them: a table for people, the API's own JSON, or one item a line; long ones page by page to the end."""
+
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from waggle_cli import show
+from waggle_cli.client import PAGE_MOST, Client
+from waggle_cli.shapes import Answer
+
+
+class _Items(msgspec.Struct):
+    """A page whose items stay as they came."""
+
+    items: list[msgspec.Raw]
+
+
+def listing(
+    api: Client,
+    path: Sequence[str],
+    output: str,
+    table: Callable[[Sequence[Any]], None],
+    *,
+    query: Mapping[str, Any],
+    most: int | None,
+    cursor: str | None = None,
+    again: Sequence[str] = (),
+    empty: Callable[[], str],
+    url: str = "",
+) -> None:
+    """Show a list of up to `most` items. `again` is the command that shows more of it; `empty` says that there are none."""
+    pages = api.pages(*path, **query, limit=most, cursor=cursor)
+    if output == "json" and most is not None and most <= PAGE_MOST:
+        show.raw(next(pages).raw)
+        return
+    if output != "table":
+        last = merged(pages) if output == "json" else lines(pages)
+    else:
+        items: list[Any] = []
+        last = None
+        for last in pages:  # the last page has the cursor
+            items += last.value["items"]
+        if items:
+            table(items)
+        else:
+            show.say(empty())
+    if last and (more := last.value.get("next_cursor")):
+        hint("There are more", *again, **query, limit=most, url=url, cursor=more)
+
+
+def whole(answer: Answer[Any], output: str, table: Callable[[Sequence[Any]], None], empty: str) -> None:
+    """Show a list that is one answer."""
+    if output == "json":
+        show.raw(answer.raw)
+    elif output == "jsonl":
+        lines(iter([answer]))
+    elif answer.value["items"]:
+        table(answer.value["items"])
+    else:
+        show.say(empty)
+
+
+def one(answer: Answer[Any], output: str, card: Callable[[Any], None]) -> None:
+    """Show one thing. Its JSON is one line where nobody reads it, so json and jsonl are the same there."""
+    if output == "table":
+        card(answer.value)
+    elif output == "json":
+        show.raw(answer.raw)
+    else:
+        show.write(answer.raw + b"\n")
+
+
+def raw_items(answer: Answer[Any]) -> list[bytes]:
+    """The items of a page, byte for byte."""
+    return [bytes(item) for item in msgspec.json.decode(answer.raw, type=_Items).items]
+
+
+def lines(pages: Iterator[Answer[Any]]) -> Answer[Any] | None:
+    """One item a line, byte for byte; gives the last page."""
+    last = None
+    for last in pages:
+        show.write(b"".join(item + b"\n" for item in raw_items(last)))
+    return last
+
+
+def merged(pages: Iterator[Answer[Any]]) -> Answer[Any] | None:
+    """One JSON object with the items of all pages, valid even when the pages end in an error; gives the last page."""
+    last, between = None, b""
+    show.write(b'{"items":[')
+    try:
+        for last in pages:
+            for item in raw_items(last):
+                show.write(between + item)
+                between = b",\n"
+    finally:
+        show.write(b"]}\n")
+    return last
+
+
+def hint(why: str, *words: str, **options: Any) -> None:
+    """A command to go on with, on standard error, to be copied."""
+    command = ["waggle", *words]
+    for option, value in options.items():
+        for one_value in value if isinstance(value, list) else [value]:
+            if one_value is not None and one_value != "":
+                command += (f"--{option.replace('_', '-')}", f"{one_value:g}" if isinstance(one_value, float) else str(one_value))
+    print(f"{why}: {shlex.join(command)}", file=sys.stderr)

@@ -1,0 +1,101 @@
+"""docs/settings.md, made from the settings' own table: name, variable, kind and range, default, who reads it, what it means."""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import msgspec
+from msgspec import inspect
+
+from waggle.settings import Settings
+from waggle.sources import CONFIG, facts, file_variable, is_secret, variable
+
+ABOVE: Final = f"""\
+<!-- Made from libs/common/src/waggle/settings.py: change it there, then run `uv run just docs`. A test holds this page against the code. -->
+
+# Settings
+
+A setting comes from the first of these that names it:
+
+1. the environment: the variable `WAGGLE_` and the setting's name in capitals (`WAGGLE_LEASE=20`; lists are separated by commas);
+2. for secrets, the file that the variable with `_FILE` at its end names (`WAGGLE_POSTGRES_URL_FILE=/run/secrets/postgres_url`); line ends behind the secret
+   do not count. A secret and its file are never given both;
+3. the TOML file that `{CONFIG}` names, and no other: there is no file that is read without being named;
+4. the default.
+
+```toml
+# waggle.toml; WAGGLE_CONFIG=waggle.toml. Keys are the settings' names, all at the top; numbers and lists are TOML's own.
+nats_url = "nats://nats-1:4222,nats://nats-2:4222"
+concurrency = 200
+queues = ["default", "mail"]
+```
+
+Everything is checked when a process starts. An unknown name (with the one that was meant, probably), a value out of its range, a file that cannot be read: all
+of it is told at once, and the process ends with exit code 2. `waggle config show` says the same without starting anything, and where each value comes from.
+Secrets are never shown.
+
+In Kubernetes set `enableServiceLinks: false`: a service called `waggle-api` would inject `WAGGLE_API_PORT=tcp://…`.
+"""
+TITLES: Final = ("setting", "variable", "kind", "default", "read by", "meaning")
+UNITS: Final = ((86_400_000, "days"), (3_600_000, "h"), (60_000, "min"), (1_000, "s"))
+
+
+def page() -> str:
+    """The whole page."""
+    rows = [_line(TITLES), _line("---" for _ in TITLES), *(_line(_cells(field)) for field in msgspec.structs.fields(Settings))]
+    return ABOVE + "\n" + "\n".join(rows) + "\n"
+
+
+def _line(cells: Any) -> str:
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def _cells(field: msgspec.structs.FieldInfo) -> Iterator[str]:
+    description = _description(field.type)
+    yield f"`{field.name}`"
+    yield f"`{variable(field.name)}`" + (f", `{file_variable(field.name)}`" if is_secret(field.type) else "")
+    yield _kind(inspect.type_info(field.type))
+    yield "required" if field.required else _default(field.default, description)
+    yield facts(field.type).get("read_by", "")
+    yield description + (" (secret)" if is_secret(field.type) else "")
+
+
+def _description(type_: Any) -> str:
+    return next(str(meta.description) for meta in reversed(type_.__metadata__) if meta.description)
+
+
+def _kind(type_: inspect.Type) -> str:
+    """What a value may be, in words."""
+    match type_:
+        case inspect.Metadata(type=inner):
+            return _kind(inner)
+        case inspect.LiteralType(values=values):
+            return ", ".join(f"`{value}`" for value in sorted(values, key=str))
+        case inspect.UnionType(types=types):
+            return " or ".join(_kind(part) for part in types if not isinstance(part, inspect.NoneType))
+        case inspect.BoolType():
+            return "`true`, `false`"
+        case inspect.IntType() | inspect.FloatType():
+            return "whole number" * isinstance(type_, inspect.IntType) + "number" * isinstance(type_, inspect.FloatType) + _range(type_)
+        case inspect.VarTupleType():
+            return "list"
+        case _:
+            return "text"
+
+
+def _range(type_: inspect.IntType | inspect.FloatType) -> str:
+    words = [
+        f"{word} {int(bound) if bound == int(bound) else bound:,}"
+        for word, bound in (("over", type_.gt), ("from", type_.ge), ("below", type_.lt), ("to", type_.le))
+        if bound is not None
+    ]
+    return f", {' '.join(words)}" if words else ""
+
+
+def _default(value: Any, description: str) -> str:
+    """As one would write it; long times in a unit that people read, too."""
+    if value in ("", (), None):
+        return ""
+    text = f"`{value:.15g}`" if isinstance(value, float) else f"`{value}`"
+    scale = 1 if description.startswith("milliseconds") else 1000 if description.startswith("seconds") else 0
+    size, unit = next(((size, unit) for size, unit in UNITS if value * scale >= 2 * size), (0, "")) if scale else (0, "")
+    return f"{text} ({value * scale / size:g} {unit})" if size and value * scale >= 120_000 else text

@@ -1,0 +1,85 @@
+"""`waggle worker --processes N`: worker processes under one parent, which starts again what dies and stops all together.
+
+They write where the parent writes. Exit codes as of one worker: 0 after a signal, 2 for wrong settings, 1 when they could not be started.
+"""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from waggle.settings import Settings
+from waggle.telemetry import logs
+from waggle_cli import services
+from waggle_cli.embedded.child import Child, Ended, ServerError
+from waggle_cli.supervisor import Member, StopAsked, Supervisor
+from waggle_cli.terminal import Terminal
+
+log = structlog.get_logger()
+
+MISCONFIGURED: Final = 2
+LONGER: Final = 10.0  # seconds that a child has beyond its grace
+
+
+def run(settings: Settings) -> int:
+    """Run them until a signal; the exit code."""
+    logs.configure("worker", settings)
+    supervisor = Supervisor(_Lines())
+    with supervisor.signals(), tempfile.TemporaryDirectory(prefix="waggle-worker-") as folder:
+        supervisor.changed = lambda: _announce(settings, supervisor)
+        try:
+            supervisor.start(*(_member(settings, number, Path(folder)) for number in range(settings.processes)))
+            supervisor.watch()
+        except StopAsked:
+            pass
+        except Ended as error:
+            log.error("cannot go on", reason=error.how)
+            return MISCONFIGURED if error.code == MISCONFIGURED else 1
+        except ServerError as error:
+            log.error("cannot go on", reason=str(error))
+            return 1
+        finally:
+            if settings.ready_file:
+                Path(settings.ready_file).unlink(missing_ok=True)
+            supervisor.stop()
+    return 0
+
+
+def _member(settings: Settings, number: int, folder: Path) -> Member:
+    """A chosen port for metrics is that of the first one; the others have the following ones."""
+    port = settings.metrics_port and settings.metrics_port + number
+    environ = {**os.environ, "WAGGLE_METRICS_PORT": str(port), "WAGGLE_PROCESSES": str(settings.processes)}
+    name = services.names("worker", settings.processes)[number]
+
+    def launch() -> Child:
+        return services.launch("waggle_worker", name, environ, run=folder, logs=None)
+
+    return Member(name, launch, stop_rank=0, grace=settings.grace + LONGER, follow=False)
+
+
+def _announce(settings: Settings, supervisor: Supervisor) -> None:
+    """All are ready, and they are these: say so, also in the ready file."""
+    children = [member.child for member in supervisor.members if isinstance(member.child, services.Service)]
+    facts = {"pid": os.getpid(), "pids": [child.pid for child in children], "metrics_url": [child.facts().get("metrics_url", "") for child in children]}
+    log.info("all processes are ready", **facts)
+    if settings.ready_file:
+        path = Path(settings.ready_file)
+        fresh = path.with_suffix(".new")
+        fresh.write_text(json.dumps(facts))
+        fresh.replace(path)
+
+
+class _Lines(Terminal):
+    """What the supervisor says, as log lines: standard output is a log here."""
+
+    def say(self, text: str, style: str = "") -> None:  # noqa: ARG002  # the terminal's shape
+        log.info(text.strip())
+
+    def done(self, what: str, detail: str = "") -> None:
+        log.info("a process is there", process=what, detail=detail)
+
+    def line(self, source: str, level: str, text: str) -> None:
+        (log.error if level == "error" else log.warning)(text, process=source)

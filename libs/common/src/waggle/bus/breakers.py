@@ -1,0 +1,136 @@
+"""The circuit breakers as the fleet shares them: one record a name in the KV bucket `waggle_breakers`, changed by compare-and-set on its revision.
+
+The times in a record are those of the bucket's server: whoever reads or writes one learns that clock with `look()`, so no machine's own clock counts.
+"""
+
+import base64
+from collections.abc import AsyncIterator
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final, NamedTuple
+
+import msgspec
+from nats.js.errors import APIError
+
+from waggle.bus import subjects
+from waggle.bus.connection import Bus
+from waggle.bus.jetstream import NO_MESSAGE, Unclear, ask
+
+PATIENCE: Final = 1.0  # seconds; a handler may wait for this
+WRONG_REVISION: Final = 10071
+ERROR_LENGTH: Final = 500
+RESETS: Final = 10  # tries against others that change the record at the same time
+
+
+class State(StrEnum):
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half_open"
+
+
+class Record(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the bucket holds of a breaker. `failures` and `error` are those that opened it; `again` counts failed probes, each doubles the wait.
+
+    `probe` names the one probe of a half-open breaker; after `probe_until` its holder is taken for dead, and another may probe.
+    """
+
+    name: str
+    state: State
+    failures: int = 0
+    trips: int = 0
+    again: int = 0
+    opened_at: datetime | None = None
+    retry_at: datetime | None = None
+    error: str | None = None
+    probe: str | None = None
+    probe_until: datetime | None = None
+
+
+class Entry(NamedTuple):
+    """A record with its revision, and when that was written."""
+
+    record: Record
+    revision: int
+    updated: datetime
+
+
+class Look(NamedTuple):
+    """The bucket at one moment of its server's clock. Another `made` means that it is another bucket, with revisions of its own."""
+
+    now: datetime
+    made: str
+    last: int
+
+
+class Changed(Exception):
+    """Somebody else has changed the record: read it again."""
+
+
+async def look(bus: Bus) -> Look:
+    """The bucket's clock and last revision. Raises Unclear (there is no bucket, for example) or one of bus.OUTAGE."""
+    answer = await ask(bus, subjects.BREAKERS_INFO)
+    try:
+        return Look(msgspec.convert(answer["ts"], datetime), answer["created"], answer["state"]["last_seq"])
+    except (KeyError, TypeError, msgspec.ValidationError):
+        raise Unclear(str(answer.get("error") or "the bucket's state cannot be read")) from None
+
+
+async def entry(bus: Bus, name: str) -> Entry | None:
+    """One breaker's entry. Raises Unclear or one of bus.OUTAGE."""
+    return _entry(await _message(bus, {"last_by_subj": subjects.breaker(name)}))
+
+
+async def entries(bus: Bus, after: int = 0) -> AsyncIterator[Entry]:
+    """What was written after a revision, the newest entry of each breaker, in the order of the revisions. Raises Unclear or one of bus.OUTAGE."""
+    while (message := await _message(bus, {"seq": after + 1, "next_by_subj": subjects.BREAKERS_ALL})) is not None:
+        after = message["seq"]
+        found = _entry(message)
+        if found is not None:
+            yield found
+
+
+async def put(bus: Bus, record: Record, revision: int) -> int:
+    """Write over this revision (0: there is none yet); the new one. Raises Changed when there is another one, or one of bus.OUTAGE."""
+    headers = {"Nats-Expected-Last-Subject-Sequence": str(revision)}
+    try:
+        ack = await bus.jetstream().publish(subjects.breaker(record.name), msgspec.json.encode(record), timeout=PATIENCE, headers=headers)
+    except APIError as error:
+        if error.err_code == WRONG_REVISION:
+            raise Changed from error
+        raise
+    return ack.seq
+
+
+async def reset(bus: Bus, name: str) -> Entry | None:
+    """Close a breaker for the whole fleet; None when there is none of this name. Raises Changed, Unclear or one of bus.OUTAGE."""
+    for _ in range(RESETS):
+        found = await entry(bus, name)
+        if found is None:
+            return None
+        try:
+            await put(bus, Record(name, State.CLOSED, trips=found.record.trips), found.revision)
+        except Changed:
+            continue
+        return await entry(bus, name)
+    raise Changed
+
+
+async def _message(bus: Bus, query: dict[str, Any]) -> dict[str, Any] | None:
+    answer = await ask(bus, subjects.BREAKERS_GET, query)
+    if "error" in answer:
+        if answer["error"].get("err_code") == NO_MESSAGE:
+            return None
+        raise Unclear(str(answer["error"]))
+    message: dict[str, Any] = answer["message"]
+    return message
+
+
+def _entry(message: dict[str, Any] | None) -> Entry | None:
+    """None for a deleted key, and for what is no record: somebody else wrote it."""
+    if message is None:
+        return None
+    try:
+        record = msgspec.json.decode(base64.b64decode(message.get("data", "")), type=Record)
+        return Entry(record, message["seq"], msgspec.convert(message["time"], datetime))
+    except (ValueError, KeyError):
+        return None

@@ -1,0 +1,37 @@
+"""Places where a test lets a process die or stand still, between two steps that no signal from outside could hit. Nothing happens unless it is set.
+
+`WAGGLE_FAILPOINT=api.committed:3` ends the process, as `kill -9` would, when it passes that place for the third time; `…:3:stop` stops it there
+(SIGSTOP) until somebody lets it go on.
+"""
+
+import os
+import signal
+from typing import Final
+
+POINTS: Final = ("api.inserted", "api.committed", "api.answered", "scheduler.locked")
+PATTERN: Final = rf"^(({'|'.join(POINTS).replace('.', '[.]')}):[1-9][0-9]*(:stop)?)?$"
+
+_left: dict[str, int] = {}
+_stops = False
+
+
+def arm(setting: str) -> None:
+    """Once, at the start of a process."""
+    global _stops  # one process, one failpoint
+    _left.clear()
+    if setting:
+        name, times, *how = setting.split(":")
+        _left[name], _stops = int(times), bool(how)
+
+
+def passed(name: str) -> None:
+    """The process is at this place now."""
+    if not _left or name not in _left:
+        return
+    _left[name] -= 1
+    if _left[name]:
+        return
+    if _stops:
+        os.kill(os.getpid(), signal.SIGSTOP)
+    else:
+        os._exit(137)

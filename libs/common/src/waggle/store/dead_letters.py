@@ -1,0 +1,144 @@
+"""The dead letter queue in Postgres: read it, group it, retry and remove. The caller owns the transaction where a function says so."""
+
+from datetime import datetime
+from typing import Any, Final, NamedTuple, TypeAlias
+from uuid import UUID
+
+import asyncpg
+import msgspec
+
+from waggle.redrive import DeadLetterFilter
+from waggle.store.sql import Connection, statement
+from waggle.store.tasks import as_task
+from waggle.task import Object, Task
+
+Borrowed: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+
+AUTOMATIC_CAP: Final = 86_400.0  # seconds; the longest wait for an automatic retry
+
+
+class DeadLetter(Task, frozen=True, omit_defaults=True, kw_only=True):
+    """A dead letter with its payload, and the payload that it was created with when a retry replaced it."""
+
+    original_payload: Object | None = None
+
+
+class DeadLetterGroup(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """Dead letters that died of the same: `message` with its numbers, ids and quoted words replaced; `example` is the id of its newest task."""
+
+    fingerprint: str
+    type: str
+    code: str | None = None
+    error_class: str | None = None
+    message: str | None = None
+    count: int
+    first: datetime
+    last: datetime
+    example: UUID
+
+
+class Revival(NamedTuple):
+    """What became of dead letters that were to be retried: now pending, and those left where they are, with their obstacle."""
+
+    revived: list[UUID]
+    obstacles: dict[UUID, str]  # "deadline": it passed; "unique_key": another task has it
+
+
+async def planned_anew(connection: Borrowed) -> None:
+    """For the rest of this transaction: a plan for any filter is slow for all."""
+    await connection.execute("SET LOCAL plan_cache_mode = force_custom_plan")
+
+
+def values(wanted: DeadLetterFilter, at: datetime) -> dict[str, Any]:
+    """A filter as parameters of the statements; ages count back from `at`."""
+    return {
+        "ids": wanted.ids,
+        "types": wanted.type,
+        "queue": wanted.queue,
+        "codes": wanted.code,
+        "part": wanted.text,
+        "fingerprint": wanted.fingerprint,
+        "died_after": None if wanted.newer_than is None else before(at, wanted.newer_than),
+        "died_before": None if wanted.older_than is None else before(at, wanted.older_than),
+    }
+
+
+async def page(connection: Borrowed, wanted: DeadLetterFilter, after: tuple[datetime, UUID] | None, most: int) -> tuple[list[Task], bool]:
+    """The `most` that died last before the place `after` (updated, id), without payloads, and whether more follow."""
+    place, place_id = after or (None, None)
+    async with connection.transaction(readonly=True):
+        await planned_anew(connection)
+        given = values(wanted, await now(connection))
+        rows = await statement("dead_list").fetch(connection, before=place, before_id=place_id, most=most, **given)
+    return [as_task(row) for row in rows[:most]], len(rows) > most
+
+
+async def groups(connection: Borrowed, wanted: DeadLetterFilter, most: int) -> list[DeadLetterGroup]:
+    """The `most` largest groups of dead letters."""
+    async with connection.transaction(readonly=True):
+        await planned_anew(connection)
+        rows = await statement("dead_groups").fetch(connection, most=most, **values(wanted, await now(connection)))
+    return [DeadLetterGroup(**row) for row in rows]
+
+
+async def count(connection: Borrowed, wanted: DeadLetterFilter) -> int:
+    """How many match, in a transaction of the caller."""
+    await planned_anew(connection)
+    return int(await statement("dead_count").fetchval(connection, **values(wanted, await now(connection))))
+
+
+async def get(connection: Connection, task_id: UUID) -> DeadLetter | None:
+    """A task, whatever its status, with its payload and its original payload."""
+    row = await statement("dead_letter").fetchrow(connection, id=task_id)
+    if row is None:
+        return None
+    original = row["original_payload"]
+    return DeadLetter(**msgspec.structs.asdict(as_task(row)), original_payload=None if original is None else msgspec.Raw(original))
+
+
+async def revive(
+    connection: Connection, ids: list[UUID], *, how: str, retried_by: str | None = None, redrive_id: UUID | None = None, payload: str | None = None
+) -> Revival:
+    """Make dead letters pending; what is in neither list is no dead letter. `payload` (JSON text) replaces that of one task; the old one is kept.
+
+    Raises UniqueViolationError when somebody took a unique key at this moment: then nothing happened, repeat it.
+    """
+    rows = await statement("revive").fetch(connection, ids=ids, how=how, retried_by=retried_by, redrive_id=redrive_id, payload=payload)
+    obstacles = {row["id"]: row["obstacle"] for row in rows if row["obstacle"] is not None}
+    return Revival([row["id"] for row in rows if row["id"] not in obstacles], obstacles)
+
+
+async def remove(connection: Connection, task_id: UUID) -> bool:
+    """A dead letter becomes failed; False when it is none."""
+    return await statement("remove_dead").fetchval(connection, id=task_id) is not None
+
+
+async def lock_ripe(connection: Connection, *, retries: int, backoff: float, since: datetime, most: int) -> list[UUID]:
+    """Lock what is due for an automatic retry, of what died after `since`; `backoff` is in seconds. In a transaction of the caller."""
+    rows = await statement("ripe_dead").fetch(connection, retries=retries, backoff=backoff, cap=AUTOMATIC_CAP, since=since, most=most)
+    return [row["id"] for row in rows]
+
+
+async def name_nameless(connection: Connection, after: tuple[datetime, UUID], most: int) -> tuple[datetime, UUID] | None:
+    """Give dead letters the fingerprint that they lack, among the next `most` behind the place `after` (updated, id); how far this came, None at the end."""
+    row = await statement("name_dead").fetchrow(connection, reached=after[0], reached_id=after[1], most=most)
+    return None if row is None else (row["updated"], row["id"])
+
+
+async def forget_retries(connection: Connection, after: UUID, most: int) -> UUID | None:
+    """Forget the retries of tasks that are gone, among the next `most`; how far this came, None at the end."""
+    row = await statement("forget_retries").fetchrow(connection, after=after, most=most)
+    assert row is not None
+    reached: UUID | None = row["reached"]
+    return reached if row["seen"] == most else None
+
+
+async def now(connection: Connection) -> datetime:
+    """The database's clock."""
+    found: datetime = await connection.fetchval("SELECT now()")
+    return found
+
+
+def before(at: datetime, seconds: float) -> datetime:
+    """So many seconds earlier; never before what Postgres and Python can both tell."""
+    return datetime.fromtimestamp(max(at.timestamp() - seconds, 0.0), at.tzinfo)

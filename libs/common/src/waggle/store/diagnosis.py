@@ -1,0 +1,85 @@
+"""What `waggle doctor` asks Postgres: on one connection that only reads, gives up soon and changes no setting of the server's own.
+
+A function is one statement; `seconds` leaves what a scheduler would do something about at any moment to it.
+"""
+
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+import asyncpg
+
+from waggle.settings import Settings
+from waggle.store.postgres import Impatient, check_url, session
+from waggle.store.sql import Connection, statement
+
+CONNECT_SECONDS: Final = 3.0
+STATEMENT_SECONDS: Final = 4.0
+MOST: Final = 10_000  # tasks that are counted at most
+
+
+class Late(NamedTuple):
+    """How many tasks, and for how long the first one of them; `tasks` may be MOST, for that many or more."""
+
+    tasks: int
+    seconds: float
+
+
+async def connect(settings: Settings) -> "asyncpg.Connection[asyncpg.Record]":
+    """Raises SettingsError for what cannot be an address, and what asyncpg raises for a server that does not let us in."""
+    check_url(settings.postgres_url)
+    ours = session("doctor")
+    del ours["synchronous_commit"]  # to see the server's own
+    limits = {"default_transaction_read_only": "on", "statement_timeout": f"{STATEMENT_SECONDS:g}s", "lock_timeout": "1s"}
+    return await asyncpg.connect(
+        settings.postgres_url,
+        server_settings={**ours, **limits},
+        timeout=CONNECT_SECONDS,
+        command_timeout=STATEMENT_SECONDS + 1,
+        connection_class=Impatient,
+    )
+
+
+async def clock(connection: Connection) -> datetime:
+    """The server's clock at this moment."""
+    found: datetime = await connection.fetchval("SELECT clock_timestamp()")
+    return found
+
+
+async def server(connection: Connection) -> asyncpg.Record:
+    """The server's facts: see the statement."""
+    row = await statement("server_facts").fetchrow(connection)
+    assert row is not None
+    return row
+
+
+async def standbys(connection: Connection) -> list[asyncpg.Record]:
+    """Servers that replicate this one: name, state, sync_state."""
+    return await statement("standbys").fetch(connection)
+
+
+async def connected_services(connection: Connection) -> dict[str, int]:
+    """Connections of each kind of service: `{"api": 3, …}`."""
+    rows: list[Any] = await statement("connected_services").fetch(connection)
+    return {row["name"].removeprefix("waggle-"): row["connections"] for row in rows}
+
+
+async def unrung(connection: Connection, seconds: float) -> Late:
+    """Due tasks that nobody rang."""
+    row = await statement("unrung").fetchrow(connection, seconds=seconds, most=MOST)
+    assert row is not None
+    return Late(row["tasks"], row["seconds"] or 0.0)
+
+
+async def overdue(connection: Connection, seconds: float) -> int:
+    """Unfinished tasks past their deadline."""
+    return int(await statement("overdue").fetchval(connection, seconds=seconds, most=MOST))
+
+
+async def forsaken(connection: Connection, seconds: float) -> int:
+    """Running tasks whose worker is gone."""
+    return int(await statement("forsaken").fetchval(connection, seconds=seconds, most=MOST))
+
+
+async def unserved_types(connection: Connection) -> list[asyncpg.Record]:
+    """Types that wait and that no live worker serves: type, queue, tasks."""
+    return await statement("unserved_types").fetch(connection, most=MOST)

@@ -1,0 +1,149 @@
+"""Redrives in Postgres: durable bulk retries that any dlq service goes on with, one step at a time, each step one transaction."""
+
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import asyncpg
+import msgspec
+
+from waggle.redrive import DeadLetterFilter, Progress, Recent, Redrive
+from waggle.store import dead_letters
+from waggle.store.dead_letters import Borrowed, Revival
+from waggle.store.sql import Connection, statement
+
+
+class Due(NamedTuple):
+    """A redrive that this transaction has locked for its next step."""
+
+    id: UUID
+    state: str
+    filter: DeadLetterFilter
+    created: datetime
+    reached: tuple[datetime, UUID] | None
+    submitted_by: str
+    now: datetime
+    ended_at: datetime | None
+    progress: Progress  # without the outcomes that nobody has looked at yet
+
+
+class Portion(NamedTuple):
+    """What a step let go: how it went, where the walk stands, and whether it came to the end."""
+
+    revival: Revival
+    reached: tuple[datetime, UUID] | None
+    is_last: bool
+
+
+class Outcomes(NamedTuple):
+    """First attempts whose end was seen now, those of them that failed, and tasks without an outcome."""
+
+    open: int
+    ended: int
+    failed: int
+
+
+async def begin(connection: Borrowed, redrive_id: UUID, wanted: DeadLetterFilter, *, rate: float, limit: int | None, submitted_by: str) -> None:
+    """A new redrive; a repeated one is left as it is."""
+    async with connection.transaction():
+        matched = await dead_letters.count(connection, wanted)
+        text = msgspec.json.encode(wanted).decode()
+        await statement("redrive_begin").execute(connection, id=redrive_id, filter=text, rate=rate, most=limit, matched=matched, submitted_by=submitted_by)
+
+
+async def get(connection: Connection, redrive_id: UUID) -> Redrive | None:
+    row = await statement("redrive").fetchrow(connection, id=redrive_id)
+    return None if row is None else _shown(row)
+
+
+async def page(connection: Connection, before: UUID | None, most: int) -> tuple[list[Redrive], bool]:
+    """The newest `most` redrives older than `before`, and whether more follow."""
+    rows = await statement("redrive_list").fetch(connection, before=before, most=most)
+    return [_shown(row) for row in rows[:most]], len(rows) > most
+
+
+async def cancel(connection: Connection, redrive_id: UUID, reason: str) -> bool:
+    """Stop a running redrive; False when it does not run. Waits for a step that is under way."""
+    return await statement("redrive_cancel").fetchval(connection, id=redrive_id, reason=reason) is not None
+
+
+async def lock_due(connection: Borrowed) -> Due | None:
+    """The redrive whose step has waited longest, locked until the end of the caller's transaction."""
+    row = await statement("redrive_due").fetchrow(connection)
+    if row is None:
+        return None
+    now = await dead_letters.now(connection)
+    waited = None if row["portion_at"] is None else (now - row["portion_at"]).total_seconds()
+    recent = Recent(row["recent_ended"], row["recent_failed"])
+    return Due(
+        id=row["id"],
+        state=row["state"],
+        filter=msgspec.json.decode(row["filter"], type=DeadLetterFilter),
+        created=row["created"],
+        reached=None if row["reached_id"] is None else (row["reached_updated"], row["reached_id"]),
+        submitted_by=row["submitted_by"],
+        now=now,
+        ended_at=row["ended_at"],
+        progress=Progress(row["rate"], row["most"], row["retried"], row["ended"], 0, recent, waited),
+    )
+
+
+async def seconds_to_next(connection: Connection) -> float | None:
+    """Seconds until the next step of any redrive, negative when it is due; None when there is none."""
+    found: float | None = await statement("redrive_next").fetchval(connection)
+    return found
+
+
+async def note_outcomes(connection: Connection, redrive_id: UUID) -> Outcomes:
+    row = await statement("redrive_outcomes").fetchrow(connection, id=redrive_id)
+    assert row is not None
+    return Outcomes(*row)
+
+
+async def let_go(connection: Borrowed, due: Due, most: int) -> Portion:
+    """Retry the next `most` dead letters of a redrive."""
+    place, place_id = due.reached or (None, None)
+    await dead_letters.planned_anew(connection)
+    given = dead_letters.values(due.filter, due.created)
+    rows = await statement("redrive_portion").fetch(connection, created=due.created, reached=place, reached_id=place_id, most=most, **given)
+    ids = [row["id"] for row in rows]
+    revival = await dead_letters.revive(connection, ids, how="redrive", retried_by=due.submitted_by, redrive_id=due.id) if ids else Revival([], {})
+    return Portion(revival, (rows[-1]["updated"], rows[-1]["id"]) if rows else None, len(rows) < most)
+
+
+async def advance(
+    connection: Connection, due: Due, *, state: str, outcomes: Outcomes, portion: Portion, recent: Recent, reason: str | None, seconds: float | None
+) -> None:
+    """Write what a step did; the next one is due after so many seconds, or never."""
+    reached, reached_id = portion.reached or (None, None)
+    await statement("redrive_advance").execute(
+        connection,
+        id=due.id,
+        state=state,
+        retried=len(portion.revival.revived),
+        skipped=len(portion.revival.obstacles),
+        ended=outcomes.ended,
+        failed=outcomes.failed,
+        recent_ended=recent.ended,
+        recent_failed=recent.failed,
+        reason=reason,
+        reached=reached,
+        reached_id=reached_id,
+        seconds=seconds,
+    )
+
+
+async def put_off(connection: Connection, redrive_id: UUID, seconds: float) -> None:
+    """Let a step that is due come so much later."""
+    await statement("redrive_put_off").execute(connection, id=redrive_id, seconds=seconds)
+
+
+async def forget(connection: Connection, keep: float) -> None:
+    """Forget redrives that ended more than `keep` seconds ago."""
+    await statement("redrive_forget").execute(connection, keep=keep)
+
+
+def _shown(row: asyncpg.Record) -> Redrive:
+    fields: dict[str, Any] = dict(row)
+    limit, wanted = fields.pop("most"), msgspec.json.decode(fields.pop("filter"), type=DeadLetterFilter)
+    return Redrive(**fields, limit=limit, filter=wanted)

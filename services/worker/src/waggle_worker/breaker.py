@@ -1,0 +1,171 @@
+"""One circuit breaker as this worker sees it. Pure: the time, in monotonic seconds, comes in as an argument.
+
+pybreaker keeps its state and counts its failures. What pybreaker cannot do is here: when an open one may be probed, one probe at a time, tasks
+that come back in turns. Outcomes are told to it when they are known, so that a cancellation need not be one.
+"""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Final
+
+import pybreaker
+
+from waggle.bus.breakers import State
+
+STATES: Final = {pybreaker.STATE_CLOSED: State.CLOSED, pybreaker.STATE_OPEN: State.OPEN, pybreaker.STATE_HALF_OPEN: State.HALF_OPEN}
+MEANWHILE: Final = 0.5  # seconds that a task waits while a probe is under way
+SPARE: Final = 5.0  # seconds after which one more task is told to come when it may be probed: the one before it may be cancelled
+SPREAD: Final = 600.0  # seconds over which the tasks of a line come back at most, however many they are
+
+
+@dataclass(frozen=True)
+class Rules:
+    """When a breaker opens, how long it stays open, how fast those come back that waited. Times are in seconds, `rate` is tasks a second."""
+
+    threshold: int = 5
+    reset: float = 30.0
+    reset_most: float = 300.0
+    rate: float = 50.0
+    lease: float = 15.0
+
+    def wait(self, again: int) -> float:
+        """How long it stays open after so many failed probes in a row."""
+        return float(max(self.reset, min(self.reset_most, self.reset * 2 ** min(again, 30))))
+
+
+class Admission(Enum):
+    """What somebody may do who wants to call."""
+
+    PASS = auto()
+    PROBE = auto()
+    WAIT = auto()
+
+
+class _CallFailed(Exception):
+    """What pybreaker is given for a failure; the real exception goes on untouched."""
+
+
+class Breaker:
+    """A breaker. `tell(breaker, before, after, here)` is called once for each change of its state; `here`: it was decided by this worker."""
+
+    def __init__(self, name: str, rules: Rules, tell: Callable[["Breaker", State, State, bool], None]) -> None:
+        self.name, self._rules, self._tell = name, rules, tell
+        self._machine = pybreaker.CircuitBreaker(fail_max=rules.threshold, throw_new_error_on_trip=False)
+        self.trips, self.again, self.failures = 0, 0, 0
+        self.error = ""
+        self.opened = 0.0
+        self.until = 0.0  # open: when it may be probed; half-open: when the one who probes is taken for dead
+        self.token: str | None = None  # of the probe that runs here
+        self.asked: str | None = None  # the token with which this worker last asked for the probe
+        self.asking = False  # whether it waits for the answer
+        self._line = 0.0  # when the last of those comes back who were sent away
+        self._next_first = 0.0  # from when on somebody else, too, may come at the very moment when it may be probed
+
+    @property
+    def state(self) -> State:
+        return STATES[self._machine.current_state]
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is lost when it is forgotten."""
+        return self.state is State.CLOSED and not self._machine.fail_counter
+
+    def admit(self, now: float) -> Admission:
+        if self.state is State.CLOSED:
+            return Admission.PASS
+        return Admission.PROBE if now >= self.until and not self.asking and self.token is None else Admission.WAIT
+
+    def turn(self, now: float, uniform: Callable[[float, float], float] = random.uniform) -> float:
+        """Seconds until somebody who was sent away may come back: the first, and one each `SPARE` s, when it may be probed, the others one by one later."""
+        if self.state is State.OPEN and self.until > now >= self._next_first:
+            self._next_first = now + SPARE
+            return self.until - now
+        pause = 1 / self._rules.rate
+        earliest = max(self.until if self.state is State.OPEN else 0.0, now + MEANWHILE)
+        self._line = max(self._line + pause, earliest)
+        if self._line > earliest + SPREAD:
+            return uniform(earliest, earliest + SPREAD) - now
+        return self._line - now + uniform(0.0, pause)
+
+    def succeeded(self, token: str | None) -> bool:
+        """A call succeeded; True when that closed the breaker."""
+        if not self._counts(token):
+            return False
+        before = self.state
+        if before is State.CLOSED and not self._machine.fail_counter:
+            return False
+        self._machine.call(lambda: None)
+        if before is State.CLOSED:
+            return False
+        self._close()
+        self._told(before)
+        return True
+
+    def failed(self, token: str | None, error: str, now: float) -> bool:
+        """A call failed; True when that opened the breaker, for the first time or again."""
+        if not self._counts(token):
+            return False
+        before = self.state
+        if before is State.CLOSED:
+            self.failures = self._machine.fail_counter + 1
+        try:
+            self._machine.call(_fail)
+        except _CallFailed:
+            self.error = error
+        if self.state is not State.OPEN:
+            return False
+        self.again = 0 if before is State.CLOSED else self.again + 1
+        if before is State.CLOSED:
+            self.trips, self.opened = self.trips + 1, now
+        self.token, self.until, self._next_first = None, now + self._rules.wait(self.again), now
+        self._told(before)
+        return True
+
+    def probe(self, token: str, now: float) -> None:
+        """The probe of this token begins here."""
+        before = self.state
+        self.token, self.asked, self.until = token, token, now + self._rules.lease
+        self._machine.half_open()
+        self._told(before)
+
+    def released(self, token: str | None, now: float) -> bool:
+        """A call ended without saying anything about the service; True when it was the probe: the next one may probe at once."""
+        if token is None or token != self.token:
+            return False
+        before = self.state
+        self.token, self.until, self._next_first = None, now, now
+        self._machine.open()
+        self._told(before)
+        return True
+
+    def becomes(self, state: State, until: float) -> None:
+        """Somebody else changed it."""
+        before, self.token = self.state, None
+        match state:
+            case State.CLOSED:
+                self._machine.close()
+                self._close()
+            case State.OPEN:
+                self._machine.open()
+                self.until, self._next_first = until, 0.0
+            case State.HALF_OPEN:
+                self._machine.half_open()
+                self.until = until
+        self._told(before, here=False)
+
+    def _counts(self, token: str | None) -> bool:
+        """Calls count that began and ended while it was closed, and the probe. Others began before it opened and say nothing new."""
+        return self.state is State.CLOSED or (token is not None and token == self.token)
+
+    def _close(self) -> None:
+        self.token, self.until, self.again, self.failures, self.error = None, 0.0, 0, 0, ""
+
+    def _told(self, before: State, *, here: bool = True) -> None:
+        if before is not self.state:  # pybreaker says open → open as well
+            self._tell(self, before, self.state, here)
+
+
+def _fail() -> None:
+    raise _CallFailed

@@ -1,0 +1,105 @@
+"""`python -m waggle_worker.child SOCKET PARENT`: the process of a worker's `process=True` handlers, one task at a time.
+
+It imports the user's module by itself, and ends when its worker does: with the socket, or by the kernel's signal while a handler runs.
+"""
+
+import contextlib
+import ctypes
+import faulthandler
+import os
+import signal
+import socket
+import sys
+from types import FrameType
+from typing import Final, TypeVar
+
+import msgspec
+
+from waggle.app import App
+from waggle.context import Context
+from waggle.settings import Settings, SettingsError
+from waggle.task import Claimed, Outcome
+from waggle.telemetry import logs
+from waggle_worker import frames, layers, outcomes
+from waggle_worker.frames import Began, Job, Ready
+from waggle_worker.user_app import find
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
+
+
+def serve(link: socket.socket) -> None:
+    """Run tasks until the worker closes the link. Raises SettingsError when the user's module cannot be had."""
+    job = _next(link, Job)
+    if job is None:
+        return
+    logs.configure("worker", Settings(postgres_url="", nats_url="", log_level=job.log_level, log_format=job.log_format))
+    app = find(job.app)
+    link.sendall(frames.frame(Ready()))
+    while (claimed := _next(link, Claimed)) is not None:
+        link.sendall(frames.frame(Began()))
+        link.sendall(frames.frame(_run(app, claimed)))
+
+
+def _run(app: App, claimed: Claimed) -> Outcome:
+    handler = app.handlers[claimed.type]
+    try:
+        arguments = handler.arguments(claimed.payload)
+    except Exception as error:  # whatever a user's own type raises while it is made
+        return outcomes.misfit(error)
+    return layers.called(handler, Context(claimed, _never), arguments)
+
+
+def _never() -> bool:
+    """`ctx.cancelled`: who is cancelled here is killed."""
+    return False
+
+
+def _next(link: socket.socket, kind: type[S]) -> S | None:
+    """The next message; None when the worker is gone."""
+    head = _exactly(link, frames.HEAD.size)
+    if head is None:
+        return None
+    body = _exactly(link, frames.HEAD.unpack(head)[0])
+    return None if body is None else msgspec.msgpack.decode(body, type=kind)
+
+
+def _exactly(link: socket.socket, count: int) -> bytes | None:
+    parts = bytearray()
+    while len(parts) < count:
+        part = link.recv(count - len(parts))
+        if not part:
+            return None
+        parts += part
+    return bytes(parts)
+
+
+def _ignore(_number: int, _frame: FrameType | None) -> None:
+    """A function, not SIG_IGN: programs that a handler starts would inherit that."""
+
+
+def _end_with(parent: int) -> None:
+    """When the worker dies, so do we, in the middle of a handler too. Linux only: elsewhere a handler ends first."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+    if os.getppid() != parent:  # it died before the call: no signal would come
+        os._exit(1)
+
+
+def main() -> None:
+    _end_with(int(sys.argv[2]))
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # a stop is often sent to all processes at once; the worker lets us finish
+        signal.signal(number, _ignore)
+    faulthandler.enable()  # a crash of native code says where
+    link = socket.socket(fileno=int(sys.argv[1]))
+    link.set_inheritable(False)  # what a handler starts must not keep it open
+    with contextlib.suppress(OSError):  # the worker is gone
+        try:
+            serve(link)
+        except SettingsError as error:
+            sys.exit(f"the process of a handler cannot start: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,229 @@
+"""The processes of `process=True` handlers: as many as handlers may run at once, started when they are first needed, one task at a time in each.
+
+Each has a socket and a process group of its own and shares nothing with the others, so that a crash, a timeout or a cancellation ends one of them
+and no neighbour. (docs/adr tells why this is not a pool from a library.)
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from asyncio.subprocess import DEVNULL, Process
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import structlog
+
+from waggle.errors import ErrorCode, TaskError
+from waggle.machine import cores
+from waggle.settings import Settings
+from waggle.task import Claimed, Ended, Failed, Outcome, Snoozed, not_here_delay
+from waggle_worker import frames
+from waggle_worker.frames import Began, Job, Ready
+
+log = structlog.get_logger()
+
+START_SECONDS: Final = 60.0  # for the user's module to be imported
+WAIT_SECONDS: Final = 10.0  # that a claimed task waits for a process before somebody else may have it
+END_SECONDS: Final = 2.0  # for a process to end by itself when the worker stops
+LAST_WORDS_SECONDS: Final = 0.5  # for what a process that has ended said before
+
+
+class Died(Exception):
+    """The process is gone; `code` is its exit code, negative for a signal."""
+
+    def __init__(self, code: int | None, *, began: bool) -> None:
+        super().__init__(code)
+        self.code, self.began = code, began
+
+    @property
+    def how(self) -> str:
+        if self.code is None:
+            return "closed its connection"
+        return f"ended with exit code {self.code}" if self.code >= 0 else f"was killed by {_signal(-self.code)}"
+
+
+@contextlib.contextmanager
+def _closed_on_failure(link: socket.socket) -> Iterator[None]:
+    """A process whose other end is closed ends by itself."""
+    try:
+        yield
+    except BaseException:
+        link.close()
+        raise
+
+
+class Child:
+    """One process."""
+
+    def __init__(self, process: Process, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._process, self._reader, self._writer = process, reader, writer
+        self._watch = asyncio.get_running_loop().create_task(self._buried())  # kept here: the loop itself holds tasks weakly
+        self.used = False
+
+    @property
+    def alive(self) -> bool:
+        return self._process.returncode is None and not self._reader.at_eof()
+
+    @classmethod
+    async def start(cls, job: Job) -> "Child":
+        """A process that has imported the user's module. Raises Died, or TimeoutError."""
+        ours, theirs = socket.socketpair()
+        with theirs, _closed_on_failure(ours):
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-P",  # a file in the user's folder must not hide a module of ours; the child adds that folder after its own imports
+                "-m",
+                "waggle_worker.child",
+                str(theirs.fileno()),
+                str(os.getpid()),
+                stdin=DEVNULL,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,  # Ctrl-C in the terminal is for the worker; and what a handler starts ends with it
+            )
+            child = cls(process, *await asyncio.open_connection(sock=ours))
+        try:
+            child._writer.write(frames.frame(job))
+            async with asyncio.timeout(START_SECONDS):
+                if not isinstance(await child._said(), Ready):
+                    raise Died(None, began=False)
+        except BaseException:
+            await child.kill()
+            raise
+        return child
+
+    async def run(self, claimed: Claimed, began: Callable[[], None]) -> Outcome:
+        """Run one task; `began` is called when its handler starts. Raises Died when the process does not survive it; cancelled, it kills the process."""
+        has_begun = False
+        try:
+            self._writer.write(frames.frame(claimed))
+            while True:
+                said = await self._said()
+                if isinstance(said, Ready | Began):
+                    has_begun = True
+                    began()
+                else:
+                    self.used = True
+                    return said
+        except Died as error:
+            error.began = has_begun
+            raise
+        except asyncio.CancelledError:
+            await self.kill()
+            raise
+
+    async def _said(self) -> frames.Said:
+        try:
+            length = frames.size(await self._reader.readexactly(frames.HEAD.size))
+            said: frames.Said = frames.read(await self._reader.readexactly(length))
+        except (OSError, ValueError, asyncio.IncompleteReadError) as error:  # ValueError: a handler wrote into our socket
+            await self.kill(END_SECONDS if isinstance(error, asyncio.IncompleteReadError) else 0.0)
+            raise Died(self._process.returncode, began=False) from error
+        return said
+
+    async def kill(self, patience: float = 0.0) -> None:
+        """kill -9 for it and what it started, after `patience` seconds to end by itself; return when it is gone."""
+        self._writer.close()
+        if patience and await self._gone(patience):
+            return
+        if self._process.returncode is None:
+            self._kill_all()
+            if not await self._gone(END_SECONDS):
+                log.warning("a handler's process does not end, although it was killed", pid=self._process.pid)
+
+    async def _buried(self) -> None:
+        """When it has ended, so does what it started; and its socket, which a fork of it may hold open: nobody would hear that it died."""
+        await self._process.wait()
+        self._kill_all()
+        await asyncio.sleep(LAST_WORDS_SECONDS)
+        self._writer.transport.abort()
+
+    def _kill_all(self) -> None:
+        """Its group: itself, and what it started and did not give a session of its own."""
+        with contextlib.suppress(ProcessLookupError):  # they have ended, whether or not the loop was told already
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+    async def _gone(self, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._process.wait()
+        except TimeoutError:
+            return False
+        return True
+
+
+class Children:
+    """All processes of this worker; at most `most` at once."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._job = Job(settings.app, settings.log_level, settings.log_format)
+        self._places = asyncio.Semaphore(most(settings))
+        self._idle: list[Child] = []
+
+    async def run(self, claimed: Claimed, may_start: Callable[[], bool], began: Callable[[], None]) -> Outcome:
+        """Run a task in a process that is free; one that waits for that too long, or may no longer start then, goes back, uncounted.
+
+        Cancelled, it kills the process.
+        """
+        try:
+            async with asyncio.timeout(WAIT_SECONDS):
+                await self._places.acquire()
+        except TimeoutError:
+            return Snoozed(not_here_delay(claimed.attempt, claimed.retry_count), Ended.GIVEN_BACK)
+        try:
+            return await self._in_one(claimed, may_start, began)
+        finally:
+            self._places.release()
+
+    async def _in_one(self, claimed: Claimed, may_start: Callable[[], bool], began: Callable[[], None]) -> Outcome:
+        while True:
+            try:
+                child = self._an_idle_one() or await Child.start(self._job)
+            except (Died, OSError, TimeoutError) as error:
+                how = error.how if isinstance(error, Died) else str(error) or "was not ready in time"
+                log.error("a handler's process cannot be started", how=how)
+                return _failed(f"the handler's process could not be started: it {how}", error)
+            if not may_start():
+                self._idle.append(child)
+                return Snoozed(0.0, Ended.GIVEN_BACK)
+            try:
+                outcome = await child.run(claimed, began)
+            except Died as error:
+                if error.began or not child.used:
+                    return _failed(f"the handler's process died: it {error.how}", error)
+            else:
+                self._idle.append(child)
+                return outcome
+
+    def _an_idle_one(self) -> Child | None:
+        while self._idle:
+            child = self._idle.pop()
+            if child.alive:
+                return child
+        return None
+
+    async def close(self) -> None:
+        """End those that are idle."""
+        idle, self._idle = self._idle, []
+        await asyncio.gather(*(child.kill(END_SECONDS) for child in idle))
+
+
+def _signal(number: int) -> str:
+    """Its name; real-time signals have none."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def most(settings: Settings) -> int:
+    """How many process handlers run at once: what the setting says, else this worker's share of the cores."""
+    return settings.handler_processes or max(1, cores() // max(1, settings.processes))
+
+
+def _failed(message: str, error: Exception) -> Outcome:
+    code = error.code if isinstance(error, Died) else None
+    details = {} if code is None else {"exit_code": code} if code >= 0 else {"signal": _signal(-code)}
+    return Failed(TaskError(ErrorCode.TASK_EXECUTION_FAILED, message, retryable=True, details=details or None))

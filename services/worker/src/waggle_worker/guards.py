@@ -1,0 +1,109 @@
+"""One use of a circuit breaker by one run: `ctx.breaker(name)` in a handler, or the whole run of a type with `breaker=`.
+
+What leaves the block decides: an exception is a failure of the service; Snooze, Reject, a cancellation and what the caller ignores say nothing.
+A timeout counts as a failure when it happens, not when the handler has ended: a service that hangs is the usual case, and its thread may never end.
+"""
+
+import asyncio
+import contextlib
+from types import TracebackType
+from typing import Final
+
+from waggle.context import Reject, Retry, Snooze
+from waggle.task import Done, Failed, Outcome
+from waggle_worker import outcomes
+from waggle_worker.breaker import Breaker
+from waggle_worker.breakers import Breakers
+
+NEUTRAL: Final = (Snooze, Reject)
+
+
+class Guard:
+    """Enter it, then tell it once how the call ended. On the event loop, except for `with`, which is for threads."""
+
+    __slots__ = ("_breaker", "_breakers", "_ignore", "_loop", "_name", "_token", "_uses")
+
+    def __init__(self, breakers: Breakers, name: str, ignore: tuple[type[BaseException], ...], loop: asyncio.AbstractEventLoop, uses: "set[Guard]") -> None:
+        """`uses` holds the guards that a run is inside of, for whoever stops it."""
+        self._breakers, self._name, self._ignore, self._loop, self._uses = breakers, name, ignore, loop, uses
+        self._breaker: Breaker | None = None  # while it is inside
+        self._token: str | None = None
+
+    def enter_now(self) -> bool:
+        """Enter without asking anybody; False when that must be awaited: `enter()`. Raises BreakerOpen."""
+        breaker = self._breakers.of(self._name)
+        if not self._breakers.enter_now(breaker):
+            return False
+        self._is_in(breaker, None)
+        return True
+
+    async def enter(self) -> None:
+        """Raises BreakerOpen."""
+        if not self.enter_now():
+            breaker = self._breakers.of(self._name)
+            self._is_in(breaker, await self._breakers.probe(breaker))
+
+    def _is_in(self, breaker: Breaker, token: str | None) -> None:
+        self._breaker, self._token = breaker, token
+        self._uses.add(self)
+
+    def _is_out(self) -> Breaker | None:
+        """The breaker, to be told how it went; None when that was told before."""
+        breaker, self._breaker = self._breaker, None
+        self._uses.discard(self)
+        return breaker
+
+    def left(self, error: BaseException | None) -> None:
+        """The block was left. The first that is told counts."""
+        if error is None:
+            self._succeeded()
+        elif isinstance(error, (*NEUTRAL, *self._ignore)) or not isinstance(error, Exception):
+            self.says_nothing()
+        else:
+            said = outcomes.said(error)
+            self._failed(said if isinstance(error, Retry) else f"{type(error).__name__}: {said}")
+
+    def ended(self, outcome: Outcome) -> None:
+        """The whole run was the block, and came to this."""
+        match outcome:
+            case Done():
+                self._succeeded()
+            case Failed(error) if error.retryable:
+                self._failed(error.message)
+            case _:
+                self.says_nothing()
+
+    def timed_out(self, seconds: float) -> None:
+        self._failed(f"no answer within the task's timeout of {seconds:g} s")
+
+    def says_nothing(self) -> None:
+        """Stopped from outside, or ended by what the service has nothing to do with."""
+        if (breaker := self._is_out()) is not None:
+            self._breakers.released(breaker, self._token)
+
+    def _succeeded(self) -> None:
+        if (breaker := self._is_out()) is not None:
+            self._breakers.succeeded(breaker, self._token)
+
+    def _failed(self, error: str) -> None:
+        if (breaker := self._is_out()) is not None:
+            self._breakers.failed(breaker, self._token, error)
+
+    async def __aenter__(self) -> "Guard":
+        if self._breaker is not None:
+            raise RuntimeError(f"this use of the circuit breaker {self._name} has begun already: call ctx.breaker() again")
+        await self.enter()
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.left(error)
+
+    def __enter__(self) -> "Guard":
+        with contextlib.suppress(RuntimeError):
+            asyncio.get_running_loop()
+            raise TypeError(f'use `async with ctx.breaker("{self._name}")` in an async handler')
+        return asyncio.run_coroutine_threadsafe(self.__aenter__(), self._loop).result()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the worker ends
+            self._loop.call_soon_threadsafe(self.left, error)

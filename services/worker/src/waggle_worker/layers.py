@@ -1,0 +1,63 @@
+"""What is around every handler, wherever it runs: recovery and logging.
+
+Recovery: whatever a handler does becomes an outcome; no exception, SystemExit and KeyboardInterrupt included, takes the worker with it.
+Logging: a line when a try starts (debug) and one when it ended (info; debug for a success, because there are many). What follows from a failure
+is said by the settler, once Postgres knows it.
+"""
+
+import logging
+import time
+from typing import Any, Final
+
+import structlog
+
+from waggle.app import Handler
+from waggle.context import Context
+from waggle.task import Claimed, Done, Failed, Outcome, Snoozed
+from waggle_worker import outcomes
+
+log = structlog.get_logger()
+
+WORDS: Final[dict[type, str]] = {Done: "done", Failed: "failed", Snoozed: "snoozed"}
+
+
+async def awaited(handler: Handler, context: Context, arguments: dict[str, Any]) -> Outcome:
+    """Run an async handler. Never raises; a cancellation is an outcome too."""
+    try:
+        return outcomes.of_result(await (handler.function(context, **arguments) if handler.takes_context else handler.function(**arguments)))
+    except BaseException as error:
+        return outcomes.of_exception(error)
+
+
+def called(handler: Handler, context: Context, arguments: dict[str, Any]) -> Outcome:
+    """Run a plain handler in this thread. Never raises."""
+    try:
+        return outcomes.of_result(handler.function(context, **arguments) if handler.takes_context else handler.function(**arguments))
+    except BaseException as error:
+        return outcomes.of_exception(error)
+
+
+class Narrator:
+    """The log lines of tries. Lines that nobody reads cost a look at one attribute: a busy worker would write 40,000 a second."""
+
+    def __init__(self) -> None:
+        self._debug = bool(log.is_enabled_for(logging.DEBUG))
+
+    def started(self, claimed: Claimed) -> None:
+        if self._debug:
+            log.debug("try started", task_id=str(claimed.id), task_type=claimed.type, attempt=claimed.attempt)
+
+    def ended(self, claimed: Claimed, outcome: Outcome, since: float) -> None:
+        """`since` is the monotonic time of its start."""
+        succeeded = isinstance(outcome, Done)
+        is_usual = succeeded or (isinstance(outcome, Snoozed) and outcome.error is not None)  # many wait for one circuit breaker
+        if is_usual and not self._debug:
+            return
+        (log.debug if is_usual else log.info)(
+            "try ended",
+            task_id=str(claimed.id),
+            task_type=claimed.type,
+            attempt=claimed.attempt,
+            outcome=WORDS[type(outcome)],
+            seconds=round(time.monotonic() - since, 6),
+        )

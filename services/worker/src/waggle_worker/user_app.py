@@ -1,0 +1,29 @@
+"""The user's application: the `App` that `WAGGLE_APP=module:attribute` names, found from the current folder."""
+
+import importlib
+import sys
+import traceback
+from pathlib import Path
+
+from waggle.app import App
+from waggle.settings import SettingsError
+
+
+def find(reference: str) -> App:
+    """Import it. Raises SettingsError, saying why, when it cannot be had."""
+    module_name, _, attribute = reference.partition(":")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        found = importlib.import_module(module_name)
+        for part in attribute.split("."):
+            found = getattr(found, part)
+    except Exception as error:  # whatever the user's module raises while it is imported
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        raise SettingsError(
+            f"WAGGLE_APP={reference} cannot be loaded from {here}: {type(error).__name__}: {error} ({where.filename}:{where.lineno})"
+        ) from error
+    if not isinstance(found, App):
+        raise SettingsError(f"WAGGLE_APP={reference} is a {type(found).__name__}, not a waggle.App")
+    return found

@@ -1,0 +1,117 @@
+"""Several worker processes by one command: all of them work, one that dies is started again, and all stop together."""
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx2
+
+from support import given
+from support.command_line import WAGGLE, up, waggle
+from support.facts import until
+from support.processes import TESTS
+from support.servers import NatsServer
+from waggle.bus.connection import Bus
+from waggle.bus.ring import Ringer
+from waggle_cli.embedded.child import last_lines
+
+Pool = asyncpg.Pool
+
+START_SECONDS = 60.0
+
+
+def gone(pid: int) -> bool:
+    """Whether a process has ended (an orphan may stay a zombie for a while)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def read(file: Path) -> dict[str, Any]:
+    """A ready file; {} while there is none."""
+    try:
+        found: dict[str, Any] = json.loads(file.read_bytes())
+    except FileNotFoundError:
+        return {}
+    return found
+
+
+async def test_up_runs_as_many_workers_as_it_is_told_and_tells_the_truth_about_them(folder: Path) -> None:
+    output = folder / "up.txt"
+    with up("--processes", "2", "--ephemeral", place=folder, output=output) as facts:
+        first, second = facts["pids"]["worker"]
+        for url in facts["metrics_urls"]["worker"]:
+            async with httpx2.AsyncClient(trust_env=False) as client:
+                assert "waggle_worker_running" in (await client.get(url)).text
+        assert isinstance(facts["pids"]["api"], int)
+        listed = json.loads(waggle("workers", "-o", "json", place=folder, WAGGLE_URL=facts["api_url"]).stdout)["items"]
+        assert {worker["pid"] for worker in listed if worker["alive"]} == {first, second}
+
+        os.kill(second, signal.SIGKILL)
+        now = await until(lambda: _replaced(read(output.with_suffix(".ready")), second), START_SECONDS, "the ready file names the new worker")
+        assert now["pids"]["worker"][0] == first
+        assert len(set(now["metrics_urls"]["worker"])) == 2
+    assert gone(first)
+    assert gone(now["pids"]["worker"][1])
+
+
+def _replaced(facts: dict[str, Any], dead: int) -> dict[str, Any]:
+    pids = facts.get("pids", {}).get("worker", [dead])
+    return {} if dead in pids else facts
+
+
+@contextmanager
+def workers(folder: Path, database: str, nats: NatsServer, *options: str) -> Iterator[tuple["subprocess.Popen[bytes]", Path, Path]]:
+    """A `waggle worker` with these options; its process, ready file and output."""
+    ready_file, output = folder / "workers.ready", folder / "workers.txt"
+    env = {name: value for name, value in os.environ.items() if not name.startswith("WAGGLE_")}
+    env |= {"PYTHONPATH": str(TESTS), "WAGGLE_POSTGRES_URL": database, "WAGGLE_NATS_URL": nats.url, "WAGGLE_READY_FILE": str(ready_file)}
+    with output.open("wb") as file:
+        process = subprocess.Popen([WAGGLE, "worker", *options], cwd=folder, env=env, stdout=file, stderr=file, start_new_session=True)
+    try:
+        yield process, ready_file, output
+    finally:
+        process.kill()
+        process.wait()
+
+
+async def test_a_worker_command_runs_several_and_starts_again_the_one_that_dies(
+    folder: Path, database: str, nats: NatsServer, pool: Pool, bus: Bus, lanes: None
+) -> None:
+    with workers(folder, database, nats, "--processes", "2", "--app", "support.handlers:app") as (process, ready_file, output):
+        first, second = (await until(lambda: read(ready_file), START_SECONDS, "both are ready"))["pids"]
+        os.kill(first, signal.SIGKILL)
+        facts = await until(lambda: {} if first in read(ready_file)["pids"] else read(ready_file), START_SECONDS, "another one is there")
+        assert (facts["pid"], facts["pids"][1], len(facts["metrics_url"])) == (process.pid, second, 2)
+
+        [task_id] = await given.waiting(pool, type="test.work", payload='{"seconds": 1.0}')
+        row = await given.row(pool, task_id)
+        await Ringer(bus).ring([(task_id, "default", 1, row["rung_at"])])  # type: ignore[list-item]
+        await until(lambda: pool.fetchval("SELECT status = 'running' FROM tasks"))
+        process.send_signal(signal.SIGTERM)
+        assert await until(lambda: process.poll() is not None, 30.0, last_lines(output))
+        assert process.returncode == 0, last_lines(output)
+    assert await pool.fetchval("SELECT status FROM tasks") == "completed"
+    assert not ready_file.exists()
+    assert all(gone(pid) for pid in facts["pids"])
+
+
+async def test_wrong_settings_end_it_with_the_exit_code_for_that(folder: Path, database: str, nats: NatsServer) -> None:
+    with workers(folder, database, nats, "--processes", "2", "--app", "not.there:app") as (process, _, output):
+        await until(lambda: process.poll() is not None, START_SECONDS)
+        assert process.returncode == 2
+        assert "WAGGLE_APP=not.there:app cannot be loaded" in output.read_text()
+
+
+async def test_they_end_with_their_parent_when_it_is_killed(folder: Path, database: str, nats: NatsServer) -> None:
+    with workers(folder, database, nats, "--processes", "2") as (process, ready_file, _):
+        pids = (await until(lambda: read(ready_file), START_SECONDS, "both are ready"))["pids"]
+        process.kill()
+        await until(lambda: all(gone(pid) for pid in pids), what="the workers of a killed parent end")

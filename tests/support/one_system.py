@@ -1,0 +1,47 @@
+"""API, scheduler and worker for all tests of a module, with a database and a NATS server of their own; its tests do not disturb each other."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from support.processes import Process, end, launch, ready
+from support.servers import NatsServer, PostgresServer, run
+from waggle.settings import Settings
+
+
+@dataclass
+class OneSystem:
+    """What runs; `effects` is where its handlers leave a line for each thing they did."""
+
+    settings: Settings
+    api: Process
+    worker: Process
+    effects: Path
+
+    def did(self, what: str, task_id: object) -> list[str]:
+        """What the handlers of this task did, of the effects that begin so."""
+        lines = (line.split() for line in self.effects.read_text().splitlines())
+        return [done for done, task, _attempt, _nonce in lines if done.startswith(what) and task == str(task_id)]
+
+
+@contextmanager
+def one_system(postgres: PostgresServer, folder: Path, name: str, **changes: object) -> Iterator[OneSystem]:
+    """A system that is ready; `name` names its database, `changes` its settings. Fails when it does not end well."""
+    folder = folder / name
+    folder.mkdir(mode=0o711)
+    effects = folder / "effects"
+    effects.touch()
+    nats = NatsServer(folder / "nats")
+    try:
+        with postgres.fresh_database(name) as database:
+            fields: dict[str, object] = {"lease": 2.0, "grace": 2.0, "app": "support.handlers:app", **changes}
+            settings = Settings(postgres_url=database, nats_url=nats.url, api_port=0, **fields)  # type: ignore[arg-type]
+            api, scheduler, worker = (launch(service, settings, folder, environ={"EFFECTS": str(effects)}) for service in ("api", "scheduler", "worker"))
+            try:
+                run(ready(api, scheduler, worker))
+                yield OneSystem(settings, api, worker, effects)
+            finally:
+                run(end(api, scheduler, worker))
+    finally:
+        nats.kill()

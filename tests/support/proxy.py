@@ -1,0 +1,85 @@
+"""A link to a server that can die without a word: it stands still, and neither side is told."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+
+class Proxy:
+    """Stands between clients and a server on this machine. A link that has died stands still for ever; it is neither closed nor read to its end."""
+
+    def __init__(self, server_port: int) -> None:
+        self._server_port = server_port
+        self.port = 0
+        self._is_cut = False
+        self._open: set[asyncio.StreamReader] = set()
+        self._dead: set[asyncio.StreamReader] = set()
+        self._writers: list[asyncio.StreamWriter] = []
+        self._pumps: set[asyncio.Task[None]] = set()
+
+    def kill_links(self) -> None:
+        """The links that are open now die; new ones work."""
+        self._dead |= self._open
+
+    def cut(self) -> None:
+        """As when a cable is pulled: open links die, and new ones lead nowhere until `heal`."""
+        self._is_cut = True
+        self.kill_links()
+
+    def heal(self) -> None:
+        """New links work again; the dead ones stay dead, because both sides have forgotten what was on its way."""
+        self._is_cut = False
+
+    def url(self, url: str) -> str:
+        """The server's address, through here."""
+        assert str(self._server_port) in url
+        return url.replace(f":{self._server_port}", f":{self.port}")
+
+    async def link(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.append(writer)
+        if self._is_cut:
+            return
+        try:
+            from_server, to_server = await asyncio.open_connection("127.0.0.1", self._server_port)
+        except OSError:
+            writer.transport.abort()
+            return
+        self._writers.append(to_server)
+        for source, target in ((reader, to_server), (from_server, writer)):
+            self._open.add(source)
+            pump = asyncio.create_task(self._pump(source, target))
+            self._pumps.add(pump)
+            pump.add_done_callback(self._pumps.discard)
+
+    async def _pump(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        try:
+            while data := await source.read(65536):
+                if source in self._dead:
+                    await asyncio.Event().wait()
+                target.write(data)
+        except ConnectionError:
+            pass
+        if source in self._dead:
+            await asyncio.Event().wait()
+        self._open.discard(source)
+        target.close()
+
+    def end(self) -> None:
+        for pump in self._pumps:
+            pump.cancel()
+        for writer in self._writers:
+            writer.transport.abort()
+
+
+@asynccontextmanager
+async def proxy(server_port: int) -> AsyncIterator[Proxy]:
+    """A proxy in front of this port, in the test's own loop."""
+    made = Proxy(server_port)
+    server = await asyncio.start_server(made.link, "127.0.0.1", 0)
+    made.port = server.sockets[0].getsockname()[1]
+    try:
+        yield made
+    finally:
+        server.close()
+        made.end()
+        await server.wait_closed()

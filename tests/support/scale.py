@@ -1,0 +1,25 @@
+"""The size of the fault tests: scaled in the suite, full with `FAULTS=full` (`just faults`); and the seed of their chances, which each prints."""
+
+import os
+import random
+from typing import Final, TypeVar
+
+T = TypeVar("T")
+
+FULL = os.environ.get("FAULTS") == "full"
+SEED: Final = int(os.environ.get("FAULTS_SEED") or random.randrange(2**32))  # noqa: S311  # a seed, to be printed
+
+
+def sized(scaled: T, full: T) -> T:
+    return full if FULL else scaled
+
+
+def dice() -> random.Random:
+    """Chance that `FAULTS_SEED` repeats; pytest shows the printed seed when the test fails."""
+    print(f"FAULTS_SEED={SEED}")
+    return random.Random(SEED)  # noqa: S311  # repeatable chance, not secrecy
+
+
+def figures(test: str, **found: object) -> None:
+    """One line of figures; `just faults` shows it."""
+    print(f"figures of {test} (FAULTS_SEED={SEED}): " + ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in found.items()))
