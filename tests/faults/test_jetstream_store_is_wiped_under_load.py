@@ -32,21 +32,3 @@ async def test_every_accepted_task_completes(start: Services, nats: NatsServer, 
     assert services[1].logged("rang tasks whose doorbell was lost"), "the wipe lost no doorbell, so this test has shown nothing"
     assert all(service.alive for service in services)
     print(counts)
-
-
-async def test_rest_accepts_while_nats_is_away_and_the_work_is_only_delayed(
-    start: Services, nats: NatsServer, pool: "asyncpg.Pool[asyncpg.Record]", effects: Path
-) -> None:
-    api = await start("api")
-    await start("scheduler")
-    await start("worker", environ={"EFFECTS": str(effects)}, app="support.handlers:app", concurrency=10)
-    history = History()
-    nats.kill()
-    async with client_of(api) as client:
-        await submit_load(client, history, 200, pause=0.0, type="test.work")
-        assert (await client.get("/health")).json()["status"] == "degraded"
-        assert (await client.get("/readyz")).status_code == 200
-        nats.start()
-        await all_at_rest(pool, 30)
-        assert (await check(pool, history, effects, duplicates_at_most=0))["tasks"] == 200
-        assert (await client.get("/health")).json()["status"] == "ok"

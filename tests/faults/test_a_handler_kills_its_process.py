@@ -1,0 +1,58 @@
+"""Handlers that kill their own worker: each is a dead letter after exactly its tries, and what ran beside it finishes elsewhere."""
+
+import asyncio
+from collections import Counter
+from pathlib import Path
+
+import asyncpg
+
+from support import given
+from support.oracle import History, all_at_rest, check
+from support.processes import Process
+from support.scale import figures, sized
+from support.system import Services
+
+Pool = asyncpg.Pool
+POISONS = sized(2, 3)
+MAX_RETRIES = sized(1, 3)
+NEIGHBOURS = sized(100, 1_000)
+LEASE = sized(2.0, 15.0)
+
+
+async def started_again(start: Services, effects: Path, workers: list[Process], over: asyncio.Event) -> None:
+    """What a supervisor does: a worker that died is followed by another one."""
+    while not over.is_set():
+        for number, worker in enumerate(workers):
+            if not worker.alive:
+                worker.ended_by_test = True
+                workers[number] = await start("worker", environ={"EFFECTS": str(effects)}, app="support.handlers:app", concurrency=10, lease=LEASE)
+        await asyncio.sleep(0.05)
+
+
+async def test_it_is_dead_after_exactly_its_tries_while_its_neighbours_finish(start: Services, pool: Pool, effects: Path) -> None:
+    await start("scheduler", lease=LEASE)
+    workers = [await start("worker", environ={"EFFECTS": str(effects)}, app="support.handlers:app", concurrency=10, lease=LEASE) for _ in range(2)]
+    over = asyncio.Event()
+    supervisor = asyncio.create_task(started_again(start, effects, workers, over))
+    try:
+        neighbours = await given.waiting(pool, NEIGHBOURS, ring=False, type="test.work", payload='{"seconds": 0.2}', max_retries=POISONS)
+        poisons = await given.waiting(pool, POISONS, ring=False, type="test.kills-itself", max_retries=MAX_RETRIES)
+        neighbours += await given.waiting(pool, NEIGHBOURS, ring=False, type="test.work", payload='{"seconds": 0.2}', max_retries=POISONS)
+        await all_at_rest(pool, 400)
+    finally:
+        over.set()
+        await supervisor
+    began = Counter(line.split()[1] for line in effects.read_text().splitlines() if line.startswith("began "))
+    for poison in poisons:
+        row = await given.row(pool, poison)
+        lost = await pool.fetchval("SELECT count(*) FROM task_attempts WHERE task_id = $1 AND outcome = 'lost'", poison)
+        assert (row["status"], lost, row["retry_count"]) == ("dead_letter", 1 + MAX_RETRIES, MAX_RETRIES)
+        assert began[str(poison)] <= 1 + MAX_RETRIES
+
+    # Only the first attempt of a poison task can meet a task that was lost before: later on both are suspects, and a process runs one suspect at a time.
+    most_lost = await pool.fetchval("SELECT max(lost_count) FROM tasks WHERE type = 'test.work'")
+    assert 0 < most_lost <= POISONS, "the poison hit nobody" if not most_lost else "suspects did not keep apart"
+    deaths = len(start.processes) - 1 - len(workers)
+    history = History(accepted=[str(task_id) for task_id in neighbours])
+    counts = await check(pool, history, effects, duplicates_at_most=10 * deaths)
+    figures("handlers that kill their own process", poison_tasks=POISONS, tries=1 + MAX_RETRIES, processes_killed=deaths, neighbours=len(neighbours), **counts)

@@ -1,0 +1,97 @@
+"""One worker is cut off from Postgres alone, another one from NATS alone: others do their work meanwhile, and both come back without a restart."""
+
+from collections import Counter
+from pathlib import Path
+
+import asyncpg
+
+from support.facts import until
+from support.load import busy
+from support.metrics import counted
+from support.oracle import History, all_at_rest, check
+from support.processes import Process
+from support.proxy import proxy
+from support.scale import figures, sized
+from support.servers import NatsServer
+from support.system import Services, client_of
+
+Pool = asyncpg.Pool
+SLOTS = 10
+CUTS = sized(1, 5)
+
+LEASE = "SELECT id FROM workers WHERE pid = $1 ORDER BY started_at DESC LIMIT 1"
+RUN_UNDER = "SELECT id FROM tasks WHERE worker_id = $1 AND status = 'running'"
+
+
+class Worker:
+    """A worker as the database knows it."""
+
+    def __init__(self, pool: Pool, process: Process) -> None:
+        self.pool, self.process = pool, process
+
+    async def lease(self) -> str:
+        return str(await self.pool.fetchval(LEASE, self.process.pid))
+
+    async def busy(self) -> set[object]:
+        """What runs here, once it is more than half of the slots."""
+
+        async def runs() -> set[object] | None:
+            found = {row["id"] for row in await self.pool.fetch(RUN_UNDER, await self.lease())}
+            return found if len(found) > SLOTS // 2 else None
+
+        return await until(runs, 60.0, "it is busy")
+
+    async def goes_on(self, what: str) -> None:
+        """Wait until it completes something that began from now on, under whatever lease."""
+        now = await self.pool.fetchval("SELECT now()")
+        done = "SELECT EXISTS (SELECT FROM task_attempts WHERE worker_id = $1 AND started_at > $2 AND outcome = 'completed')"
+
+        async def does() -> bool:
+            return bool(await self.pool.fetchval(done, await self.lease(), now))
+
+        await until(does, 60.0, what)
+
+
+async def test_others_do_its_work_and_it_comes_back(start: Services, pool: Pool, nats: NatsServer, database: str, effects: Path) -> None:
+    api = await start("api")
+    await start("scheduler")
+    history, postgres_port = History(), int(database.rpartition(":")[2].partition("/")[0])
+    async with proxy(postgres_port) as to_postgres, proxy(nats.port) as to_nats, client_of(api) as client:
+
+        async def worker(**changes: object) -> Worker:
+            environ = {"EFFECTS": str(effects)}
+            return Worker(pool, await start("worker", environ=environ, app="support.handlers:app", concurrency=SLOTS, **changes))
+
+        healthy = await worker()
+        deaf = await worker(postgres_url=to_postgres.url(database))
+        lonely = await worker(nats_url=to_nats.url(nats.url))
+        async with busy(client, pool, history, 40, type="test.work", payload={"seconds": 0.5}, max_retries=CUTS):
+            for _ in range(CUTS):
+                deafs, lonelys = await deaf.lease(), await lonely.lease()
+                await deaf.busy()
+                runs = await lonely.busy()
+                to_postgres.cut()
+                to_nats.cut()
+                await until(lambda deafs=deafs: pool.fetchval(f"SELECT NOT EXISTS ({RUN_UNDER})", deafs), 30.0, "its tasks are taken back")  # type: ignore[misc]
+                await healthy.goes_on("others go on")
+                await lonely_settled(pool, lonelys, runs)
+                assert await lonely.lease() == lonelys, "without NATS a worker keeps its lease"
+                to_postgres.heal()
+                to_nats.heal()
+                await deaf.goes_on("it works again when it reaches Postgres")
+                assert await deaf.lease() != deafs, "an expired lease is never renewed"
+                await lonely.goes_on("it works again when it reaches NATS")
+        await all_at_rest(pool, 60)
+        dropped = Counter(await counted(deaf.process, "waggle_outcomes_dropped_total"))
+        assert not await counted(lonely.process, "waggle_outcomes_dropped_total")
+    lost = await pool.fetchval("SELECT count(*) FROM task_attempts WHERE outcome = 'lost'")
+    assert sum(dropped.values()) <= lost <= CUTS * SLOTS
+    assert await pool.fetchval("SELECT count(*) = 0 FROM task_attempts WHERE outcome = 'failed'")
+    counts = await check(pool, history, effects, duplicates_at_most=CUTS * SLOTS)
+    figures("workers that reach half of their servers", cuts=CUTS, **counts, attempts_lost=lost, dropped=dict(dropped))
+
+
+async def lonely_settled(pool: Pool, lease: str, runs: set[object]) -> None:
+    """What ran when NATS went away ends in the same attempt, there."""
+    done = "SELECT count(*) FROM task_attempts WHERE task_id = ANY ($1) AND worker_id = $2 AND outcome = 'completed'"
+    await until(lambda: pool.fetchval(f"SELECT ({done}) = $3", list(runs), lease, len(runs)), 20.0, "what runs without NATS is completed")

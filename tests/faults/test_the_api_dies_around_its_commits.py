@@ -1,0 +1,147 @@
+"""The API dies, again and again, in the middle of a group commit, after it and before anybody is told, and after the answers and before the doorbells ring."""
+
+import asyncio
+import json
+import os
+import random
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import uuid4
+
+import asyncpg
+import httpx2
+import msgspec
+
+from support.oracle import History, all_at_rest, check
+from support.processes import TESTS, variables
+from support.scale import dice, figures, sized
+from support.system import Client, Services
+from waggle.settings import PREFIX, Settings
+from waggle_cli.embedded.placement import free_port
+
+Pool = asyncpg.Pool
+
+DEATHS = sized(9, 500)
+CLIENTS = 8
+POINTS = ("api.inserted", "api.committed", "api.answered")
+DIED = 137
+
+
+@dataclass
+class Forker:
+    """Starts APIs on one port, one at a time."""
+
+    settings: Settings
+    folder: Path
+    process: asyncio.subprocess.Process
+
+    async def run(self, failpoint: str) -> int:
+        """Run an API until it has ended; its exit code."""
+        environ = {key: value for key, value in os.environ.items() if not key.startswith(PREFIX)}
+        order = {"environ": environ | variables(self.settings) | {"WAGGLE_FAILPOINT": failpoint}, "log": str(self.folder / "forked.log")}
+        assert self.process.stdin
+        assert self.process.stdout
+        self.process.stdin.write(json.dumps(order).encode() + b"\n")
+        return int(await self.process.stdout.readline())
+
+
+@asynccontextmanager
+async def forking(start: Services) -> AsyncIterator[Forker]:
+    settings = msgspec.structs.replace(start.settings, api_port=free_port())
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "support.forking", stdin=-1, stdout=-1, env={**os.environ, "PYTHONPATH": str(TESTS)})
+    try:
+        yield Forker(settings, start.folder, process)
+    finally:
+        process.kill()
+        await process.wait()
+
+
+@dataclass
+class Clients:
+    """What they sent: `kept` are submissions under a key, repeated until they are answered; `thrown` those without one, whose answer never came."""
+
+    history: History = field(default_factory=History)
+    kept: dict[str, list[str]] = field(default_factory=dict)
+    thrown: dict[str, int] = field(default_factory=dict)
+    stopped: bool = False
+
+    async def submit(self, client: Client, chance: random.Random) -> None:
+        while not self.stopped:
+            name, size, has_key = uuid4().hex, chance.choice((1, 1, 5)), chance.random() < 0.7
+            body = {"tasks": [{"type": "test.work", "description": name}] * size}
+            while True:
+                ids = await self._post(client, body, {"Idempotency-Key": name} if has_key else {})
+                if ids:
+                    self.history.accepted += ids
+                    self.kept[name] = ids
+                    break
+                if ids is None and not has_key:
+                    self.thrown[name] = size
+                    break
+                await asyncio.sleep(0.02)
+
+    async def _post(self, client: Client, body: object, headers: dict[str, str]) -> list[str] | None:
+        """The ids; [] when it was refused for now; None when nobody knows."""
+        try:
+            answer = await client.post("/api/tasks/batch", json=body, headers=headers)
+        except httpx2.ConnectError:
+            return []
+        except httpx2.TransportError:
+            return None
+        if answer.status_code == 503:
+            return []
+        assert answer.status_code in (200, 201), answer.text
+        return [item["id"] for item in answer.json()["items"]]
+
+
+async def test_what_was_accepted_runs_and_a_client_that_repeats_its_key_has_one_task(start: Services, pool: Pool, effects: Path) -> None:
+    chance = dice()
+    scheduler = await start("scheduler")
+    await start("worker", environ={"EFFECTS": str(effects)}, app="support.handlers:app", concurrency=50)
+    clients = Clients()
+    async with forking(start) as forker, Client(base_url=f"http://127.0.0.1:{forker.settings.api_port}", timeout=30.0, trust_env=False) as client:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(CLIENTS):
+                group.create_task(clients.submit(client, chance))
+            for number in range(DEATHS):
+                async with asyncio.timeout(20):
+                    assert await forker.run(f"{POINTS[number % len(POINTS)]}:{chance.randint(1, 4)}") == DIED
+            last = asyncio.create_task(forker.run(""))
+            clients.stopped = True
+        await all_at_rest(pool, 60)
+        last.cancel()
+    counts = await check(pool, clients.history, effects, duplicates_at_most=0)
+    await check_groups(pool, clients)
+    lost = scheduler.logged("rang tasks whose doorbell was lost")
+    assert lost, "no doorbell was lost, so this test has shown nothing"
+    figures(
+        "API dies around its commits",
+        deaths=DEATHS,
+        tasks=counts["tasks"],
+        without_an_answer=len(clients.thrown),
+        doorbells_lost=sum(line["count"] for line in lost),
+        start=await start_times(pool),
+    )
+
+
+async def check_groups(pool: Pool, clients: Clients) -> None:
+    """Each submission is in the database whole and once; one without an answer is there whole or not at all."""
+    found = {row["description"]: row["n"] for row in await pool.fetch("SELECT description, count(*) AS n FROM tasks GROUP BY 1")}
+    wrong = {name: (found.get(name), len(ids)) for name, ids in clients.kept.items() if found.get(name) != len(ids)}
+    assert not wrong, f"{len(wrong)} answered submissions are not there once: {wrong}"
+    halves = {name: (found[name], size) for name, size in clients.thrown.items() if name in found and found[name] != size}
+    assert not halves, f"{len(halves)} submissions without an answer are there in part: {halves}"
+    assert found.keys() <= clients.kept.keys() | clients.thrown.keys()
+
+
+async def start_times(pool: Pool) -> str:
+    row = await pool.fetchrow(
+        """SELECT percentile_cont(ARRAY[0.5, 0.99, 1]) WITHIN GROUP (ORDER BY extract(epoch FROM a.started_at - t.created)) AS p
+           FROM tasks t JOIN task_attempts a ON a.task_id = t.id AND a.attempt = 1"""
+    )
+    assert row
+    p50, p99, most = row["p"]
+    return f"p50 {p50 * 1000:.0f} ms, p99 {p99:.1f} s, at most {most:.1f} s"
