@@ -12,7 +12,7 @@ from litestar import Request, get, post
 from litestar.types import ASGIApp
 
 from waggle.bus import breakers as bucket
-from waggle.bus.breakers import Changed, Entry, State
+from waggle.bus.breakers import Entry, State
 from waggle.bus.connection import OUTAGE
 from waggle_api import answers, queries
 from waggle_api.answers import Answer, encode
@@ -23,7 +23,6 @@ from waggle_api.refusals import NotFound, Unavailable, did_you_mean
 log = structlog.get_logger()
 
 PATIENCE: Final = 5.0
-AWAY: Final[tuple[type[Exception], ...]] = (*OUTAGE, Changed)
 
 
 class Breaker(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -82,7 +81,7 @@ async def _answering() -> AsyncIterator[None]:
     try:
         async with asyncio.timeout(PATIENCE):
             yield
-    except AWAY as error:
+    except OUTAGE as error:
         raise Unavailable("NATS, which holds the circuit breakers, does not answer") from error
 
 

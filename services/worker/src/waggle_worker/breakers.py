@@ -26,7 +26,7 @@ from waggle_worker.breaker import Admission, Breaker, Rules
 
 log = structlog.get_logger()
 
-EVERY: Final = 0.5  # seconds between two looks into the bucket; a write by somebody else is heard of at once
+EVERY: Final = 2.0  # seconds at most between two looks into the bucket; a write by somebody else is heard of at once
 PATIENCE: Final = 1.0
 MOST: Final = 10_000  # breakers that are remembered; beyond that idle ones are forgotten
 REGISTERED: Final = 200  # names that a worker puts into the bucket before they ever opened, so that people can see them
@@ -62,7 +62,7 @@ class Breakers:
             self._wake.clear()
             await self.share()
             if not is_last:
-                await wait_for(self._wake, EVERY)
+                await wait_for(self._wake, min(EVERY, self._rules.lease / 5))  # a probe is renewed here
         self._closed.set()
 
     async def close(self) -> None:

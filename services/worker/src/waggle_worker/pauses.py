@@ -15,7 +15,7 @@ from waggle_worker.claims import Claims
 
 log = structlog.get_logger()
 
-EVERY: Final = 0.5  # seconds; a worker stops pulling within a second, whatever became of the hint
+EVERY: Final = 0.9  # seconds; a worker stops pulling within a second, whatever became of the hint
 
 
 class Pauses:

@@ -19,7 +19,6 @@ from waggle.bus.jetstream import NO_MESSAGE, Unclear, ask
 PATIENCE: Final = 1.0  # seconds; a handler may wait for this
 WRONG_REVISION: Final = 10071
 ERROR_LENGTH: Final = 500
-RESETS: Final = 10  # tries against others that change the record at the same time
 
 
 class State(StrEnum):
@@ -89,9 +88,9 @@ async def entries(bus: Bus, after: int = 0) -> AsyncIterator[Entry]:
             yield found
 
 
-async def put(bus: Bus, record: Record, revision: int) -> int:
-    """Write over this revision (0: there is none yet); the new one. Raises Changed when there is another one, or one of bus.OUTAGE."""
-    headers = {"Nats-Expected-Last-Subject-Sequence": str(revision)}
+async def put(bus: Bus, record: Record, revision: int | None) -> int:
+    """Write over this revision (0: there is none yet; None: over any); the new one. Raises Changed when there is another one, or one of bus.OUTAGE."""
+    headers = None if revision is None else {"Nats-Expected-Last-Subject-Sequence": str(revision)}
     try:
         ack = await bus.jetstream().publish(subjects.breaker(record.name), msgspec.json.encode(record), timeout=PATIENCE, headers=headers)
     except APIError as error:
@@ -102,17 +101,12 @@ async def put(bus: Bus, record: Record, revision: int) -> int:
 
 
 async def reset(bus: Bus, name: str) -> Entry | None:
-    """Close a breaker for the whole fleet; None when there is none of this name. Raises Changed, Unclear or one of bus.OUTAGE."""
-    for _ in range(RESETS):
-        found = await entry(bus, name)
-        if found is None:
-            return None
-        try:
-            await put(bus, Record(name, State.CLOSED, trips=found.record.trips), found.revision)
-        except Changed:
-            continue
-        return await entry(bus, name)
-    raise Changed
+    """Close a breaker for the whole fleet, whoever writes at the same time; None when there is none of this name. Raises Unclear or one of bus.OUTAGE."""
+    found = await entry(bus, name)
+    if found is None:
+        return None
+    await put(bus, Record(name, State.CLOSED, trips=found.record.trips), None)
+    return await entry(bus, name)
 
 
 async def _message(bus: Bus, query: dict[str, Any]) -> dict[str, Any] | None:
