@@ -36,12 +36,18 @@ format:
 docs:
     uv run waggle config docs > docs/settings.new && mv docs/settings.new docs/settings.md
 
-# the benchmarks, one JSON line each
+# the benchmarks, one JSON line each (about six minutes)
 bench:
     uv run python bench/submit.py
     uv run python bench/drain.py
     uv run python bench/latency.py
     uv run python bench/idle.py
+    uv run python bench/mixed.py
+    uv run python bench/scale.py
+
+# whether memory stays flat over twenty minutes of mixed work
+soak *args:
+    uv run python bench/soak.py {{ args }}
 
 # what decides whether a change lands
 ci:

@@ -9,11 +9,11 @@ import argparse
 import asyncio
 import time
 import urllib.request
-from pathlib import Path
+from collections.abc import Callable
 
 from uuid_utils.compat import uuid7
 
-from stage import all_settled, cpu_seconds, report, stage
+from stage import all_settled, cpu_seconds, memory_mb, report, stage
 from waggle.bus import connection, topology
 from waggle.bus.ring import Ringer
 from waggle.settings import Settings
@@ -23,7 +23,12 @@ PAYLOAD = '{"to":"user@example.com","subject":"hello","body":"' + "x" * 200 + '"
 BATCH = 500
 
 
-async def fill(settings: Settings, count: int) -> None:
+def echo(_: int) -> tasks.NewTask:
+    return tasks.NewTask(uuid7(), "demo.echo", "default", 1, "", PAYLOAD, "{}", None, 0.0, None, 3, 300.0)
+
+
+async def fill(settings: Settings, count: int, make: Callable[[int], tasks.NewTask] = echo) -> None:
+    """Insert and ring so many tasks; `make` is given the number of each."""
     async with postgres.pool(settings, "bench", 3) as pool, connection.connection(settings, "bench") as bus:
         while not bus.connected:  # noqa: ASYNC110  # once, at the start
             await asyncio.sleep(0.01)
@@ -31,13 +36,17 @@ async def fill(settings: Settings, count: int) -> None:
         ringer, gate = Ringer(bus), asyncio.Semaphore(3)
         await ringer.open()
 
-        async def one(size: int) -> None:
+        async def one(first: int) -> None:
             async with gate:
-                new = [tasks.NewTask(uuid7(), "demo.echo", "default", 1, "", PAYLOAD, "{}", None, 0.0, None, 3, 300.0) for _ in range(size)]
-                inserted = await tasks.insert(pool, new, ring=True)
-                await ringer.ring((task.id, "default", 1, task.rung_at) for task in inserted if task.rung_at)
+                new = {task.id: task for task in map(make, range(first, min(first + BATCH, count)))}
+                inserted = await tasks.insert(pool, list(new.values()), ring=True)
+                await ringer.ring((task.id, new[task.id].queue, new[task.id].priority, task.rung_at) for task in inserted if task.rung_at)
 
-        await asyncio.gather(*(one(min(BATCH, count - done)) for done in range(0, count, BATCH)))
+        await asyncio.gather(*(one(first) for first in range(0, count, BATCH)))
+
+
+async def vacuum(settings: Settings) -> None:
+    async with postgres.pool(settings, "bench", 1) as pool:
         await pool.execute("VACUUM ANALYZE tasks")
 
 
@@ -53,10 +62,6 @@ async def measure(settings: Settings, count: int) -> float:
     return count / float(row["seconds"])
 
 
-def memory_mb(pid: int) -> float:
-    return int(next(line.split()[1] for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmHWM"))) / 1024
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", type=int, default=100_000)
@@ -64,6 +69,7 @@ def main() -> None:
     args = parser.parse_args()
     with stage(concurrency=args.concurrency) as on:
         asyncio.run(fill(on.settings, args.tasks))
+        asyncio.run(vacuum(on.settings))
         on.start("scheduler")
         worker = on.start("worker")
         before, began = cpu_seconds(worker["pid"]), time.monotonic()

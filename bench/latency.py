@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import json
 import time
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 import msgspec
@@ -22,18 +23,22 @@ WARM_UP = 2.0
 CONNECTIONS = 10
 
 
-async def submit(url: str, rate: int, seconds: float) -> None:
+def small() -> bytes:
+    return msgspec.json.encode({"type": "bench.start", "payload": {"sent": time.time()}})
+
+
+async def submit(url: str, rate: int, seconds: float, body: Callable[[], bytes] = small) -> None:
     """Kept-alive connections take turns, so that a POST leaves every 1/rate seconds."""
     began = time.perf_counter() + 0.1
-    await asyncio.gather(*(sender(url, began + number / rate, CONNECTIONS / rate, seconds) for number in range(CONNECTIONS)))
+    await asyncio.gather(*(sender(url, began + number / rate, CONNECTIONS / rate, seconds, body) for number in range(CONNECTIONS)))
 
 
-async def sender(url: str, began: float, period: float, seconds: float) -> None:
+async def sender(url: str, began: float, period: float, seconds: float, body: Callable[[], bytes]) -> None:
     parts = urlsplit(url)
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
     for number in range(int(seconds / period)):
         await asyncio.sleep(max(0.0, began + number * period - time.perf_counter()))
-        writer.write(post(url, "/api/tasks", msgspec.json.encode({"type": "bench.start", "payload": {"sent": time.time()}})))
+        writer.write(post(url, "/api/tasks", body()))
         head = await reader.readuntil(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 201"), head
         await reader.readexactly(content_length(head))
@@ -43,7 +48,7 @@ async def sender(url: str, began: float, period: float, seconds: float) -> None:
 async def starts(on: Stage, skip: int) -> list[float]:
     async with postgres.pool(on.settings, "bench", 1) as pool:
         await all_settled(pool)
-        rows = await pool.fetch("SELECT result FROM tasks WHERE status = 'completed' ORDER BY id OFFSET $1", skip)
+        rows = await pool.fetch("SELECT result FROM tasks WHERE status = 'completed' AND type = 'bench.start' ORDER BY id OFFSET $1", skip)
     return [float(json.loads(row["result"])) for row in rows]
 
 

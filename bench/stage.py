@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import os
 import platform
 import subprocess
@@ -16,6 +17,7 @@ from typing import Any
 
 import asyncpg
 import msgspec
+import structlog
 
 from waggle.settings import PREFIX, Settings
 from waggle.store.migrate import migrate
@@ -31,6 +33,7 @@ class Stage:
 
     folder: Path
     settings: Settings
+    database_pid: int
     processes: list["subprocess.Popen[bytes]"] = field(default_factory=list)
 
     def start(self, service: str, **changes: object) -> dict[str, Any]:
@@ -54,14 +57,23 @@ class Stage:
         found: dict[str, Any] = json.loads(ready.read_bytes())
         return found
 
+    def stop(self, pid: int) -> None:
+        """Stop one service, which drains first."""
+        process = next(process for process in self.processes if process.pid == pid)
+        self.processes.remove(process)
+        process.terminate()
+        process.wait(30)
+
 
 @contextmanager
 def stage(**changes: object) -> Iterator[Stage]:
-    """Fresh servers in a temporary folder; all ends with the block."""
+    """Fresh servers in a temporary folder; all ends with the block. What the product's own modules log here is not shown, unless it is a warning."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     with temporary_folder() as folder:
         database, broker = postgres.start(folder / "postgres"), nats.start(folder / "nats")
         asyncio.run(migrate(database.url))
-        set_up = Stage(folder, Settings(postgres_url=database.url, nats_url=broker.url, api_port=0, **changes))  # type: ignore[arg-type]  # a benchmark's own
+        settings = Settings(postgres_url=database.url, nats_url=broker.url, api_port=0, **changes)  # type: ignore[arg-type]  # a benchmark's own
+        set_up = Stage(folder, settings, database.pid)
         try:
             yield set_up
         finally:
@@ -99,6 +111,11 @@ def percentiles(values: Sequence[float]) -> dict[str, float]:
     """p50, p95 and p99, rounded to hundredths."""
     ordered = sorted(values)
     return {f"p{q}": round(ordered[min(len(ordered) - 1, len(ordered) * q // 100)], 2) for q in (50, 95, 99)}
+
+
+def memory_mb(pid: int) -> float:
+    """The most memory that a process has had."""
+    return int(next(line.split()[1] for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmHWM"))) / 1024
 
 
 def cpu_seconds(pid: int) -> float:
