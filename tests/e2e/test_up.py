@@ -66,9 +66,11 @@ class Up:
         return self.output.read_text()
 
     async def ready(self) -> dict[str, Any]:
+        """Its ready file, once it has said all that it says of itself."""
+
         def there() -> dict[str, Any]:
             assert self.process.poll() is None, f"it ended with code {self.process.returncode}:\n{self.said()}"
-            return self.facts
+            return self.facts if "Ctrl-C stops everything" in self.said() else {}
 
         return await until(there, START_SECONDS, f"it becomes ready\n{self.said()}")
 
