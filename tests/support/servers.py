@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import shutil
 import signal
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -58,6 +59,7 @@ class Server:
     def pause(self) -> None:
         """SIGSTOP: it stands still, its connections stay open. (Of Postgres only the postmaster.)"""
         self._running.process.send_signal(signal.SIGSTOP)
+        time.sleep(0.1)  # the signal takes a moment to reach all threads
 
     def resume(self) -> None:
         self._running.process.send_signal(signal.SIGCONT)
