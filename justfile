@@ -18,7 +18,7 @@ unit *args:
 
 # the fault tests at full size; each prints its figures and its seed (FAULTS_SEED=… repeats it)
 faults *args:
-    FAULTS=full uv run pytest -n 0 tests/faults -rP {{ args }}
+    FAULTS=full uv run pytest -n 0 -o timeout=0 -o faulthandler_timeout=0 tests/faults -rP {{ args }}
 
 # style, types, import arrows
 lint:

@@ -1,5 +1,8 @@
 """The fixtures of all tests. Real servers always; a missing one is a failure, never a skip."""
 
+import asyncio
+import gc
+import inspect
 import itertools
 from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
@@ -31,7 +34,22 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     report = yield
     if report.failed:
         report.sections += [(f"log of {name}", last_lines(log, count=40)) for name, log in item.stash.get(LOGS, {}).items()]
+        if "from pytest-timeout" in report.longreprtext:
+            report.sections.append(("coroutines that waited", waiting()))
     return report
+
+
+def waiting() -> str:
+    """Where each task of asyncio in this process waits; the stack of a test that hangs shows only its loop."""
+    return "\n".join(
+        f"{task.get_name()}: {' > '.join(places(task.get_coro()))}" for task in gc.get_objects() if isinstance(task, asyncio.Task) and not task.done()
+    )
+
+
+def places(coroutine: object) -> Iterator[str]:
+    while inspect.iscoroutine(coroutine) and coroutine.cr_frame:
+        yield f"{coroutine.cr_code.co_qualname} ({coroutine.cr_code.co_filename}:{coroutine.cr_frame.f_lineno})"
+        coroutine = coroutine.cr_await
 
 
 @pytest.fixture

@@ -59,10 +59,20 @@ class Server:
     def pause(self) -> None:
         """SIGSTOP: it stands still, its connections stay open. (Of Postgres only the postmaster.)"""
         self._running.process.send_signal(signal.SIGSTOP)
-        time.sleep(0.1)  # the signal takes a moment to reach all threads
+        threads = Path(f"/proc/{self.pid}/task")
+        while any(_state(thread) not in "TZX" for thread in threads.iterdir()):  # each thread stops when it next looks
+            time.sleep(0.001)
 
     def resume(self) -> None:
         self._running.process.send_signal(signal.SIGCONT)
+
+
+def _state(thread: Path) -> str:
+    """A thread's state as proc(5) has it: T is stopped, Z and X are ended."""
+    try:
+        return (thread / "stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return "X"
 
 
 class NatsServer(Server):
