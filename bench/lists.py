@@ -21,12 +21,14 @@ def listings() -> dict[str, dict[str, str]]:
         "newest, limit=1000": {"limit": "1000"},
         "status=failed": {"status": "failed"},
         "status=pending": {"status": "pending"},
+        "status=completed": {"status": "completed"},
         "type (one task in 20)": {"type": "shop.type7"},
         "queue (one task in 20)": {"queue": "reports"},
         "cursor (half way)": {"cursor": cursor},
         "cursor and status=failed": {"cursor": cursor, "status": "failed"},
         "type (one task in 10,000)": {"type": "shop.rare"},
         "type (no task)": {"type": "shop.nothing"},
+        "metadata (no task)": {"metadata": '{"none":1}'},
         "created_to (half way)": {"created_to": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(half))},
     }
 

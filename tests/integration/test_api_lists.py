@@ -6,7 +6,7 @@ from uuid import UUID
 import asyncpg
 
 from support import given
-from support.system import Client, ok, told
+from support.system import Client, Services, client_of, ok, told
 
 Pool = asyncpg.Pool
 
@@ -84,3 +84,14 @@ async def test_the_timeline_shows_ended_attempts(api: Client, rows: Pool) -> Non
     await api.cancel(str(claimed.id))
     [attempt] = await api.attempts(str(claimed.id))
     assert (attempt["attempt"], attempt["worker_id"], attempt["outcome"], attempt["error"]["code"]) == (1, "timeline", "cancelled", "task_cancelled")
+
+
+async def test_a_wrong_clock_of_the_api_hides_no_task_from_a_list_by_time(start: Services, pool: Pool) -> None:
+    """All times are the database's, here an hour ahead of this machine's clock."""
+    await pool.execute("CREATE FUNCTION public.now() RETURNS timestamptz LANGUAGE sql STABLE AS $$ SELECT pg_catalog.now() + interval '1 hour' $$")
+    await pool.execute("ALTER TABLE tasks ALTER COLUMN created SET DEFAULT public.now()")
+    await pool.execute(f'ALTER DATABASE "{await pool.fetchval("SELECT current_database()")}" SET search_path = public, pg_catalog')
+    async with client_of(await start("api", unknown_types="accept")) as api:
+        task = await api.submit("any.thing")
+        assert [found["id"] for found in await api.tasks(created_from=task["created"])] == [task["id"]]
+        assert await api.tasks(created_to=task["created"]) == []

@@ -1,5 +1,7 @@
-"""Pages of waiting and running tasks: the same whether they are found by the indexes of unfinished tasks or, when those are very many, by a walk."""
+"""Pages of tasks: whichever way they are found and however little a page looks at, all of them hold every task that fits once, the newest first."""
 
+import json
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -7,22 +9,41 @@ import asyncpg
 import pytest
 
 from support import given
-from waggle.store import tasks
-from waggle.store.tasks import Filters
+from support.scale import dice
+from waggle.store import lists
+from waggle.store.lists import Filters
+from waggle.task import Status
 
 Pool = asyncpg.Pool
+
+WAYS = {
+    "as it is": {},
+    "too many unfinished tasks": {"UNFINISHED_ENOUGH": 3},
+    "too many kinds": {"KINDS_ENOUGH": 3},
+    "little is looked at": {"EXAMINED": 40},
+    "too many kinds, and little is looked at": {"KINDS_ENOUGH": 3, "EXAMINED": 5},
+}
+
+
+@pytest.fixture(params=WAYS)
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """How the ids of a page are found."""
+    for bound, value in WAYS[request.param].items():
+        monkeypatch.setattr(lists, bound, value)
+    return str(request.param)
 
 
 async def every(pool: Pool, most: int, **filters: Any) -> list[UUID]:
     """The ids of all pages, as a client that turns them sees them."""
     seen: list[UUID] = []
-    more = True
-    while more:
-        async with pool.acquire() as connection:
-            page, more = await tasks.page(connection, Filters(**filters), seen[-1] if seen else None, most)
-        assert page or not more
-        seen += [task.id for task in page]
-    return seen
+    before: UUID | None = None
+    async with pool.acquire() as connection:
+        while True:
+            page, before = await lists.page(connection, Filters(**filters), before, most)
+            assert len(page) <= most
+            seen += [task.id for task in page]
+            if before is None:
+                return seen
 
 
 @pytest.fixture
@@ -42,22 +63,17 @@ async def mixed(pool: Pool) -> dict[str, list[UUID]]:
     return found
 
 
-@pytest.mark.parametrize("enough", [tasks.ENOUGH, 3])
-async def test_pages_hold_every_unfinished_task_once_the_newest_first(
-    pool: Pool, mixed: dict[str, list[UUID]], enough: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tasks, "ENOUGH", enough)
+async def test_a_status_narrows_them(pool: Pool, mixed: dict[str, list[UUID]], way: str) -> None:
     pending = sorted(mixed["rung"] + mixed["later"], reverse=True)
     for most in (1, 7, 16, 50):
         assert await every(pool, most, statuses=["pending"]) == pending
         assert await every(pool, most, statuses=["running"]) == mixed["running"][::-1]
         assert await every(pool, most, statuses=["running", "pending"]) == sorted(pending + mixed["running"], reverse=True)
         assert await every(pool, most, statuses=["pending", "failed"]) == sorted(pending + mixed["failed"], reverse=True)
+        assert await every(pool, most) == sorted([task for kind in mixed.values() for task in kind], reverse=True)
 
 
-@pytest.mark.parametrize("enough", [tasks.ENOUGH, 3])
-async def test_other_filters_narrow_them(pool: Pool, mixed: dict[str, list[UUID]], enough: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tasks, "ENOUGH", enough)
+async def test_other_filters_narrow_them(pool: Pool, mixed: dict[str, list[UUID]], way: str) -> None:
     waiting: dict[str, Any] = {"statuses": ["pending"]}
     assert await every(pool, 3, **waiting, queue="mail") == sorted(mixed["rung"][::2] + mixed["later"][::2], reverse=True)
     assert await every(pool, 3, **waiting, priority=3) == await every(pool, 3, **waiting, types=["demo.fail"]) == mixed["later"][::-1]
@@ -66,3 +82,57 @@ async def test_other_filters_narrow_them(pool: Pool, mixed: dict[str, list[UUID]
     assert await every(pool, 3, **waiting, created_to=created) == sorted(mixed["rung"][:4] + mixed["later"][:4], reverse=True)
     assert await every(pool, 3, **waiting, created_from=created) == sorted(mixed["rung"][4:] + mixed["later"][4:], reverse=True)
     assert await every(pool, 3, **waiting, queue="nobody") == []
+
+
+async def test_any_filters_together_find_what_fits(pool: Pool, way: str) -> None:
+    chance = dice()
+    types, queues, days = ["a", "a.b", "b", "z"], ["default", "mail", "x"], 10
+    await pool.executemany(
+        """INSERT INTO tasks (id, type, queue, status, priority, metadata, rung_at, created)
+           SELECT uuidv7(-age), $1, $2, $3, $4, $5, CASE WHEN $6 THEN now() END, now() - age FROM (SELECT make_interval(secs => $7) AS age)""",
+        [
+            (
+                chance.choice(types), chance.choice(queues), str(chance.choice([*Status])), chance.randrange(4), json.dumps({"n": chance.randrange(3)}),
+                chance.random() < 0.5, chance.uniform(0, days * 86_400),
+            )
+            for _ in range(90)
+        ],
+    )  # fmt: skip
+    rows = await pool.fetch("SELECT *, now() AS now FROM tasks ORDER BY id DESC")
+    for _ in range(15):
+        asked: dict[str, Any] = {
+            "statuses": chance.sample([*map(str, Status)], chance.randrange(1, 4)) if chance.random() < 0.5 else None,
+            "types": chance.choices([*types, "none"], k=chance.randrange(1, 4)) if chance.random() < 0.5 else None,
+            "queue": chance.choice([*queues, "none"]) if chance.random() < 0.3 else None,
+            "priority": chance.randrange(4) if chance.random() < 0.2 else None,
+            "metadata": json.dumps({"n": chance.randrange(3)}) if chance.random() < 0.2 else None,
+            "created_from": rows[0]["now"] - timedelta(days=chance.uniform(0, days)) if chance.random() < 0.2 else None,
+            "created_to": rows[0]["now"] - timedelta(days=chance.uniform(0, days)) if chance.random() < 0.2 else None,
+        }
+        fitting = [row["id"] for row in rows if fits(row, Filters(**asked))]
+        assert await every(pool, chance.choice([1, 4, 50]), **asked) == fitting, asked
+
+
+def fits(row: asyncpg.Record, filters: Filters) -> bool:
+    return (
+        (filters.statuses is None or row["status"] in filters.statuses)
+        and (filters.types is None or row["type"] in filters.types)
+        and filters.queue in (None, row["queue"])
+        and filters.priority in (None, row["priority"])
+        and (filters.metadata is None or json.loads(filters.metadata).items() <= json.loads(row["metadata"]).items())
+        and (filters.created_from is None or row["created"] >= filters.created_from)
+        and (filters.created_to is None or row["created"] < filters.created_to)
+    )
+
+
+async def test_a_page_that_looked_at_enough_says_where_to_go_on(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many tasks do not fit, an answer comes: an empty page with a cursor, and the next one goes on below what was looked at."""
+    monkeypatch.setattr(lists, "EXAMINED", 10)
+    [sought] = await given.waiting(pool, metadata='{"sought": true}')
+    others = await given.waiting(pool, 25)
+    async with pool.acquire() as connection:
+        first = await lists.page(connection, Filters(metadata='{"sought": true}'), None, 50)
+        second = await lists.page(connection, Filters(metadata='{"sought": true}'), first[1], 50)
+        third, end = await lists.page(connection, Filters(metadata='{"sought": true}'), second[1], 50)
+    assert (first, second) == (([], others[15]), ([], others[5]))
+    assert ([task.id for task in third], end) == ([sought], None)

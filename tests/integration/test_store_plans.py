@@ -18,11 +18,11 @@ import pytest
 from support import given
 from support.servers import PostgresServer, run
 from waggle.redrive import DeadLetterFilter
-from waggle.store import catalogue, dead_letters, idempotency, leases, queues, redrives, tasks, waiting
+from waggle.store import catalogue, dead_letters, idempotency, leases, lists, queues, redrives, tasks, waiting
 from waggle.store.idempotency import Key
+from waggle.store.lists import Filters
 from waggle.store.postgres import session
 from waggle.store.sql import names, statement
-from waggle.store.tasks import Filters
 from waggle.task import Ended, Fence, Status, Step
 
 NAMES = {statement(name).text: name for name in names()}
@@ -70,6 +70,10 @@ HOT = {
     "queue_stats": {"tasks_rung", "tasks_due", "tasks_pkey"},
     "retire_keys": PRIMARY,
     "list": PRIMARY,
+    "list_walk": PRIMARY,
+    "list_kinds": {"tasks_final"},
+    "list_final": {"tasks_final"},
+    "list_dead": {"tasks_dead", "tasks_ended_badly", "tasks_pkey"},
     "list_unfinished": {"tasks_rung", "tasks_due", "tasks_running"},
 }
 
@@ -157,8 +161,9 @@ async def use_every_statement(connection: "asyncpg.Connection[asyncpg.Record]", 
     await idempotency.point(connection, keys)
     await idempotency.unique_holders(connection, [("demo.echo", "x"), ("demo.echo", "y")])
     await waiting.retire_keys(connection, 3600.0, 2000)
-    await tasks.page(connection, Filters(), ids[-1], 50)  # type: ignore[arg-type]  # as good as one of a pool
-    await tasks.page(connection, Filters(statuses=["pending", "running"]), None, 50)  # type: ignore[arg-type]
+    await lists.page(connection, Filters(), ids[-1], 50)  # type: ignore[arg-type]  # as good as one of a pool
+    await lists.page(connection, Filters(statuses=["pending", "running"]), None, 50)  # type: ignore[arg-type]
+    await lists.page(connection, Filters(types=["demo.echo"], queue="default"), None, 50)  # type: ignore[arg-type]
     await catalogue.depths(connection)
 
 

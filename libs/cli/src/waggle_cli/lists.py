@@ -34,7 +34,7 @@ def listing(
     """Show a list of up to `most` items. `again` is the command that shows more of it; `empty` says that there are none."""
     pages = api.pages(*path, **query, limit=most, cursor=cursor)
     if output == "json" and most is not None and most <= PAGE_MOST:
-        show.raw(next(pages).raw)
+        show.raw(next(page for page in pages if page.value["items"] or "next_cursor" not in page.value).raw)  # an empty page may say where to go on
         return
     if output != "table":
         last = merged(pages) if output == "json" else lines(pages)

@@ -26,6 +26,7 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 GC_THRESHOLDS = (20_000, 20, 50)  # a batch makes thousands of objects that die without the collector
+AGAIN_SECONDS = 5.0  # until a loop that goes on is cancelled again
 
 
 class StoppedEarly(Exception):
@@ -83,9 +84,16 @@ class Service:
         self.is_ready = False
         log.info("stopping", grace=self.settings.grace)
 
-    def _cancel_loops(self) -> None:
-        for loop in self._loops:
-            loop.cancel()
+    async def _end_loops(self) -> None:
+        """Cancel them, and again who goes on: a library may lose a cancellation, and the stop would never end."""
+        going = [loop for loop in self._loops if not loop.done()]
+        while going:
+            for loop in going:
+                loop.cancel()
+            await asyncio.wait(going, timeout=AGAIN_SECONDS)
+            going = [loop for loop in going if not loop.done()]
+            if going:
+                log.warning("loops go on although they were cancelled, cancelling them again", loops=[loop.get_name() for loop in going])
 
 
 @asynccontextmanager
@@ -100,7 +108,7 @@ async def running(name: str, settings: Settings) -> AsyncIterator[Service]:
                 yield service
             except StoppedEarly:
                 log.info("stopped before it was ready")
-            service._cancel_loops()
+            await service._end_loops()
     log.info("stopped")
 
 

@@ -6,6 +6,7 @@ looked up anew before it is refused, so that a type can be used as soon as its w
 """
 
 import re
+import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -22,6 +23,7 @@ from waggle_api.refusals import Findings, Malformed
 from waggle_api.requests import METADATA_LIMIT, NOTHING, UNREADABLE, CreateTask, priority_of, read_many, read_one
 
 FEW: Final = 10
+CLOCKS_AGREE: Final = 1.0  # seconds
 THOROUGH: Final = 128 << 10  # of a larger payload only the first error is told: to find them all takes up to a second a megabyte
 NUL: Final = "the character U+0000 cannot be stored"
 _decode: Final = msgspec.json.Decoder().decode
@@ -63,13 +65,14 @@ class Admission:
 
     def _check(self, body: bytes, submitter: str, read: Callable[[Findings], list[CreateTask]], is_batch: bool) -> tuple[Findings, list[NewTask]]:
         findings, tasks = Findings(), []
-        may_hold_nul = b"\\u0000" in body  # anything else that stands for it is not JSON
+        may_hold_nul = b"\\" in body and b"\\u0000" in body  # anything else that stands for it is not JSON; a single byte is found fifty times faster
         now = self._catalogue.now()
+        time_of_ids = _time_of_ids(now)
         try:
             for index, create in enumerate(read(findings)):
                 if is_batch:
                     findings.prefix = f"tasks[{index}]."
-                tasks.append(self._task(create, submitter, now, findings))
+                tasks.append(self._task(create, submitter, now, time_of_ids, findings))
                 if may_hold_nul:
                     _find_nul(create, findings)
                 if findings.full:
@@ -78,10 +81,10 @@ class Admission:
             raise Malformed(_told(error)) from error
         return findings, tasks
 
-    def _task(self, create: CreateTask, submitter: str, now: datetime, findings: Findings) -> NewTask:
+    def _task(self, create: CreateTask, submitter: str, now: datetime, time_of_ids: int | None, findings: Findings) -> NewTask:
         known = self._catalogue.types.get(create.type) or self._unknown(create.type, findings)
         return NewTask(
-            UUID(uuid_utils.uuid7().bytes),  # this UUID is a uuid.UUID made in C
+            UUID(uuid_utils.uuid7(nanoseconds=time_of_ids).bytes),  # this UUID is a uuid.UUID made in C
             create.type,
             known.queue if create.queue is None else self._queue(create.queue, findings),
             Priority.MEDIUM if create.priority is None else _priority(create.priority, findings),
@@ -108,6 +111,15 @@ class Admission:
             findings.unknown_name = True
             findings.add("queue", "is not known" + _hint(name, self._catalogue.queues, findings))
         return name
+
+
+def _time_of_ids(now: datetime) -> int | None:
+    """The time for new ids in nanoseconds, so that a wrong clock of this machine puts no task to a wrong place in the lists (see waggle.store.lists.SLACK).
+
+    None where its clock agrees with the database's: then ids also ascend within a millisecond.
+    """
+    there = now.timestamp()
+    return None if abs(there - time.time()) < CLOCKS_AGREE else int(there * 1e9)
 
 
 UNKNOWN: Final = KnownType("", DEFAULT_QUEUE, DEFAULT_MAX_RETRIES, DEFAULT_TIMEOUT, None)

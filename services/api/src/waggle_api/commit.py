@@ -1,6 +1,7 @@
 """Group commit: submissions that arrive together are committed together, answered after the commit, then rung together.
 
-A submission that Postgres refuses fails alone. While Postgres does not answer, a group is repeated with the same ids for PATIENCE seconds.
+A submission that Postgres refuses fails alone. While Postgres does not answer, a group is repeated with the same ids for PATIENCE seconds. Large
+submissions go by ways of their own, so that none of the others waits for the statement of a large one.
 """
 
 import asyncio
@@ -32,6 +33,7 @@ log = structlog.get_logger()
 PATIENCE: Final = 5.0
 PAUSE_FIRST, PAUSE_CAP = 0.05, 0.5
 IN_FLIGHT: Final = 2
+LARGE: Final = 256 << 10  # bytes of one submission
 NO_ANSWER: Final = "the database does not answer; the task may or may not have been accepted"
 
 OUTAGE_OR_BUSY: Final[tuple[type[Exception], ...]] = (Unavailable, *OUTAGE)
@@ -44,24 +46,27 @@ class Committer:
 
     def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", bus: Bus, ringer: Ringer, catalogue: Catalogue) -> None:
         self._pool, self._bus, self._ringer, self._catalogue = pool, bus, ringer, catalogue
-        self._plain = Gathering(partial(self._commit, insert_plain), IN_FLIGHT)
-        self._keyed = Gathering(partial(self._commit, insert_keyed), IN_FLIGHT)
+        self._plain, self._large_plain = (Gathering(partial(self._commit, insert_plain), IN_FLIGHT) for _ in range(2))
+        self._keyed, self._large_keyed = (Gathering(partial(self._commit, insert_keyed), IN_FLIGHT) for _ in range(2))
 
     async def submit(self, tasks: list[NewTask], key: Key | None) -> Accepted:
         """All of these tasks, committed. Raises a Refusal or one of REFUSED."""
         pending = Pending(Submission(tasks, key))
         is_keyed = key is not None or any(new.unique_key is not None for new in tasks)
-        (self._keyed if is_keyed else self._plain).add(pending)
+        small, large = (self._keyed, self._large_keyed) if is_keyed else (self._plain, self._large_plain)
+        (large if pending.bytes > LARGE else small).add(pending)
         return await pending.answer
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._plain.run(), name="plain submissions")
             group.create_task(self._keyed.run(), name="keyed submissions")
+            group.create_task(self._large_plain.run(), name="large plain submissions")
+            group.create_task(self._large_keyed.run(), name="large keyed submissions")
 
     async def drained(self) -> None:
-        await self._plain.drained()
-        await self._keyed.drained()
+        for gathering in (self._plain, self._keyed, self._large_plain, self._large_keyed):
+            await gathering.drained()
 
     async def _commit(self, insert: Insert, group: list[Pending]) -> None:
         """Answer every submission of a group, then ring what is new."""

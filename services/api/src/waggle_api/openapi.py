@@ -24,7 +24,7 @@ PREFIX: Final = "/api"
 ABOUT: Final = """Durable background tasks. `/api/v1/…` is the same tree as `/api/…`.
 
 Optional fields are left out, not null. Times are ISO 8601 in UTC. Unknown fields and parameters are refused, all wrong ones at once. Lists are `items` with
-a `next_cursor`, which is left out on the last page."""
+a `next_cursor`, which is left out on the last page. A page may hold fewer items than `limit`, or none, and still have one: go on with it."""
 REQUEST_ID: Final[Json] = {
     "description": "the X-Request-ID of the request if it is well-formed, else a new one; it is in the logs",
     "schema": {"type": "string"},

@@ -14,7 +14,7 @@ from litestar.types import ASGIApp
 from waggle import errors
 from waggle.bus import subjects
 from waggle.errors import ShownError
-from waggle.store import tasks
+from waggle.store import lists, tasks
 from waggle.store.idempotency import Key
 from waggle.store.tasks import Cancelled, NewTask
 from waggle.task import FINAL, Ended, Status, Task
@@ -72,10 +72,10 @@ async def listing(request: Request[Any, Any, Any], door: Door) -> ASGIApp:
     """A page of tasks, the newest first, without payloads."""
     given = queries.read(request, queries.TASKS)
     most, before = given.pop("limit", queries.LIMIT_DEFAULT), given.pop("cursor", None)
-    filters = tasks.Filters(statuses=given.pop("status", None), types=given.pop("type", None), **given)
+    filters = lists.Filters(statuses=given.pop("status", None), types=given.pop("type", None), **given)
     async with door.connection() as connection:
-        found, more = await tasks.page(connection, filters, before, most)
-    return answers.items(found, cursors.write(found[-1].id) if more else None)
+        found, on = await lists.page(connection, filters, before, most)
+    return answers.items(found, None if on is None else cursors.write(on))
 
 
 @get("/tasks/{task_id:str}")

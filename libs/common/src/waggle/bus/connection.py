@@ -26,6 +26,7 @@ log = structlog.get_logger()
 MINIMUM_VERSION: Final = (2, 12)
 RECONNECT_FIRST, RECONNECT_CAP = 0.1, 2.0
 UNSENT_MOST: Final = 16 << 20  # bytes; a server that takes no more must not hold up who publishes
+CLOSE_SECONDS: Final = 1.0  # for what was not sent yet
 Callback = Callable[[Msg], Awaitable[None]]
 Attachment = Callable[[Client], Awaitable[None]]
 
@@ -37,10 +38,39 @@ class Abrupt(Client):
     """Throws a stale connection away. nats-py closes it politely, which lasts until what it has not sent has left: on a dead link, a quarter of an hour."""
 
     async def _attempt_reconnect(self) -> None:
+        self._abort()
+        await super()._attempt_reconnect()
+
+    async def close(self) -> None:
+        """Politely, for CLOSE_SECONDS."""
+        abort = asyncio.get_running_loop().call_later(CLOSE_SECONDS, self._abort)
+        try:
+            with contextlib.suppress(OSError):
+                await super().close()
+        finally:
+            abort.cancel()
+
+    async def _flush_pending(self, force_flush: bool = False) -> Any:
+        """nats-py's drops a cancellation; whoever was cancelled must end."""
+        task = asyncio.current_task()
+        before = task.cancelling() if task else 0
+        flushed = await super()._flush_pending(force_flush)
+        if task and task.cancelling() > before:
+            raise asyncio.CancelledError
+        return flushed
+
+    def _abort(self) -> None:
         writer = getattr(self._transport, "_io_writer", None)
         if writer is not None:
             writer.transport.abort()
-        await super()._attempt_reconnect()
+
+    async def request(self, subject: str, payload: bytes = b"", timeout: float = 0.5, old_style: bool = False, headers: dict[str, Any] | None = None) -> Msg:
+        """nats-py waits by `asyncio.wait_for`, which in Python 3.11 loses a cancellation that comes together with the answer: a loop would never end."""
+        try:
+            async with asyncio.timeout(timeout):
+                return await super().request(subject, payload, None, old_style, headers)  # type: ignore[arg-type]  # no time limit of its own
+        except TimeoutError as error:
+            raise nats.errors.TimeoutError from error
 
 
 class Bus:
@@ -118,7 +148,8 @@ class Bus:
     async def renewed(self, seconds: float) -> None:
         """Wait for the next connection, for at most so many seconds."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._renewed.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._renewed.wait()
 
     def inbox(self) -> str:
         return f"_INBOX.{random.getrandbits(96):024x}"  # a name that does not collide, not a secret
@@ -253,7 +284,8 @@ async def connection(settings: Settings, service: str) -> AsyncIterator[Bus]:
     finally:
         await bus.flush()
         bus.closing = True
-        keeper.cancel()
-        await asyncio.wait([keeper], timeout=3)
+        for _ in range(3):  # nats-py may lose a cancellation while it connects
+            keeper.cancel()
+            await asyncio.wait([keeper], timeout=1 + CLOSE_SECONDS)
         if keeper.done() and not keeper.cancelled():
             keeper.result()

@@ -13,9 +13,6 @@ from waggle.errors import ErrorCode, TaskError
 from waggle.store.sql import Connection, statement
 from waggle.task import Claimed, Ended, Fence, Priority, Status, Step, Task
 
-PAGE_BYTES: Final = 4 << 20
-ENOUGH: Final = 50_000  # unfinished tasks that a listing sorts, rather than look for them among the finished ones
-UNFINISHED: Final = frozenset({Status.PENDING, Status.RUNNING})
 CANCELLED = TaskError(ErrorCode.TASK_CANCELLED, "cancelled on request", retryable=False)
 
 
@@ -130,38 +127,6 @@ async def get(connection: Connection, task_id: UUID) -> Task | None:
 async def get_many(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, Task]:
     """Tasks by their ids, without payloads; what is not there is left out."""
     return {row["id"]: as_task(row) for row in await statement("tasks_by_id").fetch(connection, ids=ids)}
-
-
-class Filters(msgspec.Struct, frozen=True, kw_only=True):
-    """What a listing is narrowed to; `metadata` is a JSON object that a task's metadata must contain."""
-
-    statuses: list[str] | None = None
-    types: list[str] | None = None
-    queue: str | None = None
-    priority: int | None = None
-    created_from: datetime | None = None
-    created_to: datetime | None = None
-    metadata: str | None = None
-
-
-async def page(connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]", filters: Filters, before: UUID | None, most: int) -> tuple[list[Task], bool]:
-    """The newest `most` tasks older than `before`, without payloads, and whether more follow; fewer where their results are large.
-
-    Planned anew for these filters: a plan for any filters is slow for all. Both statements see one snapshot, so that no page has a gap.
-    """
-    asked = msgspec.structs.asdict(filters)
-    async with connection.transaction(readonly=True, isolation="repeatable_read"):
-        await connection.execute("SET LOCAL plan_cache_mode = force_custom_plan")
-        among = await _unfinished(connection, before, most, asked) if filters.statuses and set(filters.statuses) <= UNFINISHED else None
-        rows = await statement("list").fetch(connection, before=before, among=among, most=most, bytes=PAGE_BYTES, **asked)
-    return [as_task(row) for row in rows], bool(rows) and rows[0]["found"] > len(rows)
-
-
-async def _unfinished(connection: Connection, before: UUID | None, most: int, asked: dict[str, object]) -> list[UUID] | None:
-    """The ids of a page of waiting and running tasks, and of one more; None when there are too many of them to be sorted."""
-    row = await statement("list_unfinished").fetchrow(connection, before=before, most=most, enough=ENOUGH, **asked)
-    assert row is not None
-    return row["ids"] if row["found"] <= ENOUGH else None
 
 
 async def delete(connection: Connection, task_id: UUID) -> bool:

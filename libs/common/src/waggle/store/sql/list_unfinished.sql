@@ -1,5 +1,5 @@
 -- The newest waiting and running tasks that fit a listing's filters, found by the partial indexes of unfinished tasks however many finished ones
--- there are. `found` over `enough`: too many of them to be sorted, and the list has to walk the primary key. The orders inside name each index.
+-- there are. `found` over `enough`: too many of them to be sorted, and the listing has to walk the primary key. The orders inside name each index.
 WITH unfinished AS MATERIALIZED (
     (SELECT id, type, priority, created, metadata FROM tasks
      WHERE 'pending' = ANY (:statuses::text[]) AND status = 'pending' AND rung_at IS NOT NULL AND (:queue::text IS NULL OR queue = :queue)
@@ -15,7 +15,7 @@ WITH unfinished AS MATERIALIZED (
 )
 SELECT (SELECT count(*) FROM unfinished) AS found, ARRAY(
     SELECT id FROM unfinished
-    WHERE (:before::uuid IS NULL OR id < :before::uuid)
+    WHERE id < :before AND id >= :since
       AND (:types::text[] IS NULL OR type = ANY (:types::text[]))
       AND (:priority::smallint IS NULL OR priority = :priority)
       AND (:created_from::timestamptz IS NULL OR created >= :created_from)

@@ -1,0 +1,116 @@
+"""Pages of tasks, the newest first, in a time that does not depend on how many tasks there are.
+
+The ids of a page are found in one of two ways: tasks of a status, type or queue by the partial indexes, all others by a walk of the primary key. Either
+looks at a bounded number of tasks. Where that is not enough to fill a page, the page is shorter, or empty, and says where to go on (docs/adr/0008).
+"""
+
+from datetime import datetime, timedelta
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+import asyncpg
+import msgspec
+
+from waggle.store.sql import Connection, statement
+from waggle.store.tasks import as_task
+from waggle.task import FINAL, Status, Task
+
+PAGE_BYTES: Final = 4 << 20
+EXAMINED: Final = 50_000  # tasks that a page looks at: 20 to 150 ms, as they lie side by side or scattered
+UNFINISHED_ENOUGH: Final = 20_000  # unfinished tasks that a page sorts; their indexes are not in the order of ids
+KINDS_ENOUGH: Final = 1_000  # kinds of final tasks that a page looks up
+FIRST, LAST = UUID(int=0), UUID(int=(1 << 128) - 1)
+UNFINISHED: Final = frozenset({Status.PENDING, Status.RUNNING})
+
+SLACK: Final = timedelta(minutes=1)
+"""How far the time in an id may be from the task's `created`: ids are made by the database's clock (waggle_api.admission), before the task is inserted."""
+
+
+class Filters(msgspec.Struct, frozen=True, kw_only=True):
+    """What a listing is narrowed to; `metadata` is a JSON object that a task's metadata must contain."""
+
+    statuses: list[str] | None = None
+    types: list[str] | None = None
+    queue: str | None = None
+    priority: int | None = None
+    created_from: datetime | None = None
+    created_to: datetime | None = None
+    metadata: str | None = None
+
+
+class Found(NamedTuple):
+    """Ids that fit, the newest first; all of them down to `horizon`, which is None where nothing older is left to be looked at."""
+
+    ids: list[UUID]
+    horizon: UUID | None
+
+
+async def page(
+    connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]", filters: Filters, before: UUID | None, most: int
+) -> tuple[list[Task], UUID | None]:
+    """Up to `most` tasks with ids before `before`, without payloads, and the id before which the list goes on, if it does.
+
+    Planned anew for these filters: a plan for any filters is slow for all. All statements see one snapshot, so that no page has a gap.
+    """
+    asked = msgspec.structs.asdict(filters)
+    upto = LAST if filters.created_to is None else _earliest_id(filters.created_to + SLACK)
+    since = FIRST if filters.created_from is None else _earliest_id(filters.created_from - SLACK)
+    asked |= {"before": min(before or LAST, upto), "since": since, "most": most}
+    async with connection.transaction(readonly=True, isolation="repeatable_read"):
+        await connection.execute("SET LOCAL plan_cache_mode = force_custom_plan")
+        found = await _by_index(connection, asked) if filters.statuses or filters.types or filters.queue else None
+        if found is None:
+            found = await _walk(connection, asked)
+        rows = await statement("list").fetch(connection, ids=found.ids[:most], bytes=PAGE_BYTES)
+    return [as_task(row) for row in rows], rows[-1]["id"] if len(rows) < len(found.ids) else found.horizon
+
+
+async def _walk(connection: Connection, asked: dict[str, Any]) -> Found:
+    return Found(*await _row(connection, "list_walk", examine=EXAMINED, **asked))
+
+
+async def _by_index(connection: Connection, asked: dict[str, Any]) -> Found | None:
+    """None when there are too many unfinished tasks, or too many kinds of final ones."""
+    statuses = set(asked["statuses"] or Status)
+    parts = []
+    for find, among in ((_unfinished, UNFINISHED), (_final, FINAL), (_dead, {Status.DEAD_LETTER})):
+        if chosen := sorted(statuses & among):
+            part = await find(connection, asked | {"statuses": chosen})
+            if part is None:
+                return None
+            parts.append(part)
+    horizon = max((part.horizon for part in parts if part.horizon), default=None)
+    ids = sorted((found for part in parts for found in part.ids if horizon is None or found >= horizon), reverse=True)
+    return Found(ids[: asked["most"] + 1], horizon)
+
+
+async def _unfinished(connection: Connection, asked: dict[str, Any]) -> Found | None:
+    count, ids = await _row(connection, "list_unfinished", enough=UNFINISHED_ENOUGH, **asked)
+    return Found(ids, None) if count <= UNFINISHED_ENOUGH else None
+
+
+async def _final(connection: Connection, asked: dict[str, Any]) -> Found | None:
+    filters = {name: asked.pop(name) for name in ("statuses", "types", "queue")}
+    count, types, queues, statuses = await _row(connection, "list_kinds", enough=KINDS_ENOUGH, **filters)
+    if count > KINDS_ENOUGH:
+        return None
+    if not types:
+        return Found([], None)
+    kinds = {"types": types, "queues": queues, "statuses": statuses}
+    return Found(*await _row(connection, "list_final", examine=max(EXAMINED // len(types), 1), **kinds, **asked))
+
+
+async def _dead(connection: Connection, asked: dict[str, Any]) -> Found:
+    del asked["statuses"]
+    return Found(*await _row(connection, "list_dead", examine=EXAMINED, **asked))
+
+
+async def _row(connection: Connection, name: str, **values: Any) -> asyncpg.Record:
+    row = await statement(name).fetchrow(connection, **values)
+    assert row is not None
+    return row
+
+
+def _earliest_id(moment: datetime) -> UUID:
+    """The first UUIDv7 of a millisecond (RFC 9562, section 5.7)."""
+    return UUID(int=max(int(moment.timestamp() * 1000), 0) << 80)

@@ -1,0 +1,14 @@
+-- The newest dead letters that fit a listing's filters, as list_walk.sql finds tasks.
+WITH fitting AS MATERIALIZED (
+    SELECT id FROM (SELECT * FROM tasks WHERE status = 'dead_letter' AND id < :before AND id >= :since ORDER BY id DESC LIMIT :examine) examined
+    WHERE (:types::text[] IS NULL OR type = ANY (:types::text[]))
+      AND (:queue::text IS NULL OR queue = :queue)
+      AND (:priority::smallint IS NULL OR priority = :priority)
+      AND (:created_from::timestamptz IS NULL OR created >= :created_from)
+      AND (:created_to::timestamptz IS NULL OR created < :created_to)
+      AND (:metadata::jsonb IS NULL OR metadata @> :metadata)
+    ORDER BY id DESC LIMIT :most + 1
+)
+SELECT ARRAY(SELECT id FROM fitting ORDER BY id DESC) AS ids,
+       CASE WHEN (SELECT count(*) FROM fitting) <= :most
+            THEN (SELECT id FROM tasks WHERE status = 'dead_letter' AND id < :before AND id >= :since ORDER BY id DESC OFFSET :examine - 1 LIMIT 1) END AS horizon;
