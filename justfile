@@ -36,14 +36,9 @@ format:
 docs:
     uv run waggle config docs > docs/settings.new && mv docs/settings.new docs/settings.md
 
-# the benchmarks, one JSON line each (about six minutes)
-bench:
-    uv run python bench/submit.py
-    uv run python bench/drain.py
-    uv run python bench/latency.py
-    uv run python bench/idle.py
-    uv run python bench/mixed.py
-    uv run python bench/scale.py
+# the benchmarks and the table of their figures (about ten minutes; `just bench --help` has names, sizes, exit codes)
+bench *args:
+    uv run python bench/table.py {{ args }}
 
 # whether memory stays flat over twenty minutes of mixed work
 soak *args:

@@ -33,7 +33,7 @@ def main() -> None:
                 assert up.poll() is None, "waggle up ended"
                 time.sleep(0.1)
             time.sleep(SETTLE)
-            roots: dict[str, int] = json.loads(ready.read_text())["pids"]
+            roots = each_process(json.loads(ready.read_text())["pids"])
             before = {name: tree_cpu(pid, name) for name, pid in roots.items()}
             time.sleep(args.seconds)
             after = {name: tree_cpu(pid, name) for name, pid in roots.items()}
@@ -43,6 +43,15 @@ def main() -> None:
         finally:
             up.send_signal(signal.SIGTERM)
             up.wait(60)
+
+
+def each_process(pids: dict[str, int | list[int]]) -> dict[str, int]:
+    """A service with several processes, as workers are where there are cores, is a list in the ready file: the first keeps its name."""
+    named: dict[str, int] = {}
+    for name, found in pids.items():
+        first, *others = found if isinstance(found, list) else [found]
+        named |= {name: first, **{f"{name}-{number}": pid for number, pid in enumerate(others, 2)}}
+    return named
 
 
 def tree_cpu(pid: int, name: str) -> float:

