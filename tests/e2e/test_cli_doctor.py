@@ -17,6 +17,7 @@ import structlog
 from support import given, stream
 from support.command_line import called, waggle
 from support.facts import until
+from support.processes import kill
 from support.servers import NatsServer, PostgresServer
 from waggle.bus import subjects, topology
 from waggle.bus.connection import Bus
@@ -285,14 +286,13 @@ def standby(url: str, folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        process.kill()
-        process.wait()
+        kill(process)
 
 
 async def test_standbys_are_told_apart(doctor: Doctor, own_postgres: PostgresServer, folder: Path) -> None:
     there = {**AWAY, "WAGGLE_POSTGRES_URL": own_postgres.url}
     assert (await doctor(**there)).one("standby", "ok").startswith("no standby")
-    connection = await asyncpg.connect(own_postgres.url)
+    connection = await asyncpg.connect(own_postgres.url, command_timeout=30)
 
     async def synchronous(names: str) -> None:
         await connection.execute(f"ALTER SYSTEM SET synchronous_standby_names = '{names}'")
@@ -308,7 +308,7 @@ async def test_standbys_are_told_apart(doctor: Doctor, own_postgres: PostgresSer
     await until(lambda: _is(connection, "(SELECT count(*)::text FROM pg_stat_replication)", "0"), 20)
     assert "commits wait for a synchronous standby (second) that is not connected" in (await doctor(**there)).one("standby", "error")
     await synchronous("")
-    await connection.close()
+    await connection.close(timeout=30)
 
 
 async def _is(connection: "asyncpg.Connection[asyncpg.Record]", expression: str, value: str) -> bool:

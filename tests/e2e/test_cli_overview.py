@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from support.command_line import WAGGLE, Called
+from support.command_line import COMMAND_SECONDS, WAGGLE, Called
 from support.facts import until
 from support.terminals import person
 from waggle.bus import breakers, connection
@@ -135,13 +135,15 @@ COMPLETED = {
 
 def test_the_completion_of_a_real_bash_knows_commands_options_and_names(shop: Json, folder: Path) -> None:
     """All lines in one bash, which sources the script as people do, with readline's own variables."""
-    script = subprocess.run([WAGGLE, "completion", "bash"], capture_output=True, text=True, check=True).stdout
+    script = subprocess.run([WAGGLE, "completion", "bash"], capture_output=True, text=True, check=True, timeout=COMMAND_SECONDS).stdout
     (folder / "waggle.bash").write_text(script)
-    subprocess.run(["bash", "-n", folder / "waggle.bash"], check=True)
+    subprocess.run(["bash", "-n", folder / "waggle.bash"], check=True, timeout=COMMAND_SECONDS)
     program = ["source waggle.bash", 'try() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=(); _waggle; echo "${COMPREPLY[*]}"; }']
     program += ["try " + " ".join(shlex.quote(word) for word in line.split(" ")) for line in COMPLETED]
     environ = {"WAGGLE_URL": shop["api_url"], "PATH": f"{WAGGLE.parent}:/usr/bin:/bin", "HOME": str(folder)}
-    run = subprocess.run(["bash", "--norc", "-c", "\n".join(program)], cwd=folder, env=environ, capture_output=True, text=True, timeout=60, check=True)
+    run = subprocess.run(
+        ["bash", "--norc", "-c", "\n".join(program)], cwd=folder, env=environ, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=True
+    )
     for line, words in zip(COMPLETED, run.stdout.splitlines(), strict=True):
         assert COMPLETED[line] <= set(words.split()), line
 
@@ -155,7 +157,7 @@ def test_the_other_shells_get_a_script_of_theirs(shell: str, cli: Run) -> None:
 
 def test_the_completion_is_installed_where_bash_finds_it(folder: Path) -> None:
     environ = {"HOME": str(folder), "SHELL": "/bin/bash", "PATH": "/usr/bin:/bin"}
-    subprocess.run([WAGGLE, "--install-completion", "--shell", "bash"], env=environ, capture_output=True, check=True, timeout=60)
+    subprocess.run([WAGGLE, "--install-completion", "--shell", "bash"], env=environ, capture_output=True, check=True, timeout=COMMAND_SECONDS)
     (installed,) = (folder / ".local").rglob("waggle")
-    subprocess.run(["bash", "-n", installed], check=True)
+    subprocess.run(["bash", "-n", installed], check=True, timeout=COMMAND_SECONDS)
     assert str(installed) in (folder / ".bashrc").read_text()

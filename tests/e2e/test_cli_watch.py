@@ -80,8 +80,11 @@ def watching(shop: Json, folder: Path, *arguments: str) -> Iterator["subprocess.
     with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         stop = threading.Timer(60, process.kill)
         stop.start()
-        yield process
-        stop.cancel()
+        try:
+            yield process
+        finally:
+            process.kill()
+            stop.cancel()
 
 
 def told(process: "subprocess.Popen[bytes]") -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from support.command_line import up
 from support.facts import until
+from support.processes import START_SECONDS, kill
 from support.system import Client, Json, ok
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -20,11 +22,15 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 def receiver() -> Iterator[str]:
     """The address of a receiver of this test's own."""
     process = subprocess.Popen([sys.executable, EXAMPLES / "webhooks" / "receiver.py", "0"], stdout=subprocess.PIPE, text=True)
+    late = threading.Timer(START_SECONDS, process.kill)
+    late.start()
     assert process.stdout is not None
     with process.stdout as output:
-        yield output.readline().strip()
-        process.kill()
-        process.wait()
+        address = output.readline().strip()
+        late.cancel()
+        assert address, f"the receiver did not say its address within {START_SECONDS:g} s"
+        yield address
+        kill(process)
 
 
 @pytest.fixture

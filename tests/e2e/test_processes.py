@@ -15,7 +15,7 @@ import httpx2
 from support import given
 from support.command_line import WAGGLE, up, waggle
 from support.facts import until
-from support.processes import TESTS
+from support.processes import TESTS, kill
 from support.servers import NatsServer
 from waggle.bus.connection import Bus
 from waggle.bus.ring import Ringer
@@ -78,8 +78,7 @@ def workers(folder: Path, database: str, nats: NatsServer, *options: str) -> Ite
     try:
         yield process, ready_file, output
     finally:
-        process.kill()
-        process.wait()
+        kill(process)
 
 
 async def test_a_worker_command_runs_several_and_starts_again_the_one_that_dies(

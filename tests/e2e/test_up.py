@@ -18,6 +18,7 @@ import httpx2
 import pytest
 
 from support.facts import until
+from support.processes import kill
 from support.servers import NatsServer
 from waggle_cli.embedded.placement import free_port
 
@@ -110,8 +111,7 @@ def start(place: Path, logs: dict[str, Path]) -> Iterator[Callable[..., Up]]:
 
     yield start
     for up in started:
-        up.process.kill()
-        up.process.wait()
+        kill(up.process)
 
 
 async def done(api_url: str, type_: str, payload: Mapping[str, object]) -> object:
@@ -204,8 +204,7 @@ async def test_kill_9_leaves_no_process_behind_and_the_next_start_recovers(start
     pids = up.pids
     await execute(facts["postgres_url"], "CREATE TABLE kept AS SELECT 42 AS answer")
 
-    up.process.kill()
-    up.process.wait()
+    kill(up.process)
     again = start()
     await until(lambda: all(gone(pid) for pid in pids.values()), 5)
     await until(lambda: again.pids.get("up") == again.process.pid, START_SECONDS, "it becomes ready")

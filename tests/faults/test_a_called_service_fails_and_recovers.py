@@ -14,6 +14,7 @@ from aiohttp import web
 from support import given
 from support.called import Called, called
 from support.facts import until
+from support.loops import again_and_again
 from support.oracle import History, all_at_rest, check
 from support.scale import figures, sized
 from support.system import Services
@@ -32,23 +33,16 @@ SLOTS = 20
 @asynccontextmanager
 async def steady(pool: Pool, service: Called, accepted: list[str]) -> AsyncIterator[None]:
     """`RATE` new tasks a second, for the length of a block."""
-    over = asyncio.Event()
+    began = time.monotonic()
 
     async def feed() -> None:
-        began = time.monotonic()
-        while not over.is_set():
-            due = int((time.monotonic() - began) * RATE) - len(accepted)
-            if due > 0:
-                made = await given.waiting(pool, due, ring=False, type="call.counted", payload=json.dumps({"url": service.url}), max_retries=20)
-                accepted.extend(map(str, made))
-            await asyncio.sleep(TICK)
+        due = int((time.monotonic() - began) * RATE) - len(accepted)
+        if due > 0:
+            made = await given.waiting(pool, due, ring=False, type="call.counted", payload=json.dumps({"url": service.url}), max_retries=20)
+            accepted.extend(map(str, made))
 
-    feeding = asyncio.create_task(feed())
-    try:
+    async with again_and_again(feed, TICK):
         yield
-    finally:
-        over.set()
-        await feeding
 
 
 async def test_calls_are_few_meanwhile_and_do_not_come_back_all_at_once(start: Services, pool: Pool, effects: Path) -> None:

@@ -1,12 +1,12 @@
 """Handlers that kill their own worker: each is a dead letter after exactly its tries, and what ran beside it finishes elsewhere."""
 
-import asyncio
 from collections import Counter
 from pathlib import Path
 
 import asyncpg
 
 from support import given
+from support.loops import again_and_again
 from support.oracle import History, all_at_rest, check
 from support.processes import Process
 from support.scale import figures, sized
@@ -19,29 +19,22 @@ NEIGHBOURS = sized(100, 1_000)
 LEASE = sized(2.0, 15.0)
 
 
-async def started_again(start: Services, effects: Path, workers: list[Process], over: asyncio.Event) -> None:
+async def start_again(start: Services, effects: Path, workers: list[Process]) -> None:
     """What a supervisor does: a worker that died is followed by another one."""
-    while not over.is_set():
-        for number, worker in enumerate(workers):
-            if not worker.alive:
-                worker.ended_by_test = True
-                workers[number] = await start("worker", environ={"EFFECTS": str(effects)}, app="support.handlers:app", concurrency=10, lease=LEASE)
-        await asyncio.sleep(0.05)
+    for number, worker in enumerate(workers):
+        if not worker.alive:
+            worker.ended_by_test = True
+            workers[number] = await start("worker", environ={"EFFECTS": str(effects)}, app="support.handlers:app", concurrency=10, lease=LEASE)
 
 
 async def test_it_is_dead_after_exactly_its_tries_while_its_neighbours_finish(start: Services, pool: Pool, effects: Path) -> None:
     await start("scheduler", lease=LEASE)
     workers = [await start("worker", environ={"EFFECTS": str(effects)}, app="support.handlers:app", concurrency=10, lease=LEASE) for _ in range(2)]
-    over = asyncio.Event()
-    supervisor = asyncio.create_task(started_again(start, effects, workers, over))
-    try:
+    async with again_and_again(lambda: start_again(start, effects, workers), 0.05):
         neighbours = await given.waiting(pool, NEIGHBOURS, ring=False, type="test.work", payload='{"seconds": 0.2}', max_retries=POISONS)
         poisons = await given.waiting(pool, POISONS, ring=False, type="test.kills-itself", max_retries=MAX_RETRIES)
         neighbours += await given.waiting(pool, NEIGHBOURS, ring=False, type="test.work", payload='{"seconds": 0.2}', max_retries=POISONS)
         await all_at_rest(pool, 400)
-    finally:
-        over.set()
-        await supervisor
     began = Counter(line.split()[1] for line in effects.read_text().splitlines() if line.startswith("began "))
     for poison in poisons:
         row = await given.row(pool, poison)

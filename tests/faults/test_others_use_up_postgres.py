@@ -9,6 +9,7 @@ from pathlib import Path
 import asyncpg
 
 from support.facts import until
+from support.loops import loop
 from support.oracle import History, all_at_rest, check, submit_load
 from support.scale import figures, sized
 from support.servers import PostgresServer
@@ -42,13 +43,11 @@ class Greedy:
 async def no_connection_left(url: str) -> AsyncIterator[Greedy]:
     """For the length of the block; at its begin there is none."""
     greedy = Greedy(url)
-    task = asyncio.create_task(greedy.take())
     try:
-        await until(lambda: greedy.has_all)
-        yield greedy
+        async with loop(greedy.take()):
+            await until(lambda: greedy.has_all)
+            yield greedy
     finally:
-        task.cancel()
-        await asyncio.wait([task])
         for connection in greedy.taken:
             connection.terminate()
 

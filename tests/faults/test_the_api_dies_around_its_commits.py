@@ -16,7 +16,7 @@ import httpx2
 import msgspec
 
 from support.oracle import History, all_at_rest, check
-from support.processes import TESTS, variables
+from support.processes import GONE_SECONDS, TESTS, variables
 from support.scale import dice, figures, sized
 from support.system import Client, Services
 from waggle.settings import PREFIX, Settings
@@ -56,7 +56,8 @@ async def forking(start: Services) -> AsyncIterator[Forker]:
         yield Forker(settings, start.folder, process)
     finally:
         process.kill()
-        await process.wait()
+        async with asyncio.timeout(GONE_SECONDS):
+            await process.wait()
 
 
 @dataclass

@@ -4,7 +4,7 @@ import asyncio
 import os
 import re
 import sysconfig
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,12 +25,6 @@ SECONDS = 120
 def process(postgres: PostgresServer, session_folder: Path) -> Iterator[Process]:
     with one_api(postgres, session_folder, "api-schema") as running:
         yield running
-
-
-@pytest.fixture
-async def api(process: Process) -> AsyncIterator[Client]:
-    async with client_of(process) as client:
-        yield client
 
 
 async def test_no_answer_of_the_system_is_missing_in_the_document(start: Services, folder: Path) -> None:

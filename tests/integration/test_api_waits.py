@@ -42,7 +42,7 @@ async def test_readers_that_leave_wait_no_longer(api: Client) -> None:
     await waits(api, 3)
     for one in waiting:
         one.cancel()
-    await asyncio.wait(waiting)
+    await asyncio.wait(waiting, timeout=10)
     await waits(api, 0)
 
 

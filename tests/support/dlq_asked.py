@@ -1,6 +1,7 @@
-"""The dlq service as tests speak to it beside the API: its metrics, and commands straight over the bus."""
+"""What tests ask about dead letters: the API's lists, the dlq service's metrics, and commands straight over the bus."""
 
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -8,8 +9,18 @@ import httpx2
 import msgspec
 
 from support.processes import Process
+from support.system import Client, Json, ok
 from waggle.bus import dlq_commands
 from waggle.store import dead_letters
+
+
+async def listed(api: Client, path: str = "/api/dlq", **filters: Any) -> list[Json]:
+    items: list[Json] = ok(await api.get(path, params=filters))["items"]
+    return items
+
+
+def ids(items: list[Json]) -> list[str]:
+    return [item["id"] for item in items]
 
 
 async def metric(dlq: Process, line: str) -> float:

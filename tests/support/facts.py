@@ -9,6 +9,8 @@ from typing import TypeVar, overload
 T = TypeVar("T")
 
 LOOK_EVERY = 0.01
+ANSWER_SECONDS = 30.0
+"""For one look at a fact: what it asks may answer slowly, and must not hold up a test for ever."""
 
 
 @overload
@@ -19,13 +21,11 @@ async def until(fact: Callable[[], object], seconds: float = 10.0, what: str = "
     """Wait until `fact()`, or what it awaits, is true, and give its value. Fails, with the last value, when that takes longer than `seconds`."""
     deadline = time.monotonic() + seconds
     while True:
-        found = fact()
-        if inspect.isawaitable(found):
-            found = await found
+        found = await look(fact, seconds, what)
         if found:
             return found
         if time.monotonic() > deadline:
-            raise AssertionError(f"not within {seconds:g} s: {what or inspect.getsource(fact).strip()} (the last answer was {found!r})")
+            raise AssertionError(f"not within {seconds:g} s: {what or source(fact)} (the last answer was {found!r})")
         await asyncio.sleep(LOOK_EVERY)
 
 
@@ -33,8 +33,24 @@ async def never(fact: Callable[[], object], seconds: float, what: str = "") -> N
     """Look for `seconds` that `fact()` stays false. For what must not happen, where no other fact says that it can no longer happen."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        found = fact()
-        if inspect.isawaitable(found):
-            found = await found
-        assert not found, f"happened: {what or inspect.getsource(fact).strip()} ({found!r})"
+        found = await look(fact, seconds, what)
+        assert not found, f"happened: {what or source(fact)} ({found!r})"
         await asyncio.sleep(LOOK_EVERY)
+
+
+async def look(fact: Callable[[], object], seconds: float, what: str) -> object:
+    """What the fact is now."""
+    found = fact()
+    if not inspect.isawaitable(found):
+        return found
+    try:
+        async with asyncio.timeout(seconds + ANSWER_SECONDS) as limit:
+            return await found
+    except TimeoutError:
+        if limit.expired():
+            raise AssertionError(f"no answer at all within {seconds + ANSWER_SECONDS:g} s: {what or source(fact)}") from None
+        raise
+
+
+def source(fact: Callable[[], object]) -> str:
+    return inspect.getsource(fact).strip()

@@ -44,6 +44,11 @@ async def typed(to: str, count: int = 1, tags: list[str] | None = None) -> dict[
     return {"to": to, "count": count, "tags": tags}
 
 
+@app.task("test.measured")
+async def measured(body: str) -> int:
+    return len(body)
+
+
 @app.task("test.thread")
 def thread(ctx: Context, seconds: float = 0.0) -> dict[str, bool]:
     effect(ctx, "began")

@@ -1,12 +1,12 @@
 """Load that lasts as long as a fault does, however slow the machine is."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
 
+from support.loops import again_and_again
 from support.oracle import History, submit_load
 from support.system import Client
 
@@ -16,17 +16,10 @@ BATCH = 50
 @asynccontextmanager
 async def busy(client: Client, pool: "asyncpg.Pool[asyncpg.Record]", history: History, waiting: int, **task: Any) -> AsyncIterator[None]:
     """Keep about so many of these tasks waiting, for the length of a block."""
-    over = asyncio.Event()
 
     async def feed() -> None:
-        while not over.is_set():
-            if await pool.fetchval("SELECT count(*) FROM tasks WHERE status = 'pending'") < waiting:
-                await submit_load(client, history, BATCH, batch=BATCH, pause=0.0, **task)
-            await asyncio.sleep(0.02)
+        if await pool.fetchval("SELECT count(*) FROM tasks WHERE status = 'pending'") < waiting:
+            await submit_load(client, history, BATCH, batch=BATCH, pause=0.0, **task)
 
-    feeding = asyncio.create_task(feed())
-    try:
+    async with again_and_again(feed, 0.02):
         yield
-    finally:
-        over.set()
-        await feeding

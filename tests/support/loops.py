@@ -1,9 +1,12 @@
-"""A service's loop inside the test's own process, where a test wants to see one step closely."""
+"""Loops inside the test's own process: a service's, where a test wants to see one step closely, and the test's own."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
+
+END_SECONDS: Final = 20.0
+STEP_SECONDS: Final = 120.0
 
 
 @asynccontextmanager
@@ -13,7 +16,36 @@ async def loop(coroutine: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.wait([task])
-        if not task.cancelled():
-            task.result()
+        await ended(task)
+
+
+async def ended(task: "asyncio.Task[None]") -> None:
+    """Cancel a task and wait until it has ended; what escaped it is raised. Fails, with the place where it waits, when it goes on nevertheless."""
+    task.cancel()
+    await asyncio.wait([task], timeout=END_SECONDS)
+    if not task.done():
+        place = task.get_stack(limit=1)
+        task.cancel()  # a second one often ends it: the first was lost
+        await asyncio.wait([task], timeout=END_SECONDS)
+        raise AssertionError(f"{task.get_coro()} went on for {END_SECONDS:g} s after it was cancelled, at {place}")
+    if not task.cancelled():
+        task.result()
+
+
+@asynccontextmanager
+async def again_and_again(step: Callable[[], Awaitable[None]], every: float) -> AsyncIterator[None]:
+    """`step`, a pause of `every` seconds, and `step` again, for the length of the block; the last step is finished."""
+    over = asyncio.Event()
+
+    async def steps() -> None:
+        while not over.is_set():
+            await step()
+            await asyncio.sleep(every)
+
+    stepping = asyncio.create_task(steps())
+    try:
+        yield
+    finally:
+        over.set()
+        async with asyncio.timeout(STEP_SECONDS):
+            await stepping

@@ -21,6 +21,7 @@ from waggle_cli.embedded.child import last_lines, spawn
 
 START_SECONDS = 30.0
 STOP_SECONDS = 30.0
+GONE_SECONDS = 30.0
 TESTS = Path(__file__).parent.parent
 
 _numbers = itertools.count(1)
@@ -75,8 +76,7 @@ class Process:
     def kill(self) -> None:
         """kill -9, and wait until it is gone."""
         self.ended_by_test = True
-        self.process.kill()
-        self.process.wait()
+        kill(self.process)
         self.ready_file.unlink(missing_ok=True)
 
     def terminate(self) -> None:
@@ -106,6 +106,12 @@ class Process:
     def tail(self, count: int = 30) -> str:
         """The end of its log."""
         return last_lines(self.log, count=count)
+
+
+def kill(process: subprocess.Popen[Any]) -> None:
+    """kill -9, and wait until it is gone."""
+    process.kill()
+    process.wait(GONE_SECONDS)
 
 
 def launch(name: str, settings: Settings, folder: Path, *, environ: Mapping[str, str] | None = None) -> Process:

@@ -21,6 +21,8 @@ from waggle_cli.embedded.postgres import Postgres
 T = TypeVar("T")
 
 TEMPLATE = "waggle"
+SECONDS = 60.0
+"""For what a fixture waits for: long, because a busy machine is slow; with an end, because no test sees a fixture that hangs."""
 FAST = {"fsync": "off", "full_page_writes": "off"}
 """A process that is killed loses nothing by this, and no test pulls the plug."""
 
@@ -59,8 +61,9 @@ class Server:
     def pause(self) -> None:
         """SIGSTOP: it stands still, its connections stay open. (Of Postgres only the postmaster.)"""
         self._running.process.send_signal(signal.SIGSTOP)
-        threads = Path(f"/proc/{self.pid}/task")
-        while any(_state(thread) not in "TZX" for thread in threads.iterdir()):  # each thread stops when it next looks
+        threads, deadline = Path(f"/proc/{self.pid}/task"), time.monotonic() + SECONDS
+        while going := [thread.name for thread in threads.iterdir() if _state(thread) not in "TZX"]:  # each thread stops when it next looks
+            assert time.monotonic() < deadline, f"threads {going} of process {self.pid} go on {SECONDS:g} s after it was stopped"
             time.sleep(0.001)
 
     def resume(self) -> None:
@@ -71,7 +74,7 @@ def _state(thread: Path) -> str:
     """A thread's state as proc(5) has it: T is stopped, Z and X are ended."""
     try:
         return (thread / "stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return "X"
 
 
@@ -117,8 +120,8 @@ class Databases:
         self._base = base
         self._names = (f"test{number}" for number in itertools.count(1))
         self._thread = ThreadPoolExecutor(1)
-        self._runner = self._thread.submit(asyncio.Runner).result()
-        self._connection = self._run(asyncpg.connect(f"{self._base}/postgres")).result()
+        self._runner = self._thread.submit(asyncio.Runner).result(SECONDS)
+        self._connection = self._run(asyncpg.connect(f"{self._base}/postgres", command_timeout=SECONDS)).result(SECONDS)
         self._next = self._make()
 
     def _run(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
@@ -137,20 +140,35 @@ class Databases:
     def fresh(self, name: str) -> Iterator[str]:
         """The address of a database of one's own."""
         if name:
-            made = self._make(name).result()
+            made = self._made(self._make(name))
         else:
-            made = self._next.result()
+            made = self._made(self._next)
             self._next = self._make()
         yield f"{self._base}/{made}"
         self._run(self._connection.execute(f'DROP DATABASE "{made}" WITH (FORCE)'))
 
+    def _made(self, database: Future[str]) -> str:
+        try:
+            return database.result(2 * SECONDS)  # the last one is dropped first
+        except TimeoutError as error:
+            raise AssertionError("Postgres does not make a database: does a test leave a stopped backend behind?") from error
+
     def close(self) -> None:
-        self._run(self._connection.close()).result()
-        self._thread.submit(self._runner.close).result()
+        self._run(self._connection.close(timeout=SECONDS)).result(2 * SECONDS)
+        self._thread.submit(self._runner.close).result(SECONDS)
         self._thread.shutdown()
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine to its end from a fixture that is not async, beside the test's own loop."""
     with ThreadPoolExecutor(1) as threads:
-        return threads.submit(asyncio.run, coroutine).result()
+        return threads.submit(asyncio.run, _bounded(coroutine)).result()
+
+
+async def _bounded(coroutine: Coroutine[Any, Any, T]) -> T:
+    try:
+        async with asyncio.timeout(2 * SECONDS) as limit:
+            return await coroutine
+    except TimeoutError:
+        assert not limit.expired(), f"{coroutine} did not end within {2 * SECONDS:g} s"
+        raise

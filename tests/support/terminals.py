@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from support.command_line import WAGGLE
+from support.processes import kill
 
 SECONDS: Final = 30.0
 _escapes: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -77,6 +78,5 @@ def person(*arguments: str, place: Path, columns: int = 100, **environ: str) -> 
     try:
         yield Person(process, ours)
     finally:
-        process.kill()
-        process.wait()
+        kill(process)
         os.close(ours)

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from support.given import new_task
+from support.loops import loop
 from waggle_api.gathering import GROUP_BYTES, GROUP_TASKS, WAITING_TASKS, Gathering, Pending
 from waggle_api.insertion import Accepted, Submission
 from waggle_api.refusals import Unavailable
@@ -33,12 +34,8 @@ class Commits:
 @asynccontextmanager
 async def gathering(commits: Commits, in_flight: int = 2) -> AsyncIterator[Gathering]:
     made = Gathering(commits, in_flight)
-    loop = asyncio.create_task(made.run())
-    try:
+    async with loop(made.run()):
         yield made
-    finally:
-        loop.cancel()
-        await asyncio.wait([loop])
 
 
 def pending(tasks: int = 1, payload: str = "{}") -> Pending:

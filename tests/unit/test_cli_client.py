@@ -13,6 +13,13 @@ import pytest
 from waggle_cli.client import Address, Client, Problem, Unreachable, WrongUrl, find
 from waggle_cli.session import Exit, exit_code
 
+SECONDS = 10.0
+
+
+def ended(thread: threading.Thread) -> None:
+    thread.join(SECONDS)
+    assert not thread.is_alive(), f"{thread} goes on"
+
 
 def announce(folder: Path, content: str) -> Path:
     """What `waggle up` leaves in a folder."""
@@ -64,6 +71,8 @@ def test_what_cannot_be_an_address_is_refused(url: str, tmp_path: Path) -> None:
 class Stranger(BaseHTTPRequestHandler):
     """A server that is no Waggle: it answers with what its path says."""
 
+    timeout = SECONDS  # for a client that connects and says nothing
+
     def do_GET(self) -> None:
         answers = {"/html": (404, "text/html", b"<p>no"), "/json": (404, "application/json", b'{"error": 1}'), "/list": (200, "application/json", b"[]")}
         answers |= {"/gateway": (502, "text/plain", b"bad gateway"), "/moved": (301, "application/json", b"{}")}
@@ -81,11 +90,11 @@ class Stranger(BaseHTTPRequestHandler):
 @pytest.fixture
 def stranger() -> Iterator[str]:
     with HTTPServer(("127.0.0.1", 0), Stranger) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+        threading.Thread(target=server.shutdown, daemon=True).start()  # it waits, too, and without a bound
+        ended(thread)
 
 
 @pytest.mark.parametrize(("path", "status"), [("html", 404), ("json", 404), ("list", 200), ("gateway", 502), ("moved", 301)])
@@ -122,14 +131,16 @@ def test_a_connection_that_is_lost_leaves_open_whether_the_task_was_accepted() -
     def hang_up() -> None:
         connection, _ = listener.accept()
         with connection:
+            connection.settimeout(SECONDS)
             connection.recv(1 << 16)
 
     with socket.create_server(("127.0.0.1", 0)) as listener, Client(Address(f"http://127.0.0.1:{listener.getsockname()[1]}", "--url")) as client:
-        thread = threading.Thread(target=hang_up)
+        listener.settimeout(SECONDS)
+        thread = threading.Thread(target=hang_up, daemon=True)
         thread.start()
         with pytest.raises(Unreachable, match="was lost") as told:
             client.submit(b'{"type": "x"}', "key")
-        thread.join()
+        ended(thread)
     assert told.value.unknown
 
 

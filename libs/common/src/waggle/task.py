@@ -200,7 +200,10 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class Claimed(msgspec.Struct, frozen=True):
-    """A task as the worker that claimed it holds it; `payload` and `metadata` are JSON text, `timeout` is in seconds."""
+    """A task as the worker that claimed it holds it; `payload` and `metadata` are JSON text, `timeout` is in seconds.
+
+    A large payload is fetched after the claim: until then it is the empty text.
+    """
 
     id: UUID
     attempt: int

@@ -22,7 +22,7 @@ from waggle_api.waits import Waits
 
 log = structlog.get_logger()
 
-CONNECTIONS = 12
+CONNECTIONS = 16
 
 
 async def run(settings: Settings) -> None:

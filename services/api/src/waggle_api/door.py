@@ -14,7 +14,7 @@ from waggle_api.connections import PATIENCE, Borrowed, borrowed
 from waggle_api.health import Health
 from waggle_api.waits import Waits
 
-RESERVED: Final = 5  # connections of the pool that requests leave to the committer and to waits: slow lists must not stop submissions
+RESERVED: Final = 9  # connections of the pool that requests leave to the committer and to waits: slow lists must not stop submissions
 
 
 class Door:

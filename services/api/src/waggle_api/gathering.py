@@ -17,7 +17,7 @@ log = structlog.get_logger()
 GROUP_TASKS: Final = 1_000
 GROUP_BYTES: Final = 1 << 20  # of more, Postgres and its driver copy every value twice, and Postgres by way of the disk
 WAITING_TASKS: Final = 20_000
-WAITING_BYTES: Final = 256 << 20
+WAITING_BYTES: Final = 64 << 20
 SAY_EVERY: Final = 10.0
 
 

@@ -25,13 +25,14 @@ from waggle_worker.cleanups import Cleanups
 from waggle_worker.http import Outgoing
 from waggle_worker.lease import Lease
 from waggle_worker.pauses import Pauses
+from waggle_worker.payloads import Payloads
 from waggle_worker.reconcile import reconcile
 from waggle_worker.runs import STUBBORN, Runs
 from waggle_worker.settler import Settler
 
 log = structlog.get_logger()
 
-CONNECTIONS = 6  # two claims and two settles in flight, the heartbeat, and one to spare
+CONNECTIONS = 8  # two claims, two settles and two payloads in flight, the heartbeat, and one to spare
 
 
 async def run(settings: Settings) -> None:
@@ -73,7 +74,8 @@ class Worker:
             self.breakers,
             lambda worker_id: self.lease.live and self.lease.id == worker_id,
         )
-        self.claims = Claims(pool, bus, self.lease, self.runs, self.settler, queues)
+        self.payloads = Payloads(pool, self.lease, self.runs)
+        self.claims = Claims(pool, bus, self.lease, self.runs, self.payloads, self.settler, queues)
         self.cleanups = Cleanups(pool, self.lease, found, self.runs, self.claims)
         self.settler.ended_badly = self.runs.stopped = self.cleanups.wake
         self.pauses = Pauses(pool, self.claims, queues)
@@ -101,6 +103,7 @@ class Worker:
     def start(self, svc: Service) -> None:
         svc.start("lease", self.lease.keep(lambda: self.runs.running, self._beat, self._lost))
         svc.start("settler", self.settler.loop())
+        svc.start("payloads", self.payloads.loop())
         svc.start("claims", self.claims.loop())
         svc.start("breakers", self.breakers.loop())
         svc.start("cleanups", self.cleanups.loop())
@@ -109,7 +112,7 @@ class Worker:
 
     async def drain(self, grace: float) -> None:
         """Finish what can be finished in the grace time, give the rest back at once and without cost, end the lease."""
-        self.lease.draining = self.cleanups.draining = True
+        self.lease.draining = self.cleanups.draining = self.payloads.draining = True
         await self.claims.close()
         self.runs.drain()
         if not await self._all_ended(grace):

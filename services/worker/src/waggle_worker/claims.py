@@ -22,6 +22,7 @@ from waggle.store.sql import Connection
 from waggle.task import Priority
 from waggle_worker import meters
 from waggle_worker.lease import Lease
+from waggle_worker.payloads import Payloads
 from waggle_worker.picker import WEIGHTS, Picker
 from waggle_worker.runs import Runs
 from waggle_worker.settler import Settler
@@ -42,8 +43,8 @@ OUTAGE_PAUSE: Final = 0.5
 class Claims:
     """The pulls of one worker and the claims that are under way."""
 
-    def __init__(self, connection: Connection, bus: Bus, lease: Lease, runs: Runs, settler: Settler, queues: Sequence[str]) -> None:
-        self._connection, self._bus, self._lease, self._runs, self._settler = connection, bus, lease, runs, settler
+    def __init__(self, connection: Connection, bus: Bus, lease: Lease, runs: Runs, payloads: Payloads, settler: Settler, queues: Sequence[str]) -> None:
+        self._connection, self._bus, self._lease, self._runs, self._payloads, self._settler = connection, bus, lease, runs, payloads, settler
         self._lanes = {priority: [Pull(bus, queue, priority, self.wake) for queue in queues] for priority in Priority}
         self._serving = dict(self._lanes)  # those of queues that are not paused
         self._paused: Set[str] = frozenset()
@@ -55,11 +56,17 @@ class Claims:
         self._rate, self._counted, self._ticked = 0.0, 0, time.monotonic()
         self._not_before = 0.0
         self._batch = BATCH  # less after claims without an answer: over a slow link a batch of large payloads may be too much for one
-        self.under_way: set[UUID] = set()
+        self._claiming: set[UUID] = set()
         self.draining = False
+        payloads.done = self.wake
 
     def wake(self) -> None:
         self._wake.set()
+
+    @property
+    def under_way(self) -> set[UUID]:
+        """Tasks that are being claimed, or were and wait for their payload."""
+        return self._claiming | self._payloads.under_way
 
     async def open(self) -> None:
         for lane in self._all():
@@ -108,11 +115,15 @@ class Claims:
         """Whether anything may be claimed now, slots aside."""
         return not (self.draining or not self._lease.live or self._settler.full or time.monotonic() < self._not_before)
 
+    @property
+    def _slots_left(self) -> int:
+        return self._runs.free - self._slots_taken - len(self._payloads.under_way)
+
     def _usable(self) -> int:
         """Slots that a claim may fill now."""
         if not self._able():
             return 0
-        free = self._runs.free - self._slots_taken
+        free = self._slots_left
         return free if free >= WORTH_A_CLAIM or not self._slots_taken else 0
 
     async def _top_up(self) -> None:
@@ -123,7 +134,7 @@ class Claims:
         if not self._able():
             return
         ahead = max(self._rate * AHEAD, min(self._runs.slots, self._rate * AHEAD_OF_ALL_SLOTS))
-        want = max(min(self._runs.free - self._slots_taken, BATCH), min(MOST_AHEAD, int(ahead)))
+        want = max(min(self._slots_left, BATCH), min(MOST_AHEAD, int(ahead)))
         for priority in sorted(self._serving, key=lambda priority: -(random.random() ** (1 / WEIGHTS[priority]))):  # noqa: S311  # fairness, not secrecy
             for lane in self._serving[priority]:
                 await lane.top_up(want)
@@ -141,13 +152,15 @@ class Claims:
 
     async def _claim(self, bells: list[Held]) -> None:
         ids = list({bell.id for bell in bells})
-        self.under_way.update(ids)
+        self._claiming.update(ids)
         worker_id = self._lease.id
         try:
             claimed = await tasks.claim(self._connection, ids, worker_id)
             self._batch = min(BATCH, self._batch * 2)
             for task in claimed:
-                if self._lease.live and self._lease.id == worker_id:
+                if not task.payload:
+                    self._payloads.add(task, worker_id)
+                elif self._lease.live and self._lease.id == worker_id:
                     self._runs.start(task, worker_id)
             got = {task.id for task in claimed}
             passed = await self._passed_over([task_id for task_id in ids if task_id not in got])
@@ -159,7 +172,7 @@ class Claims:
             self._not_before = time.monotonic() + OUTAGE_PAUSE
             self._batch = max(1, self._batch // 2)
         finally:
-            self.under_way.difference_update(ids)
+            self._claiming.difference_update(ids)
             self._slots_taken -= len(bells)
             self._free.release()
             self._wake.set()

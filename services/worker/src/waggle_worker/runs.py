@@ -107,7 +107,7 @@ class Runs:
     def start(self, claimed: Claimed, worker_id: str) -> None:
         """Run a claimed task; what cannot be run here is settled at once."""
         if self._giving_back:  # its claim was answered after the grace time
-            self._settle(claimed, worker_id, Snoozed(0.0, Ended.GIVEN_BACK))
+            self.hand_back(claimed, worker_id)
             return
         handler = self._handlers.get(claimed.type)
         if handler is None:
@@ -137,6 +137,10 @@ class Runs:
             self._goes(run, arguments)
         else:
             run.task = self._loop.create_task(self._goes_as_probe(run, arguments))
+
+    def hand_back(self, claimed: Claimed, worker_id: str) -> None:
+        """A claimed task that is not started here: back at once and without cost."""
+        self._settle(claimed, worker_id, Snoozed(0.0, Ended.GIVEN_BACK))
 
     def _suspect_since(self) -> float | None:
         """Since when a suspect runs here, if one does."""

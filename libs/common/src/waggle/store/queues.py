@@ -19,7 +19,7 @@ async def paused(connection: Connection, names: Sequence[str]) -> set[str]:
 
 
 async def pause(connection: Connection, name: str, *, paused: bool) -> None:
-    """Pause or resume a queue. Whoever does it says so on `waggle.control.all` after the commit."""
+    """Pause or resume a queue. Whoever does it tells all workers after the commit."""
     await statement("set_paused").execute(connection, name=name, paused=paused)
 
 

@@ -72,8 +72,16 @@ async def insert(connection: Connection, tasks: Sequence[NewTask], *, ring: bool
 
 
 async def claim(connection: Connection, ids: Sequence[UUID], worker_id: str) -> list[Claimed]:
-    """Start what is claimable of these, if the worker's lease is live. Without an answer nothing may be started."""
+    """Start what is claimable of these, if the worker's lease is live. Without an answer nothing may be started. See `payload` for those that are large."""
     return [Claimed(*row) for row in await statement("claim").fetch(connection, ids=ids, worker_id=worker_id)]
+
+
+async def payload(connection: Connection, fence: Fence) -> str | None:
+    """The payload that a claim left behind, as JSON text; None when the attempt no longer holds its task."""
+    found: str | None = await statement("payload").fetchval(
+        connection, id=fence.id, attempt=fence.attempt, worker_id=fence.worker_id, started_at=fence.started_at
+    )
+    return found
 
 
 async def still_claimable(connection: Connection, ids: Sequence[UUID]) -> set[UUID]:
