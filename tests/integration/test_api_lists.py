@@ -86,6 +86,12 @@ async def test_the_timeline_shows_ended_attempts(api: Client, rows: Pool) -> Non
     assert (attempt["attempt"], attempt["worker_id"], attempt["outcome"], attempt["error"]["code"]) == (1, "timeline", "cancelled", "task_cancelled")
 
 
+async def test_times_at_the_edges_of_the_calendar_are_no_bounds(api: Client) -> None:
+    task = await api.submit("test.work", metadata={"set": "edges"})
+    found = await api.tasks(metadata='{"set":"edges"}', created_from="0001-01-01T00:00:00Z", created_to="9999-12-31T23:59:59Z")
+    assert [one["id"] for one in found] == [task["id"]]
+
+
 async def test_a_wrong_clock_of_the_api_hides_no_task_from_a_list_by_time(start: Services, pool: Pool) -> None:
     """All times are the database's, here an hour ahead of this machine's clock."""
     await pool.execute("CREATE FUNCTION public.now() RETURNS timestamptz LANGUAGE sql STABLE AS $$ SELECT pg_catalog.now() + interval '1 hour' $$")

@@ -30,7 +30,7 @@ async def old_database(database: str) -> str:
         config.attributes["connection"] = connection
         command.upgrade(config, "0001")
 
-    async with engine.begin() as opened:
+    async with engine.connect() as opened:
         await opened.run_sync(upgrade)
     await engine.dispose()
     return database

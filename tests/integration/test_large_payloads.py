@@ -2,8 +2,9 @@
 
 import asyncio
 import base64
+import json
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,10 @@ async def committer(pool: Pool, bus: Bus, settings: Settings) -> AsyncIterator[C
 
 def incompressible() -> str:
     return '{"body":"' + base64.b64encode(os.urandom(750_000)).decode() + '"}'
+
+
+def compressible() -> str:
+    return json.dumps({"body": "a line of a log that says the same again and again\n" * 20_000})
 
 
 async def held_back(pool: Pool) -> asyncpg.Connection:
@@ -101,9 +106,10 @@ async def test_a_claim_leaves_a_large_payload_to_whoever_holds_the_task(pool: Po
     assert await tasks.payload(pool, fence) is None
 
 
-async def test_a_worker_that_has_every_slot_for_large_payloads_stays_small(pool: Pool, start: Services, effects: Path) -> None:
+@pytest.mark.parametrize("payload", [incompressible, compressible])
+async def test_a_worker_that_has_every_slot_for_large_payloads_stays_small(pool: Pool, start: Services, effects: Path, payload: Callable[[], str]) -> None:
     await start("scheduler")
-    ids = [(await given.waiting(pool, ring=False, type="test.measured", payload=incompressible()))[0] for _ in range(MANY)]
+    ids = [(await given.waiting(pool, ring=False, type="test.measured", payload=payload()))[0] for _ in range(MANY)]
     worker = await start("worker", environ={"EFFECTS": str(effects)}, app="support.handlers:app", concurrency=MANY)
     for task_id in ids:
         row = await at_rest(pool, task_id, 60.0)

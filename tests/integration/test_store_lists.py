@@ -23,8 +23,9 @@ WAYS = {
     "as it is": {},
     "too many unfinished tasks": {"UNFINISHED_ENOUGH": 3},
     "too many kinds": {"KINDS_ENOUGH": 3},
-    "little is looked at": {"EXAMINED": 15},
-    "too many kinds, and little is looked at": {"KINDS_ENOUGH": 3, "EXAMINED": 5},
+    "too many kinds to share what is looked at": {"KINDS_SHARED": 2},
+    "little is looked at": {"EXAMINED": 15, "EXAMINED_METADATA": 15, "KINDS_SHARED": 1000},
+    "too many kinds, and little is looked at": {"KINDS_ENOUGH": 3, "EXAMINED": 5, "EXAMINED_METADATA": 5},
 }
 
 
@@ -135,7 +136,7 @@ def fits(row: asyncpg.Record, filters: Filters) -> bool:
 
 async def test_a_page_that_looked_at_enough_says_where_to_go_on(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many tasks do not fit, an answer comes: an empty page with a cursor, and the next one goes on below what was looked at."""
-    monkeypatch.setattr(lists, "EXAMINED", 10)
+    monkeypatch.setattr(lists, "EXAMINED_METADATA", 10)
     [sought] = await given.waiting(pool, metadata='{"sought": true}')
     others = await given.waiting(pool, 25)
     async with pool.acquire() as connection:
@@ -144,3 +145,35 @@ async def test_a_page_that_looked_at_enough_says_where_to_go_on(pool: Pool, monk
         third, end = await lists.page(connection, Filters(metadata='{"sought": true}'), second[1], 50)
     assert (first, second) == (([], others[15]), ([], others[5]))
     assert ([task.id for task in third], end) == ([sought], None)
+
+
+STATISTICS = {"of a table without them": "VACUUM tasks", "before a vacuum": "ANALYZE tasks", "after it": "VACUUM ANALYZE tasks"}
+
+
+@pytest.mark.parametrize("statistics", STATISTICS)
+async def test_old_ones_behind_a_burst_are_found_without_a_walk(pool: Pool, statistics: str) -> None:
+    """Whatever Postgres believes: how many index entries a page reads does not depend on how many tasks are newer."""
+    await pool.execute("ALTER TABLE tasks SET (autovacuum_enabled = off)")
+    for status, age in (("failed", 3), ("dead_letter", 2), ("completed", 1)):
+        await pool.execute(
+            """INSERT INTO tasks (id, type, status, metadata) SELECT uuidv7(-make_interval(days => $2)), 'demo.echo', $1, '{"n": 1}'
+               FROM generate_series(1, $3::int)""",
+            status,
+            age,
+            30_000 if status == "completed" else 10_000,
+        )
+    await pool.execute(STATISTICS[statistics])
+    async with pool.acquire() as connection:
+        for asked in ({"statuses": ["failed"]}, {"statuses": ["dead_letter"]}, {"statuses": ["failed", "dead_letter"], "priority": 1}):
+            before = await walked(connection)
+            page, _ = await lists.page(connection, Filters(**asked), None, 50)  # type: ignore[arg-type]
+            assert len(page) == 50
+            assert await walked(connection) - before < 1_000, asked
+
+
+async def walked(connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]") -> int:
+    """Entries of the primary key that were read so far."""
+    await connection.execute("SELECT pg_stat_force_next_flush()")
+    await connection.execute("SELECT pg_stat_clear_snapshot()")
+    read: int = await connection.fetchval("SELECT idx_tup_read FROM pg_stat_user_indexes WHERE indexrelname = 'tasks_pkey'")
+    return read

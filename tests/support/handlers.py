@@ -45,7 +45,10 @@ async def typed(to: str, count: int = 1, tags: list[str] | None = None) -> dict[
 
 
 @app.task("test.measured")
-async def measured(body: str) -> int:
+async def measured(ctx: Context, body: str, seconds: float = 0.0) -> int:
+    effect(ctx, "began")
+    await asyncio.sleep(seconds)
+    effect(ctx, "ended")
     return len(body)
 
 

@@ -1,6 +1,8 @@
-"""The stop of a service."""
+"""The stop of a service, whatever its loops do."""
 
 import asyncio
+import subprocess
+import sys
 
 import pytest
 
@@ -27,3 +29,60 @@ async def test_a_loop_that_loses_a_cancellation_is_cancelled_again(monkeypatch: 
             running.start("deaf", goes_on())
             await asyncio.sleep(0)
     assert lost == 2
+
+
+async def deaf_once() -> None:
+    try:
+        await asyncio.Event().wait()
+    except asyncio.CancelledError:
+        await asyncio.Event().wait()
+
+
+async def crash() -> None:
+    raise ArithmeticError("a loop")
+
+
+@pytest.mark.parametrize("where", ["in a loop", "in the body"])
+async def test_a_crash_ends_it_beside_a_loop_that_loses_a_cancellation(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "AGAIN_SECONDS", 0.05)
+
+    async def life() -> None:
+        async with service.running("test", Settings(postgres_url="x", nats_url="x")) as running:
+            running.start("deaf", deaf_once())
+            await asyncio.sleep(0)
+            if where == "in the body":
+                raise ArithmeticError("the body")
+            running.start("crashing", crash())
+            await running.stopped()
+
+    with pytest.raises(ExceptionGroup) as raised:
+        await asyncio.wait_for(life(), 10)
+    assert raised.group_contains(ArithmeticError)
+
+
+DEAF = """
+import asyncio
+from waggle import service
+from waggle.settings import Settings
+
+async def deaf():
+    while True:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            pass
+
+async def main():
+    service.AGAIN_SECONDS = 0.02
+    async with service.running("test", Settings(postgres_url="x", nats_url="x")) as running:
+        running.start("deaf", deaf())
+        await asyncio.sleep(0)
+
+asyncio.run(main())
+"""
+
+
+def test_a_loop_that_never_ends_ends_with_the_process() -> None:
+    ended = subprocess.run([sys.executable, "-c", DEAF], capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 1
+    assert "loops do not end, the process ends without them" in ended.stdout + ended.stderr

@@ -30,6 +30,7 @@ GC_THRESHOLDS = (20_000, 20, 50)  # a batch makes thousands of objects that die 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 KEPT_BYTES = 16 << 20
 AGAIN_SECONDS = 5.0  # until a loop that goes on is cancelled again
+AGAIN_MOST = 6  # times; then the process ends without it
 
 
 class StoppedEarly(Exception):
@@ -88,15 +89,22 @@ class Service:
         log.info("stopping", grace=self.settings.grace)
 
     async def _end_loops(self) -> None:
-        """Cancel them, and again who goes on: a library may lose a cancellation, and the stop would never end."""
+        """Cancel them, and again who goes on: a library may lose a cancellation, and the stop would never end. (Nor does a task group of 3.11 pass a
+        second one on to its tasks: who still goes on then ends with the process.)
+        """
         going = [loop for loop in self._loops if not loop.done()]
-        while going:
+        for _ in range(AGAIN_MOST):
+            if not going:
+                return
             for loop in going:
                 loop.cancel()
             await asyncio.wait(going, timeout=AGAIN_SECONDS)
             going = [loop for loop in going if not loop.done()]
             if going:
                 log.warning("loops go on although they were cancelled, cancelling them again", loops=[loop.get_name() for loop in going])
+        if going:
+            log.error("loops do not end, the process ends without them", loops=[loop.get_name() for loop in going])
+            os._exit(1)
 
 
 @asynccontextmanager
@@ -111,7 +119,8 @@ async def running(name: str, settings: Settings) -> AsyncIterator[Service]:
                 yield service
             except StoppedEarly:
                 log.info("stopped before it was ready")
-            await service._end_loops()
+            finally:
+                await service._end_loops()
     log.info("stopped")
 
 

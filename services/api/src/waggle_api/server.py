@@ -51,7 +51,8 @@ class Protocol(HttpToolsProtocol):
     """uvicorn's, with two bounds that it lacks.
 
     The head of a request has an end: uvicorn's parser would keep all of it in memory. And who is answered before the whole body came, because it is
-    too large, has REST_SECONDS to send the rest, which is dropped: closed at once, a client that still sends would not see the answer.
+    too large, has REST_SECONDS to send the rest, which is dropped: closed at once, as it is where the connection is not kept, a client that still sends would
+    not see the answer.
     """
 
     _in_head, _head = True, 0

@@ -25,7 +25,7 @@ from waggle_worker.cleanups import Cleanups
 from waggle_worker.http import Outgoing
 from waggle_worker.lease import Lease
 from waggle_worker.pauses import Pauses
-from waggle_worker.payloads import Payloads
+from waggle_worker.payloads import AT_ONCE, Payloads
 from waggle_worker.reconcile import reconcile
 from waggle_worker.runs import STUBBORN, Runs
 from waggle_worker.settler import Settler
@@ -103,7 +103,8 @@ class Worker:
     def start(self, svc: Service) -> None:
         svc.start("lease", self.lease.keep(lambda: self.runs.running, self._beat, self._lost))
         svc.start("settler", self.settler.loop())
-        svc.start("payloads", self.payloads.loop())
+        for number in range(AT_ONCE):
+            svc.start(f"payloads {number}", self.payloads.loop())
         svc.start("claims", self.claims.loop())
         svc.start("breakers", self.breakers.loop())
         svc.start("cleanups", self.cleanups.loop())
@@ -112,12 +113,14 @@ class Worker:
 
     async def drain(self, grace: float) -> None:
         """Finish what can be finished in the grace time, give the rest back at once and without cost, end the lease."""
-        self.lease.draining = self.cleanups.draining = self.payloads.draining = True
+        self.lease.draining = self.cleanups.draining = True
         await self.claims.close()
+        self.payloads.drain()
         self.runs.drain()
         if not await self._all_ended(grace):
             log.warning("grace is over, giving back", count=self.runs.running + self.cleanups.running)
             self.runs.give_back()
+            self.payloads.give_back()
             self.cleanups.give_back()
             await self._all_ended(STUBBORN)
             self.runs.insist()
@@ -160,6 +163,7 @@ class Worker:
             log.warning("a command that is none, ignored", error=str(error))
             return
         for task_id, attempt in command.stop:
+            self.payloads.stop_task(task_id, attempt)
             self.runs.stop_task(task_id, attempt, "stopped")
         if command.look:
             self.pauses.hint()

@@ -66,7 +66,7 @@ class Claims:
     @property
     def under_way(self) -> set[UUID]:
         """Tasks that are being claimed, or were and wait for their payload."""
-        return self._claiming | self._payloads.under_way
+        return self._claiming | self._payloads.tasks
 
     async def open(self) -> None:
         for lane in self._all():
@@ -117,7 +117,7 @@ class Claims:
 
     @property
     def _slots_left(self) -> int:
-        return self._runs.free - self._slots_taken - len(self._payloads.under_way)
+        return max(0, self._runs.free - self._slots_taken - self._payloads.count)
 
     def _usable(self) -> int:
         """Slots that a claim may fill now."""

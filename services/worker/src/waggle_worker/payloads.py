@@ -1,10 +1,12 @@
 """Large payloads, which a claim leaves behind: fetched a few at a time, so that neither small tasks nor the worker's memory wait for many of them.
 
-A task whose payload does not come is not started: it comes back by reconciliation.
+A task whose payload does not come goes back, without cost: it was never started.
 """
 
 import asyncio
+import random
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
@@ -21,6 +23,17 @@ from waggle_worker.runs import Runs
 log = structlog.get_logger()
 
 AT_ONCE: Final = 2
+REST: Final = 5.0  # seconds for which large payloads leave the slots to others when one did not come
+
+
+@dataclass(eq=False)
+class Awaited:
+    """A claimed task that waits for its payload. `fetch` ends early when it is rescheduled."""
+
+    claimed: Claimed
+    worker_id: str
+    stopped: bool = False
+    fetch: asyncio.Timeout | None = None
 
 
 class Payloads:
@@ -28,43 +41,82 @@ class Payloads:
 
     def __init__(self, connection: Connection, lease: Lease, runs: Runs) -> None:
         self._connection, self._lease, self._runs = connection, lease, runs
-        self._waiting: asyncio.Queue[tuple[Claimed, str]] = asyncio.Queue()
+        self._awaited: set[Awaited] = set()  # a task may be there twice: claimed anew under another lease while a fetch still hangs
+        self._queue: asyncio.Queue[Awaited] = asyncio.Queue()
+        self._draining = False
         self.done: Callable[[], None] = lambda: None
-        self.draining = False  # what waits goes back, at once and without cost
-        self.under_way: set[UUID] = set()
+
+    @property
+    def count(self) -> int:
+        return len(self._awaited)
+
+    @property
+    def tasks(self) -> set[UUID]:
+        return {one.claimed.id for one in self._awaited}
 
     def add(self, claimed: Claimed, worker_id: str) -> None:
-        self.under_way.add(claimed.id)
-        self._waiting.put_nowait((claimed, worker_id))
+        one = Awaited(claimed, worker_id)
+        self._awaited.add(one)
+        self._queue.put_nowait(one)
+
+    def stop_task(self, task_id: UUID, attempt: int) -> None:
+        """Somebody else ended this attempt: it is not started, even if its payload comes."""
+        for one in self._awaited:
+            one.stopped |= (one.claimed.id, one.claimed.attempt) == (task_id, attempt)
+
+    def drain(self) -> None:
+        """What waits goes back; what is fetched goes on."""
+        self._draining = True
+
+    def give_back(self) -> None:
+        """The grace time is over: what is fetched goes back as well."""
+        for one in self._awaited:
+            if one.fetch is not None:
+                one.fetch.reschedule(asyncio.get_running_loop().time())
 
     async def loop(self) -> None:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(AT_ONCE):
-                group.create_task(self._serve())
-
-    async def _serve(self) -> None:
+        """AT_ONCE of them run."""
         while True:
-            claimed, worker_id = await self._waiting.get()
+            one = await self._queue.get()
             try:
-                await self._start(claimed, worker_id)
+                await self._start(one)
             finally:
-                self.under_way.discard(claimed.id)
-                self.done()
+                self._leaves(one)
 
-    async def _start(self, claimed: Claimed, worker_id: str) -> None:
+    async def _start(self, one: Awaited) -> None:
         """Start its handler, if the lease is the one of its claim still, and the task ours."""
-        if not self._holds(worker_id):
+        payload: str | None = ""
+        if not self._draining and self._may_start(one):
+            try:
+                async with asyncio.timeout(None) as one.fetch:
+                    payload = await tasks.payload(self._connection, Fence(one.claimed.id, one.claimed.attempt, one.worker_id, one.claimed.started_at))
+            except OUTAGE as error:
+                if not self._draining:
+                    log.warning("a large payload did not come, tasks go back", count=self.count, task_id=str(one.claimed.id), error=repr(error))
+                    self._rest()
+            finally:
+                one.fetch = None
+        if payload is None or one.stopped:
             return
-        if self.draining:
-            self._runs.hand_back(claimed, worker_id)
-            return
-        try:
-            payload = await tasks.payload(self._connection, Fence(claimed.id, claimed.attempt, worker_id, claimed.started_at))
-        except OUTAGE as error:
-            log.warning("a payload did not come, its task comes back by reconciliation", task_id=str(claimed.id), error=str(error) or type(error).__name__)
-            return
-        if payload is not None and self._holds(worker_id):
-            self._runs.start(msgspec.structs.replace(claimed, payload=payload), worker_id)
+        if payload and self._may_start(one):
+            self._runs.start(msgspec.structs.replace(one.claimed, payload=payload), one.worker_id)
+        else:
+            self._runs.hand_back(one.claimed, one.worker_id, 0.0 if self._draining else _rest())
 
-    def _holds(self, worker_id: str) -> bool:
-        return self._lease.live and self._lease.id == worker_id
+    def _rest(self) -> None:
+        """All that wait go back for a while: their slots are for others."""
+        while not self._queue.empty():
+            one = self._queue.get_nowait()
+            self._runs.hand_back(one.claimed, one.worker_id, _rest())
+            self._leaves(one)
+
+    def _leaves(self, one: Awaited) -> None:
+        self._awaited.discard(one)
+        self.done()
+
+    def _may_start(self, one: Awaited) -> bool:
+        return not one.stopped and self._lease.live and self._lease.id == one.worker_id
+
+
+def _rest() -> float:
+    return random.uniform(REST / 2, REST)  # noqa: S311  # jitter, not secrecy

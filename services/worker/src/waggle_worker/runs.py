@@ -138,9 +138,9 @@ class Runs:
         else:
             run.task = self._loop.create_task(self._goes_as_probe(run, arguments))
 
-    def hand_back(self, claimed: Claimed, worker_id: str) -> None:
-        """A claimed task that is not started here: back at once and without cost."""
-        self._settle(claimed, worker_id, Snoozed(0.0, Ended.GIVEN_BACK))
+    def hand_back(self, claimed: Claimed, worker_id: str, delay: float = 0.0) -> None:
+        """A claimed task that is not started here: back without cost, to be run after `delay` seconds."""
+        self._settle(claimed, worker_id, Snoozed(delay, Ended.GIVEN_BACK))
 
     def _suspect_since(self) -> float | None:
         """Since when a suspect runs here, if one does."""

@@ -4,7 +4,7 @@ The ids of a page are found in one of two ways: tasks of a status, type or queue
 looks at a bounded number of tasks. Where that is not enough to fill a page, the page is shorter, or empty, and says where to go on (docs/adr/0008).
 """
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -17,13 +17,15 @@ from waggle.task import FINAL, Status, Task
 
 PAGE_BYTES: Final = 4 << 20
 EXAMINED: Final = 50_000  # tasks that a page looks at: 20 to 150 ms, as they lie side by side or scattered
+EXAMINED_METADATA: Final = 10_000  # each of them up to 64 KiB, read to its end
 UNFINISHED_ENOUGH: Final = 20_000  # unfinished tasks that a page sorts; their indexes are not in the order of ids
 KINDS_ENOUGH: Final = 1_000  # kinds of final tasks that a page looks up
+KINDS_SHARED: Final = 10  # kinds that share what a page looks at; each of more would get too little of it
 FIRST, LAST = UUID(int=0), UUID(int=(1 << 128) - 1)
 UNFINISHED: Final = frozenset({Status.PENDING, Status.RUNNING})
 
-SLACK: Final = timedelta(minutes=1)
-"""How far the time in an id may be from the task's `created`: ids are made by the database's clock (waggle_api.admission), before the task is inserted."""
+SLACK: Final = 60_000
+"""Milliseconds: how far the time in an id may be from the task's `created`. Ids are made by the database's clock (waggle_api.admission), before the insert."""
 
 
 class Filters(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,14 +52,16 @@ async def page(
 ) -> tuple[list[Task], UUID | None]:
     """Up to `most` tasks with ids before `before`, without payloads, and the id before which the list goes on, if it does.
 
-    Planned anew for these filters: a plan for any filters is slow for all. All statements see one snapshot, so that no page has a gap.
+    Planned anew for these filters: a plan for any filters is slow for all. And planned for the fewest rows: by what pages cost, or by what its statistics
+    do not know yet, Postgres would walk the primary key past any number of tasks. All statements see one snapshot, so that no page has a gap.
     """
     asked = msgspec.structs.asdict(filters)
-    upto = LAST if filters.created_to is None else _earliest_id(filters.created_to + SLACK)
-    since = FIRST if filters.created_from is None else _earliest_id(filters.created_from - SLACK)
-    asked |= {"before": min(before or LAST, upto), "since": since, "most": most}
+    upto = LAST if filters.created_to is None else _earliest_id(filters.created_to, SLACK)
+    since = FIRST if filters.created_from is None else _earliest_id(filters.created_from, -SLACK)
+    examine = EXAMINED if filters.metadata is None else EXAMINED_METADATA
+    asked |= {"before": min(before or LAST, upto), "since": since, "most": most, "examine": examine}
     async with connection.transaction(readonly=True, isolation="repeatable_read"):
-        await connection.execute("SET LOCAL plan_cache_mode = force_custom_plan")
+        await connection.execute("SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL seq_page_cost = 0; SET LOCAL random_page_cost = 0")
         found = await _by_index(connection, asked) if filters.statuses or filters.types or filters.queue else None
         if found is None:
             found = await _walk(connection, asked)
@@ -66,7 +70,7 @@ async def page(
 
 
 async def _walk(connection: Connection, asked: dict[str, Any]) -> Found:
-    return Found(*await _row(connection, "list_walk", examine=EXAMINED, **asked))
+    return Found(*await _row(connection, "list_walk", **asked))
 
 
 async def _by_index(connection: Connection, asked: dict[str, Any]) -> Found | None:
@@ -85,24 +89,26 @@ async def _by_index(connection: Connection, asked: dict[str, Any]) -> Found | No
 
 
 async def _unfinished(connection: Connection, asked: dict[str, Any]) -> Found | None:
+    del asked["examine"]
     count, ids = await _row(connection, "list_unfinished", enough=UNFINISHED_ENOUGH, **asked)
     return Found(ids, None) if count <= UNFINISHED_ENOUGH else None
 
 
 async def _final(connection: Connection, asked: dict[str, Any]) -> Found | None:
     filters = {name: asked.pop(name) for name in ("statuses", "types", "queue")}
+    others = asked["priority"] is not None or asked["metadata"] is not None
     count, types, queues, statuses = await _row(connection, "list_kinds", enough=KINDS_ENOUGH, **filters)
-    if count > KINDS_ENOUGH:
-        return None
-    if not types:
+    if not types and count <= KINDS_ENOUGH:
         return Found([], None)
-    kinds = {"types": types, "queues": queues, "statuses": statuses}
-    return Found(*await _row(connection, "list_final", examine=max(EXAMINED // len(types), 1), **kinds, **asked))
+    if count > KINDS_ENOUGH or (others and len(types) > KINDS_SHARED):
+        return None
+    asked |= {"types": types, "queues": queues, "statuses": statuses, "examine": max(asked["examine"] // len(types), 1)}
+    return Found(*await _row(connection, "list_final", **asked))
 
 
 async def _dead(connection: Connection, asked: dict[str, Any]) -> Found:
     del asked["statuses"]
-    return Found(*await _row(connection, "list_dead", examine=EXAMINED, **asked))
+    return Found(*await _row(connection, "list_dead", **asked))
 
 
 async def _row(connection: Connection, name: str, **values: Any) -> asyncpg.Record:
@@ -111,6 +117,6 @@ async def _row(connection: Connection, name: str, **values: Any) -> asyncpg.Reco
     return row
 
 
-def _earliest_id(moment: datetime) -> UUID:
-    """The first UUIDv7 of a millisecond (RFC 9562, section 5.7)."""
-    return UUID(int=max(int(moment.timestamp() * 1000), 0) << 80)
+def _earliest_id(moment: datetime, later: int) -> UUID:
+    """The first UUIDv7 of a millisecond (RFC 9562, section 5.7), so many later."""
+    return UUID(int=max(int(moment.timestamp() * 1000) + later, 0) << 80)

@@ -24,14 +24,16 @@ def _config() -> Config:
 
 
 async def migrate(postgres_url: str) -> tuple[str | None, str]:
-    """Apply what is missing, in one transaction. Returns the versions before and after."""
+    """Apply what is missing, each migration in a transaction of its own, beside running services. Returns the versions before and after."""
     scheme, _, rest = postgres_url.partition("://")
     if scheme not in ("postgresql", "postgres"):
         raise SettingsError(f"WAGGLE_POSTGRES_URL must begin with postgresql://, not {scheme}://")
     engine = create_async_engine(f"postgresql+asyncpg://{rest}")
     try:
-        async with engine.begin() as connection:
-            await connection.execute(sqlalchemy.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+        async with engine.connect() as guard, engine.connect() as connection:
+            await guard.execution_options(isolation_level="AUTOCOMMIT")
+            while not await guard.scalar(sqlalchemy.text("SELECT pg_try_advisory_lock(:lock)"), {"lock": LOCK}):  # noqa: ASYNC110
+                await asyncio.sleep(0.2)  # who waited in Postgres would hold up an index that is built concurrently
             return await connection.run_sync(_upgrade)
     finally:
         await engine.dispose()
@@ -41,6 +43,7 @@ def _upgrade(connection: sqlalchemy.Connection) -> tuple[str | None, str]:
     from alembic.runtime.migration import MigrationContext
 
     before = MigrationContext.configure(connection).get_current_revision()
+    connection.rollback()  # the migrations begin transactions of their own
     config = _config()
     config.attributes["connection"] = connection
     command.upgrade(config, "head")

@@ -1,6 +1,7 @@
-"""Alembic's entry: it migrates on the connection that `waggle.store.migrate` opened and locked."""
+"""Alembic's entry: it migrates on the connection that `waggle.store.migrate` opened, each migration in a transaction of its own."""
 
 from alembic import context
 
-context.configure(connection=context.config.attributes["connection"], transactional_ddl=True)
-context.run_migrations()
+context.configure(connection=context.config.attributes["connection"], transaction_per_migration=True)
+with context.begin_transaction():
+    context.run_migrations()

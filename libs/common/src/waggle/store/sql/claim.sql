@@ -1,5 +1,6 @@
 -- Claim a batch: only tasks that are claimable, only by a worker whose lease is live, skipping rows that others have locked.
--- A large payload is left behind (''), by its size in the table: neither the small tasks of the batch nor the worker's memory wait for many of them.
+-- A large payload is left behind (''): neither the small tasks of the batch nor the worker's memory wait for many of them. (Its size in the table tells the
+-- size at once unless it is compressed.)
 -- status || '' keeps the planner on the primary key: the plain comparison lets it choose a partial index, fifty times slower.
 WITH picked AS MATERIALIZED (
     SELECT id FROM tasks
@@ -10,6 +11,8 @@ WITH picked AS MATERIALIZED (
 UPDATE tasks t
 SET status = 'running', attempt = t.attempt + 1, worker_id = :worker_id, started_at = now(), updated = now()
 WHERE t.id = ANY (ARRAY(SELECT id FROM picked)) AND t.status || '' = 'pending'
-RETURNING t.id, t.attempt, t.started_at, t.type, CASE WHEN pg_column_size(t.payload) <= 32768 THEN t.payload::text ELSE '' END AS payload,
+RETURNING t.id, t.attempt, t.started_at, t.type,
+          CASE WHEN pg_column_size(t.payload) <= 32768
+                AND (pg_column_compression(t.payload) IS NULL OR octet_length(t.payload::text) <= 32768) THEN t.payload::text ELSE '' END AS payload,
           t.timeout, t.retry_count, t.max_retries, t.lost_count, t.queue, t.priority, t.description, t.metadata, t.created,
           t.run_at, t.deadline, t.unique_key, t.traceparent;

@@ -6,12 +6,17 @@ revision = "0004"
 down_revision = "0003"
 
 # Without dead letters: statements that look for these would take it where the planner takes them for few (docs/adr/0008).
-FINAL = "CREATE INDEX tasks_final ON tasks (type, queue, status, id) WHERE status IN ('completed', 'failed', 'cancelled')"
+FINAL = "CREATE INDEX CONCURRENTLY tasks_final ON tasks (type, queue, status, id) WHERE status IN ('completed', 'failed', 'cancelled')"
+NONE = "DROP INDEX CONCURRENTLY IF EXISTS tasks_final"
 
 
 def upgrade() -> None:
-    op.execute(FINAL)
+    """Beside running services, however long it takes. What an interrupted try left behind is invalid, and made anew."""
+    with op.get_context().autocommit_block():
+        op.execute(NONE)
+        op.execute(FINAL)
 
 
 def downgrade() -> None:
-    op.execute("DROP INDEX tasks_final")
+    with op.get_context().autocommit_block():
+        op.execute(NONE)

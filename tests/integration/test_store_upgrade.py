@@ -1,0 +1,68 @@
+"""The schema is brought up to date beside running services: nobody is held up, and nobody fails."""
+
+import asyncio
+
+import asyncpg
+import sqlalchemy
+from alembic import command
+from sqlalchemy.ext.asyncio import create_async_engine
+from uuid_utils.compat import uuid7
+
+from support import given
+from support.facts import until
+from support.loops import again_and_again
+from waggle.store import tasks
+from waggle.store.migrate import _config, migrate
+from waggle.store.postgres import head, session
+
+Pool = asyncpg.Pool
+
+
+async def go_back(database: str, revision: str) -> None:
+    engine = create_async_engine(f"postgresql+asyncpg://{database.partition('://')[2]}")
+
+    def downgrade(connection: sqlalchemy.Connection) -> None:
+        config = _config()
+        config.attributes["connection"] = connection
+        command.downgrade(config, revision)
+
+    async with engine.connect() as opened:
+        await opened.run_sync(downgrade)
+    await engine.dispose()
+
+
+async def test_nobody_is_held_up_meanwhile(database: str, pool: Pool) -> None:
+    """However long an index takes: here until somebody's transaction ends, which it has to wait for."""
+    await go_back(database, "0003")
+    await given.alive(pool, seconds=3600)
+    done = {"claims": 0, "submissions": 0}
+
+    async def claim() -> None:
+        connection = await asyncpg.connect(database, server_settings=session("test"))  # new to the table: its claim waits for every lock that it needs
+        await tasks.claim(connection, [uuid7()], "w1")
+        await connection.close()
+        done["claims"] += 1
+
+    async def submit() -> None:
+        await given.waiting(pool)
+        done["submissions"] += 1
+
+    async with pool.acquire() as connection, again_and_again(claim, 0.002), again_and_again(submit, 0.002):
+        transaction = connection.transaction()
+        await transaction.start()
+        await given.waiting(connection)
+        migrations = [asyncio.create_task(migrate(database)) for _ in range(2)]  # two at once
+        building = "SELECT count(*) = 1 FROM pg_stat_progress_create_index WHERE phase LIKE 'waiting for %'"
+        await until(lambda: pool.fetchval(building))
+        before = dict(done)
+        await until(lambda: all(done[what] > before[what] + 20 for what in done))
+        await transaction.commit()
+        assert {after for _, after in await asyncio.gather(*migrations)} == {head()}
+
+
+async def test_an_index_that_an_interrupted_try_left_behind_is_made_anew(database: str, pool: Pool) -> None:
+    await go_back(database, "0003")
+    await pool.execute("CREATE INDEX tasks_final ON tasks (id)")
+    await pool.execute("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'tasks_final'::regclass")
+    assert await migrate(database) == ("0003", head())
+    assert await pool.fetchval("SELECT indisvalid AND indnatts = 4 FROM pg_index WHERE indexrelid = 'tasks_final'::regclass")

@@ -1,0 +1,79 @@
+"""A link to a server on which large answers stand still while small ones pass, as on a path that drops large packets."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+LARGE = 100_000
+
+
+class Narrow:
+    """`held` counts the large answers that stood still; they go on with `widen`, or end with `cut_held`."""
+
+    def __init__(self, server_port: int) -> None:
+        self._server_port = server_port
+        self.port = self.held = 0
+        self._wide = asyncio.Event()
+        self._holding: list[asyncio.StreamWriter] = []
+        self._writers: list[asyncio.StreamWriter] = []
+        self._pumps: list[asyncio.Task[None]] = []
+
+    def url(self, url: str) -> str:
+        """The server's address, through here."""
+        assert str(self._server_port) in url
+        return url.replace(f":{self._server_port}", f":{self.port}")
+
+    def widen(self) -> None:
+        self._wide.set()
+
+    def cut_held(self, most: int = 1000) -> None:
+        """End the links whose answers stand still, the first ones first."""
+        for writer in self._holding[:most]:
+            writer.transport.abort()
+        del self._holding[:most]
+
+    async def link(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        from_server, to_server = await asyncio.open_connection("127.0.0.1", self._server_port)
+        self._writers += [writer, to_server]
+        answered = 0
+
+        async def ask() -> None:
+            nonlocal answered
+            while data := await reader.read(65536):
+                answered = 0
+                to_server.write(data)
+            to_server.close()
+
+        async def answer() -> None:
+            nonlocal answered
+            while data := await from_server.read(65536):
+                answered += len(data)
+                if answered > LARGE and not self._wide.is_set():
+                    self.held += 1
+                    self._holding.append(writer)
+                    await self._wide.wait()
+                writer.write(data)
+            writer.close()
+
+        self._pumps += [asyncio.create_task(ask()), asyncio.create_task(answer())]
+
+    async def end(self) -> None:
+        for pump in self._pumps:
+            pump.cancel()
+        for writer in self._writers:
+            writer.transport.abort()
+        await asyncio.gather(*self._pumps, return_exceptions=True)
+
+
+@asynccontextmanager
+async def narrow(server_port: int) -> AsyncIterator[Narrow]:
+    """In front of this port, in the test's own loop."""
+    made = Narrow(server_port)
+    server = await asyncio.start_server(made.link, "127.0.0.1", 0)
+    made.port = server.sockets[0].getsockname()[1]
+    try:
+        yield made
+    finally:
+        server.close()
+        await made.end()
+        await server.wait_closed()
