@@ -115,13 +115,18 @@ async def test_a_trip_of_one_worker_protects_from_the_others(pool: Pool, bus: Bu
     assert len(service.calls) == calls
 
 
-async def test_one_probe_is_made_for_the_whole_fleet(pool: Pool, bus: Bus, worker: Process, start: Services, service: Called) -> None:
-    await start("worker", queues=("other",), **QUICK)
+async def probes_will_hang(pool: Pool, bus: Bus, service: Called) -> None:
+    """The breaker is open, and whoever calls the service next gets no answer."""
     service.status = 503
     await submit(pool, service, 3, max_retries=0)
     await breaker(bus, State.OPEN)
     service.going_on.clear()
     service.calls.clear()
+
+
+async def test_one_probe_is_made_for_the_whole_fleet(pool: Pool, bus: Bus, worker: Process, start: Services, service: Called) -> None:
+    await start("worker", queues=("other",), **QUICK)
+    await probes_will_hang(pool, bus, service)
     here, elsewhere = await submit(pool, service, 5, max_retries=0), await submit(pool, service, 5, type="call.other", max_retries=0)
 
     async def both_were_sent_away_because_of_the_probe() -> bool:
@@ -138,11 +143,7 @@ async def test_one_probe_is_made_for_the_whole_fleet(pool: Pool, bus: Bus, worke
 
 
 async def test_a_worker_that_is_killed_while_it_probes_is_followed_by_another(pool: Pool, bus: Bus, worker: Process, start: Services, service: Called) -> None:
-    service.status = 503
-    await submit(pool, service, 3, max_retries=0)
-    await breaker(bus, State.OPEN)
-    service.going_on.clear()
-    service.calls.clear()
+    await probes_will_hang(pool, bus, service)
     [probing] = await submit(pool, service)
     await until(lambda: service.calls)
     await start("worker", queues=("default", "other"), **QUICK)
@@ -155,11 +156,7 @@ async def test_a_worker_that_is_killed_while_it_probes_is_followed_by_another(po
 
 
 async def test_a_probe_that_is_cancelled_says_nothing_and_the_next_one_follows_at_once(pool: Pool, bus: Bus, worker: Process, service: Called) -> None:
-    service.status = 503
-    await submit(pool, service, 3, max_retries=0)
-    await breaker(bus, State.OPEN)
-    service.going_on.clear()
-    service.calls.clear()
+    await probes_will_hang(pool, bus, service)
     [probing] = await submit(pool, service)
     await until(lambda: service.calls)
     await pool.execute("UPDATE tasks SET status = 'cancelled' WHERE id = $1", probing)  # the worker learns it with its next heartbeat

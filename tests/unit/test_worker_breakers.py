@@ -1,6 +1,7 @@
 """The circuit breakers of a worker together: how many are remembered, and what may happen while one of them is written."""
 
 import time
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -58,3 +59,10 @@ async def test_another_one_may_come_up_while_a_probe_is_renewed(breakers: Breake
         breakers.of(name).probe("mine", time.monotonic() - 10.0)
     await breakers._renew()
     assert written == ["one", "two"]
+
+
+def test_a_wait_of_others_that_is_longer_than_the_most_is_kept_too() -> None:
+    patient = Breakers(NOBODY, Settings(postgres_url="x", nats_url="x", breaker_reset=60.0, breaker_reset_max=10.0))
+    now = datetime.now(UTC)
+    patient._clock = now, time.monotonic()
+    assert patient._until(now + timedelta(seconds=60.0)) - time.monotonic() > 50.0

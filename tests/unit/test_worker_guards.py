@@ -93,6 +93,17 @@ async def test_without_nats_one_probes_all_the_same_and_a_cancelled_one_leaves_i
     assert smtp.state is State.CLOSED
 
 
+async def test_a_call_that_began_before_it_opened_says_nothing_new_even_after_it_closed_again(guard: Enter, smtp: Breaker) -> None:
+    old = [guard(), guard()]
+    for one in old:
+        await one.enter()
+    await trip(guard)
+    smtp.becomes(State.CLOSED, 0.0)
+    for one in old:
+        one.left(ConnectionError("refused"))
+    assert smtp.state is State.CLOSED
+
+
 async def test_a_timeout_counts_when_it_happens_and_not_again_when_the_handler_ends(guard: Enter, smtp: Breaker) -> None:
     hanging = guard()
     await hanging.__aenter__()

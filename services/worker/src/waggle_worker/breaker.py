@@ -57,8 +57,11 @@ class Breaker:
         self.error = ""
         self.opened = 0.0
         self.until = 0.0  # open: when it may be probed; half-open: when the one who probes is taken for dead
+        self.closed: float | None = None  # when a probe, or an operator, last said that it works
+        self.times = 0  # how often it has opened here: a call that began before that says nothing new
         self.token: str | None = None  # of the probe that runs here
-        self.asked: str | None = None  # the token with which this worker last asked for the probe
+        self.elsewhere: str | None = None  # of the probe that runs on another worker
+        self.asked: str | None = None  # the token with which this worker last asked for the probe; None when somebody else's state came in between
         self.asking = False  # whether it waits for the answer
         self._line = 0.0  # when the last of those comes back who were sent away
         self._next_first = 0.0  # from when on somebody else, too, may come at the very moment when it may be probed
@@ -140,9 +143,9 @@ class Breaker:
         self._told(before)
         return True
 
-    def becomes(self, state: State, until: float) -> None:
-        """Somebody else changed it."""
-        before, self.token = self.state, None
+    def becomes(self, state: State, until: float, probe: str | None = None) -> None:
+        """Somebody else changed it; `probe` is the token of theirs."""
+        before, self.token, self.asked, self.elsewhere = self.state, None, None, probe
         match state:
             case State.CLOSED:
                 self._machine.close()
@@ -163,6 +166,7 @@ class Breaker:
         self.token, self.until, self.again, self.failures, self.error = None, 0.0, 0, 0, ""
 
     def _told(self, before: State, *, here: bool = True) -> None:
+        self.times += before is State.CLOSED and self.state is not State.CLOSED
         if before is not self.state:  # pybreaker says open → open as well
             self._tell(self, before, self.state, here)
 

@@ -6,12 +6,14 @@ longer than `PATIENCE`.
 """
 
 import asyncio
+import math
 import secrets
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Final, Literal
 
 import structlog
+from nats.js.errors import APIError
 
 from waggle.bus import breakers as bucket
 from waggle.bus import subjects
@@ -33,7 +35,7 @@ REGISTERED: Final = 200  # names that a worker puts into the bucket before they 
 WAITED_OUT: Final[tuple[type[Exception], ...]] = (*OUTAGE, Changed)
 HOST: Final = "http:"  # how the breaker of a host begins: their names come from payloads
 
-Intent = Literal["register", "trip", "result"]  # what a write is for: it decides whether it still stands when somebody else wrote first
+Intent = Literal["register", "change"]  # what a write is for: to be seen by people, or because others must know
 
 
 class Breakers:
@@ -45,6 +47,9 @@ class Breakers:
         self._breakers: dict[str, Breaker] = {}
         self._revisions: dict[str, int] = {}
         self._unwritten: dict[str, Intent] = {}
+        self._doubted: set[str] = set()  # whose record is not the one that is known here, though nothing new was read
+        self._id, self._asks = secrets.token_hex(8), 0  # a probe's token begins with the worker's
+        self._is_full, self._was_full = False, False  # whether the bucket refused a write, this time and the last
         self._made, self._seen = "", 0
         self._clock: tuple[datetime, float] | None = None
         self._shared = False  # whether the last look into the bucket succeeded
@@ -76,6 +81,9 @@ class Breakers:
         try:
             async with asyncio.timeout(2 * PATIENCE):
                 await self._read()
+                self._was_full, self._is_full = self._is_full, False
+                for name in list(self._doubted):
+                    await self._look_up(name)
                 for name, intent in list(self._unwritten.items()):
                     if (breaker := self._breakers.get(name)) is not None:  # it may have been forgotten in the meantime
                         await self._write(breaker, intent)
@@ -108,42 +116,47 @@ class Breakers:
 
     async def probe(self, breaker: Breaker) -> str | None:
         """The token of the fleet's one probe, or None when the breaker was closed meanwhile. Raises BreakerOpen when somebody else has the probe."""
-        breaker.asked, breaker.asking = secrets.token_hex(8), True
+        self._asks += 1
+        token, asked_at = f"{self._id}.{self._asks}", time.monotonic()
+        breaker.asked, breaker.asking = token, True
         task = asyncio.current_task()
         cancellations = task.cancelling() if task else 0
         try:
-            won = await self._won(breaker, breaker.asked)
+            won = await self._won(breaker, token)
         finally:
             breaker.asking = False
         if task and task.cancelling() > cancellations:  # it was lost on the way, see loop()
-            self._soon(breaker, "result")
+            self._soon(breaker)
             raise asyncio.CancelledError
         if won:
-            breaker.probe(breaker.asked, time.monotonic())
-            return breaker.token
+            breaker.probe(token, asked_at)  # the lease counts from before it was asked for
+            if not self._shared:
+                self._soon(breaker)
+            return token
         if breaker.state is State.CLOSED:
             return None
         raise self._sent_away(breaker)
 
     def succeeded(self, breaker: Breaker, token: str | None) -> None:
         if breaker.succeeded(token):
-            self._soon(breaker, "result")
+            breaker.closed = time.monotonic()
+            self._soon(breaker)
 
     def failed(self, breaker: Breaker, token: str | None, error: str) -> None:
         was = breaker.state
         if breaker.failed(token, storable(error)[:ERROR_LENGTH], time.monotonic()):
             if was is State.CLOSED:
                 meters.breaker_trips(breaker.name).inc()
-            self._soon(breaker, "trip" if was is State.CLOSED else "result")
+            self._soon(breaker)
 
     def released(self, breaker: Breaker, token: str | None) -> None:
         if breaker.released(token, time.monotonic()):
-            self._soon(breaker, "result")
+            self._soon(breaker)
 
-    def _soon(self, breaker: Breaker, intent: Intent) -> None:
+    def _soon(self, breaker: Breaker) -> None:
         if self._breakers.get(breaker.name) is not breaker:  # it was forgotten while somebody was inside
             return
-        self._unwritten[breaker.name] = intent
+        self._unwritten[breaker.name] = "change"
         self._wake.set()
 
     def _sent_away(self, breaker: Breaker) -> BreakerOpen:
@@ -153,20 +166,23 @@ class Breakers:
 
     async def _won(self, breaker: Breaker, token: str) -> bool:
         """Whether the probe is ours: by compare-and-set where the fleet can be asked, else because nobody here has it."""
-        if not self._shared or not self._bus.connected:
+        self._shared &= self._bus.connected
+        if not self._shared:
             return True
         record = self._record(breaker, State.HALF_OPEN, token, time.monotonic() + self._rules.lease)
         try:
             async with asyncio.timeout(PATIENCE):
                 revision = await bucket.put(self._bus, record, self._revisions.get(breaker.name, 0))
         except Changed:
+            self._doubted.add(breaker.name)
             self._wake.set()
             return False
-        except OUTAGE:
-            self._shared = False
-            return breaker.state is not State.CLOSED
+        except OUTAGE as error:
+            self._shared &= isinstance(error, APIError)
+            return breaker.state is not State.CLOSED and breaker.asked == token
         except BaseException:  # cancelled: the answer may have been yes
-            self._soon(breaker, "result")
+            if breaker.asked == token:
+                self._soon(breaker)
             raise
         if self._revisions.get(breaker.name, 0) > revision:  # somebody took it away again while the answer was on its way
             return False
@@ -191,8 +207,10 @@ class Breakers:
         self._made, self._seen = made, 0
         self._revisions.clear()
         for name, breaker in self._breakers.items():
-            if breaker.state is not State.CLOSED or not name.startswith(HOST):
-                self._unwritten.setdefault(name, "register" if breaker.state is State.CLOSED else "trip")
+            if breaker.state is not State.CLOSED:
+                self._unwritten[name] = "change"
+            elif not name.startswith(HOST):
+                self._unwritten.setdefault(name, "register")
 
     def _apply(self, entry: Entry) -> None:
         """Take over what somebody else wrote; what this worker wrote itself comes by as well."""
@@ -203,52 +221,83 @@ class Breakers:
         if record.state is State.CLOSED and record.name not in self._breakers:
             return
         breaker = self.of(record.name)
+        if self._stands(breaker, record):
+            breaker.trips = max(breaker.trips, record.trips + 1)
+            self._again(breaker)
+            return
+        if record.probe is not None and record.probe.startswith(self._id):
+            if record.probe not in (breaker.token, breaker.asked if breaker.asking else None):  # nobody is at it any more
+                self._again(breaker)
+            return
         breaker.trips = record.trips
-        if record.state is State.CLOSED and (breaker.state is State.CLOSED or self._unwritten.get(record.name) == "trip"):
-            return
-        if _ours(record, breaker):
-            return
         self._unwritten.pop(record.name, None)
-        breaker.becomes(record.state, self._until(record.retry_at if record.state is State.OPEN else record.probe_until))
+        if record.closed_at is not None:
+            breaker.closed = self._monotonic(record.closed_at)
+        if breaker.state is State.CLOSED and record.state is State.CLOSED:
+            return
+        known = breaker.opened if breaker.state is not State.CLOSED else -math.inf
+        breaker.becomes(record.state, self._until(record.retry_at if record.state is State.OPEN else record.probe_until), record.probe)
         breaker.again, breaker.failures, breaker.error = record.again, record.failures, record.error or ""
         if record.opened_at is not None:
-            breaker.opened = self._monotonic(record.opened_at)
+            theirs = min(self._monotonic(record.opened_at), time.monotonic())  # a server's clock may have gone back
+            breaker.opened = max(known, theirs)  # what failed here after theirs is not closed by what closes theirs
+
+    def _again(self, breaker: Breaker) -> None:
+        """Ours is told again; a probe elsewhere that is known here is over, and the next one may follow."""
+        if breaker.state is State.HALF_OPEN and breaker.token is None:
+            breaker.becomes(State.OPEN, time.monotonic())
+        self._soon(breaker)
+
+    def _stands(self, breaker: Breaker, record: Record) -> bool:
+        """What is open here is closed only by who found it well, or reset it, later than it opened."""
+        if record.state is not State.CLOSED or breaker.state is State.CLOSED:
+            return False
+        return record.closed_at is None or self._monotonic(record.closed_at) < breaker.opened
 
     async def _write(self, breaker: Breaker, intent: Intent) -> None:
-        """Write a breaker's state; when somebody else wrote first, theirs counts, except that a trip counts more than a closed one."""
-        state, revision = breaker.state, self._revisions.get(breaker.name, 0)
-        if intent == "register" and revision:
-            self._unwritten.pop(breaker.name, None)
+        """Write a breaker's state; when somebody else wrote first, theirs is looked at, and counts unless `_apply` says otherwise."""
+        name, written = breaker.name, (breaker.state, breaker.token, breaker.until)
+        known = self._revisions.get(name, 0)
+        if intent == "register" and known:
+            self._unwritten.pop(name, None)
+            return
+        if self._is_full and not known:
             return
         try:
-            written = await bucket.put(self._bus, self._record(breaker, state, breaker.token, breaker.until), revision)
+            revision = await bucket.put(self._bus, self._record(breaker, breaker.state, breaker.token or breaker.elsewhere, breaker.until), known)
         except Changed:
-            await self._overtaken(breaker, intent)
+            await self._look_up(name)
+            if name in self._unwritten:
+                self._wake.set()
             return
-        self._revisions[breaker.name] = max(written, self._revisions.get(breaker.name, 0))
-        if breaker.state is state and self._unwritten.get(breaker.name) == intent:
-            del self._unwritten[breaker.name]
+        except APIError as error:
+            self._is_full = True
+            if not self._was_full:
+                log.info("the bucket of the circuit breakers takes no more", breaker=name, error=str(error))
+            return
+        self._revisions[name] = max(revision, self._revisions.get(name, 0))
+        if written == (breaker.state, breaker.token, breaker.until):
+            self._unwritten.pop(name, None)
 
-    async def _overtaken(self, breaker: Breaker, intent: Intent) -> None:
-        """Somebody wrote first. Written once more: what counts all the same, after that revision; else theirs is taken over."""
-        found = await bucket.entry(self._bus, breaker.name)
-        if found is None:
-            self._revisions.pop(breaker.name, None)
-        elif _ours(found.record, breaker) or (intent == "trip" and found.record.state is State.CLOSED):
-            self._revisions[breaker.name] = found.revision
-            breaker.trips = max(breaker.trips, found.record.trips + (intent == "trip"))
-        else:
-            self._unwritten.pop(breaker.name, None)
-            self._apply(found)
+    async def _look_up(self, name: str) -> None:
+        """Somebody wrote, or the name was forgotten or deleted: what is there now, whatever was known."""
+        known = self._revisions.get(name)
+        found, revision = await bucket.newest(self._bus, name)
+        self._doubted.discard(name)
+        if self._revisions.get(name) != known or revision == known:  # it was learned in the meantime
             return
-        self._wake.set()
+        self._revisions.pop(name, None)
+        if found is None:
+            self._revisions[name] = revision
+        else:
+            self._apply(found)
 
     async def _renew(self) -> None:
         """A probe that takes long keeps its place."""
         for breaker in list(self._breakers.values()):  # others come up while one is written
             if breaker.token is not None and not breaker.asking and breaker.until - time.monotonic() < self._rules.lease * 2 / 3:
                 breaker.until = time.monotonic() + self._rules.lease
-                await self._write(breaker, "result")
+                await self._write(breaker, "change")
 
     def _record(self, breaker: Breaker, state: State, token: str | None, until: float) -> Record:
         return Record(
@@ -260,8 +309,9 @@ class Breakers:
             opened_at=None if state is State.CLOSED else self._moment(breaker.opened),
             retry_at=self._moment(until) if state is State.OPEN else None,
             error=breaker.error or None,
-            probe=token,
+            probe=token if state is State.HALF_OPEN else None,
             probe_until=self._moment(until) if state is State.HALF_OPEN else None,
+            closed_at=self._moment(breaker.closed) if state is State.CLOSED and breaker.closed is not None else None,
         )
 
     def _moment(self, monotonic: float) -> datetime:
@@ -278,7 +328,7 @@ class Breakers:
         """When an open or half-open one may be probed; bounded, because a server's clock may have jumped."""
         now = time.monotonic()
         until = now if moment is None else self._monotonic(moment)
-        return min(max(until, now), now + max(self._rules.reset_most, self._rules.lease))
+        return min(max(until, now), now + max(self._rules.reset_most, self._rules.reset, self._rules.lease))
 
     def _forget(self) -> None:
         """Half of them, so that it need not be done again soon: first what costs least to forget, the oldest of it first.
@@ -311,8 +361,3 @@ class Breakers:
 
     async def _hinted(self, _: object) -> None:
         self._wake.set()
-
-
-def _ours(record: Record, breaker: Breaker) -> bool:
-    """Whether a record is the probe that this worker asked for."""
-    return record.probe is not None and record.probe == breaker.asked

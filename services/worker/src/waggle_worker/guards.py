@@ -21,13 +21,14 @@ NEUTRAL: Final = (Snooze, Reject)
 class Guard:
     """Enter it, then tell it once how the call ended. On the event loop, except for `with`, which is for threads."""
 
-    __slots__ = ("_breaker", "_breakers", "_ignore", "_loop", "_name", "_token", "_uses")
+    __slots__ = ("_breaker", "_breakers", "_ignore", "_loop", "_name", "_times", "_token", "_uses")
 
     def __init__(self, breakers: Breakers, name: str, ignore: tuple[type[BaseException], ...], loop: asyncio.AbstractEventLoop, uses: "set[Guard]") -> None:
         """`uses` holds the guards that a run is inside of, for whoever stops it."""
         self._breakers, self._name, self._ignore, self._loop, self._uses = breakers, name, ignore, loop, uses
         self._breaker: Breaker | None = None  # while it is inside
         self._token: str | None = None
+        self._times = 0  # how often the breaker had opened when it was entered
 
     def enter_now(self) -> bool:
         """Enter without asking anybody; False when that must be awaited: `enter()`. Raises BreakerOpen."""
@@ -44,14 +45,15 @@ class Guard:
             self._is_in(breaker, await self._breakers.probe(breaker))
 
     def _is_in(self, breaker: Breaker, token: str | None) -> None:
-        self._breaker, self._token = breaker, token
+        self._breaker, self._token, self._times = breaker, token, breaker.times
         self._uses.add(self)
 
     def _is_out(self) -> Breaker | None:
-        """The breaker, to be told how it went; None when that was told before."""
+        """The breaker, to be told how it went; None when that was told before, or it opened in between: the call says nothing new, even if it closed again."""
         breaker, self._breaker = self._breaker, None
         self._uses.discard(self)
-        return breaker
+        is_old = breaker is not None and self._token is None and breaker.times != self._times
+        return None if is_old else breaker
 
     def left(self, error: BaseException | None) -> None:
         """The block was left. The first that is told counts."""

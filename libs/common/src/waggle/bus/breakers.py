@@ -31,6 +31,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     """What the bucket holds of a breaker. `failures` and `error` are those that opened it; `again` counts failed probes, each doubles the wait.
 
     `probe` names the one probe of a half-open breaker; after `probe_until` its holder is taken for dead, and another may probe.
+    `closed_at` is when a probe succeeded or somebody reset it: a closed record without it says only that nobody had heard of a failure.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     error: str | None = None
     probe: str | None = None
     probe_until: datetime | None = None
+    closed_at: datetime | None = None
 
 
 class Entry(NamedTuple):
@@ -76,7 +78,13 @@ async def look(bus: Bus) -> Look:
 
 async def entry(bus: Bus, name: str) -> Entry | None:
     """One breaker's entry. Raises Unclear or one of bus.OUTAGE."""
-    return _entry(await _message(bus, {"last_by_subj": subjects.breaker(name)}))
+    return (await newest(bus, name))[0]
+
+
+async def newest(bus: Bus, name: str) -> tuple[Entry | None, int]:
+    """What is under a name, and its revision, which a deleted key and what is no record have as well (0: there is nothing). Raises as `entry`."""
+    message = await _message(bus, {"last_by_subj": subjects.breaker(name)})
+    return _entry(message), 0 if message is None else int(message["seq"])
 
 
 async def entries(bus: Bus, after: int = 0) -> AsyncIterator[Entry]:
@@ -105,7 +113,7 @@ async def reset(bus: Bus, name: str) -> Entry | None:
     found = await entry(bus, name)
     if found is None:
         return None
-    await put(bus, Record(name, State.CLOSED, trips=found.record.trips), None)
+    await put(bus, Record(name, State.CLOSED, trips=found.record.trips, closed_at=(await look(bus)).now), None)
     return await entry(bus, name)
 
 
