@@ -18,8 +18,18 @@ async def borrowed(pool: "asyncpg.Pool[asyncpg.Record]", seconds: float = PATIEN
     (A cancelled statement would not do: asyncpg then waits until the server has acknowledged the cancellation.)
     """
     async with pool.acquire(timeout=seconds) as connection:
-        timer = asyncio.get_running_loop().call_later(seconds, connection.terminate)
+        given_up = asyncio.Event()
+
+        def give_up() -> None:
+            given_up.set()
+            connection.terminate()
+
+        timer = asyncio.get_running_loop().call_later(seconds, give_up)
         try:
             yield connection
+        except AttributeError as error:  # asyncpg's, whose connection was closed between an answer and its next step
+            if given_up.is_set():
+                raise TimeoutError("Postgres did not answer in time") from error
+            raise
         finally:
             timer.cancel()
