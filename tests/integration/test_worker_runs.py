@@ -81,6 +81,10 @@ class Settled:
 
     def __init__(self) -> None:
         self.steps: list[Step] = []
+        self.under_way = False
+
+    def holds(self, fence: Fence) -> bool:  # noqa: ARG002  # the settler's shape
+        return self.under_way
 
     def add(self, fence: Fence, step: Step, task_type: str) -> None:  # noqa: ARG002  # the settler's shape
         self.steps.append(step)
@@ -160,6 +164,32 @@ async def test_a_suspect_waits_as_the_one_before_it_runs_and_not_by_how_often_it
     assert (step.ended, step.counted) == (Ended.GIVEN_BACK, False)
     assert step.delay <= 1.0
     runs.stop(runs.attempts, "the end of the test")
+
+
+async def test_a_suspect_starts_when_those_that_came_with_it_are_back() -> None:
+    """It may kill its process at once: what was not settled by then would be lost once more."""
+    settled = Settled()
+    settled.under_way = True
+    runs = runs_into(settled)
+    for _ in range(3):
+        runs.start(claimed("behind", lost_count=1), "w1")
+    await asyncio.sleep(0.05)
+    assert [step.ended for step in settled.steps] == [Ended.GIVEN_BACK, Ended.GIVEN_BACK]
+    settled.under_way = False
+    await until(lambda: not runs.running, 1.0)
+    assert [step.ended for step in settled.steps] == [Ended.GIVEN_BACK, Ended.GIVEN_BACK, Ended.COMPLETED]
+
+
+async def test_a_suspect_that_waits_for_them_can_be_given_back() -> None:
+    settled = Settled()
+    settled.under_way = True
+    runs = runs_into(settled)
+    for _ in range(2):
+        runs.start(claimed("patient", lost_count=1), "w1")
+    await asyncio.sleep(0.02)
+    runs.give_back()
+    await until(lambda: not runs.running, 1.0)
+    assert [step.ended for step in settled.steps] == [Ended.GIVEN_BACK, Ended.GIVEN_BACK]
 
 
 def test_a_suspect_comes_back_before_the_one_before_it_has_run_twice_as_long() -> None:

@@ -81,6 +81,7 @@ class Runs:
         self._threads = ThreadPoolExecutor(slots, thread_name_prefix="handler")
         self._loop = asyncio.get_running_loop()
         self._narrator = layers.Narrator()
+        self._sent_away: list[Fence] = []  # suspects
         self._giving_back = False
         self._draining = False
         self.stopped: Callable[[], None] = lambda: None  # called when a handler has ended whose task somebody else had ended
@@ -115,7 +116,8 @@ class Runs:
             self._settle(claimed, worker_id, Snoozed(not_here_delay(claimed.attempt, claimed.retry_count)))
             return
         if claimed.lost_count and (since := self._suspect_since()) is not None:
-            self._settle(claimed, worker_id, Snoozed(suspect_delay(time.monotonic() - since), Ended.GIVEN_BACK))
+            self.hand_back(claimed, worker_id, suspect_delay(time.monotonic() - since))
+            self._sent_away.append(_fence(claimed, worker_id))
             return
         if handler.process and self._draining:
             self._settle(claimed, worker_id, Snoozed(0.0, Ended.GIVEN_BACK), handler)
@@ -133,10 +135,10 @@ class Runs:
             return
         self._runs.add(run)
         self.started += 1
-        if is_in:
+        if is_in and not claimed.lost_count:
             self._goes(run, arguments)
         else:
-            run.task = self._loop.create_task(self._goes_as_probe(run, arguments))
+            run.task = self._loop.create_task(self._goes_later(run, arguments, is_in=is_in))
 
     def hand_back(self, claimed: Claimed, worker_id: str, delay: float = 0.0) -> None:
         """A claimed task that is not started here: back without cost, to be run after `delay` seconds."""
@@ -146,6 +148,11 @@ class Runs:
         """Since when a suspect runs here, if one does."""
         return next((run.since for run in self._runs if run.claimed.lost_count and not run.settled), None)
 
+    def _away(self) -> bool:
+        """Whether suspects that were sent away are on their way still."""
+        self._sent_away = [fence for fence in self._sent_away if self._settler.holds(fence)]
+        return bool(self._sent_away)
+
     def _enters(self, run: Run) -> bool:
         """Pass the circuit breaker of its type; False when it would be the probe, which must be asked for. Raises BreakerOpen."""
         if run.handler.breaker is None or self._breakers is None:
@@ -153,10 +160,14 @@ class Runs:
         run.gate = Guard(self._breakers, run.handler.breaker, (), self._loop, run.guards)
         return run.gate.enter_now()
 
-    async def _goes_as_probe(self, run: Run, arguments: dict[str, Any]) -> None:
-        assert run.gate is not None
+    async def _goes_later(self, run: Run, arguments: dict[str, Any], *, is_in: bool) -> None:
+        """A suspect waits until those that came with it are back, and a probe until it may."""
         try:
-            await run.gate.enter()
+            while run.claimed.lost_count and self._away() and not run.is_cancelled():  # noqa: ASYNC110  # it might kill this process, and them once more
+                await asyncio.sleep(0.005)
+            if not is_in:
+                assert run.gate is not None
+                await run.gate.enter()
             if run.is_cancelled():
                 raise asyncio.CancelledError
         except BaseException as error:
@@ -275,7 +286,7 @@ class Runs:
 
     def _settle(self, claimed: Claimed, worker_id: str, outcome: Outcome, handler: Handler | None = None) -> None:
         tries = Tries(claimed.retry_count, claimed.max_retries, handler is None or handler.dead_letter)
-        self._settler.add(Fence(claimed.id, claimed.attempt, worker_id, claimed.started_at), decide(outcome, tries), claimed.type)
+        self._settler.add(_fence(claimed, worker_id), decide(outcome, tries), claimed.type)
 
     def _time_out(self, run: Run) -> None:
         run.timed_out = True
@@ -296,6 +307,10 @@ class Runs:
             guard.says_nothing()
         if run.task is not None and run.began:
             run.task.cancel()
+
+
+def _fence(claimed: Claimed, worker_id: str) -> Fence:
+    return Fence(claimed.id, claimed.attempt, worker_id, claimed.started_at)
 
 
 def suspect_delay(ran: float, uniform: Callable[[float, float], float] = random.uniform) -> float:
