@@ -1,6 +1,8 @@
 """The schema is brought up to date beside running services: nobody is held up, and nobody fails."""
 
 import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 import asyncpg
 import sqlalchemy
@@ -31,9 +33,9 @@ async def go_back(database: str, revision: str) -> None:
     await engine.dispose()
 
 
-async def test_nobody_is_held_up_meanwhile(database: str, pool: Pool) -> None:
-    """However long an index takes: here until somebody's transaction ends, which it has to wait for."""
-    await go_back(database, "0003")
+@asynccontextmanager
+async def work(database: str, pool: Pool) -> AsyncIterator[Callable[[], Awaitable[object]]]:
+    """Claims and submissions, all the time; gives a wait until there were twenty more of each."""
     await given.alive(pool, seconds=3600)
     done = {"claims": 0, "submissions": 0}
 
@@ -47,17 +49,43 @@ async def test_nobody_is_held_up_meanwhile(database: str, pool: Pool) -> None:
         await given.waiting(pool)
         done["submissions"] += 1
 
-    async with pool.acquire() as connection, again_and_again(claim, 0.002), again_and_again(submit, 0.002):
+    async def goes_on() -> None:
+        before = dict(done)
+        await until(lambda: all(done[what] > before[what] + 20 for what in done))
+
+    async with again_and_again(claim, 0.002), again_and_again(submit, 0.002):
+        yield goes_on
+
+
+async def test_nobody_is_held_up_while_an_index_is_built(database: str, pool: Pool) -> None:
+    """However long that takes: here until somebody's transaction ends, which it has to wait for."""
+    await go_back(database, "0003")
+    async with pool.acquire() as connection, work(database, pool) as goes_on:
         transaction = connection.transaction()
         await transaction.start()
         await given.waiting(connection)
         migrations = [asyncio.create_task(migrate(database)) for _ in range(2)]  # two at once
         building = "SELECT count(*) = 1 FROM pg_stat_progress_create_index WHERE phase LIKE 'waiting for %'"
         await until(lambda: pool.fetchval(building))
-        before = dict(done)
-        await until(lambda: all(done[what] > before[what] + 20 for what in done))
+        await goes_on()
         await transaction.commit()
         assert {after for _, after in await asyncio.gather(*migrations)} == {head()}
+
+
+async def test_nobody_is_held_up_while_somebody_reads_the_table_for_long(database: str, pool: Pool) -> None:
+    """A change of the table needs it for itself for a moment: it does not queue for that, in front of everybody else."""
+    await go_back(database, "0004")
+    async with pool.acquire() as connection, work(database, pool) as goes_on:
+        transaction = connection.transaction()
+        await transaction.start()
+        await connection.fetch("SELECT FROM tasks LIMIT 1")
+        migration = asyncio.create_task(migrate(database))
+        waits = "SELECT count(*) > 0 FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND NOT granted"
+        for _ in range(2):
+            await until(lambda: pool.fetchval(waits))
+            await goes_on()
+        await transaction.commit()
+        assert await migration == ("0004", head())
 
 
 async def test_an_index_that_an_interrupted_try_left_behind_is_made_anew(database: str, pool: Pool) -> None:

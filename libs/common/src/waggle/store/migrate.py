@@ -9,7 +9,7 @@ from typing import Final
 import sqlalchemy
 from alembic import command
 from alembic.config import Config
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from waggle.settings import SettingsError, read
 from waggle.store.postgres import head
@@ -32,11 +32,20 @@ async def migrate(postgres_url: str) -> tuple[str | None, str]:
     try:
         async with engine.connect() as guard, engine.connect() as connection:
             await guard.execution_options(isolation_level="AUTOCOMMIT")
-            while not await guard.scalar(sqlalchemy.text("SELECT pg_try_advisory_lock(:lock)"), {"lock": LOCK}):  # noqa: ASYNC110
-                await asyncio.sleep(0.2)  # who waited in Postgres would hold up an index that is built concurrently
+            await _alone(guard)
             return await connection.run_sync(_upgrade)
     finally:
         await engine.dispose()
+
+
+async def _alone(connection: AsyncConnection) -> None:
+    """Wait until nobody else migrates. Not in Postgres: whoever waited there would hold up an index that is built concurrently."""
+    said = False
+    while not await connection.scalar(sqlalchemy.text("SELECT pg_try_advisory_lock(:lock)"), {"lock": LOCK}):
+        if not said:
+            print("waggle migrate: somebody else migrates, waiting", file=sys.stderr)
+        said = True
+        await asyncio.sleep(0.2)
 
 
 def _upgrade(connection: sqlalchemy.Connection) -> tuple[str | None, str]:

@@ -1,25 +1,37 @@
-"""Large payloads and results are compressed by lz4 where the server has it: a third of pglz's CPU for text. Values that are there already stay as they are."""
+"""Large payloads and results are compressed by lz4 where the server has it, which takes less CPU than pglz. Values that are there already stay as they are."""
 
 from alembic import op
 
 revision = "0005"
 down_revision = "0004"
 
-# A server can be built without lz4, as the embedded one is: then nothing changes but the time that it takes.
-LZ4 = """
+# A server can be built without lz4, as the embedded one is: then nothing changes but the time that it takes. And somebody may read the table for hours:
+# whoever came after a statement that waits for him would wait as well, so it waits briefly, and again and again.
+CHANGE = """
 DO $$
 BEGIN
-    ALTER TABLE tasks ALTER COLUMN payload SET COMPRESSION lz4, ALTER COLUMN result SET COMPRESSION lz4;
-EXCEPTION WHEN feature_not_supported THEN
-    RAISE NOTICE 'this server was built without lz4: large payloads and results are compressed by pglz';
+    PERFORM set_config('lock_timeout', '500ms', true);
+    FOR attempt IN 1..100 LOOP
+        BEGIN
+            ALTER TABLE tasks ALTER COLUMN payload SET COMPRESSION {to}, ALTER COLUMN result SET COMPRESSION {to};
+            RETURN;
+        EXCEPTION
+            WHEN feature_not_supported THEN
+                RAISE NOTICE 'this server was built without lz4: large payloads and results are compressed by pglz';
+                RETURN;
+            WHEN lock_not_available THEN
+                PERFORM pg_sleep(1);
+        END;
+    END LOOP;
+    RAISE lock_not_available USING MESSAGE = 'the table tasks was in use by others for minutes: end long transactions, and migrate again';
 END
 $$
 """
 
 
 def upgrade() -> None:
-    op.execute(LZ4)
+    op.execute(CHANGE.format(to="lz4"))
 
 
 def downgrade() -> None:
-    op.execute("ALTER TABLE tasks ALTER COLUMN payload SET COMPRESSION default, ALTER COLUMN result SET COMPRESSION default")
+    op.execute(CHANGE.format(to="default"))
