@@ -15,6 +15,7 @@ import pytest
 
 from support import given
 from support.facts import until
+from support.loops import loop
 from support.rest import at_rest
 from support.system import Services
 from waggle.bus.connection import Bus
@@ -41,10 +42,8 @@ async def committer(pool: Pool, bus: Bus, settings: Settings) -> AsyncIterator[C
         await ringer.open()
         await catalogue.newer()
         made = Committer(own, bus, ringer, catalogue)
-        loop = asyncio.create_task(made.run())
-        yield made
-        loop.cancel()
-        await asyncio.wait([loop])
+        async with loop(made.run()):
+            yield made
 
 
 def incompressible() -> str:

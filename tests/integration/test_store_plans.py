@@ -70,10 +70,9 @@ HOT = {
     "queue_stats": {"tasks_rung", "tasks_due", "tasks_pkey"},
     "retire_keys": PRIMARY,
     "list": PRIMARY,
-    "list_walk": PRIMARY,
+    "list_walk": {"tasks_pkey", "tasks_dead", "tasks_ended_badly"},  # the latter two for dead letters
     "list_kinds": {"tasks_final"},
     "list_final": {"tasks_final"},
-    "list_dead": {"tasks_dead", "tasks_ended_badly", "tasks_pkey"},
     "list_unfinished": {"tasks_rung", "tasks_due", "tasks_running"},
 }
 

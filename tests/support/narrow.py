@@ -1,8 +1,9 @@
 """A link to a server on which large answers stand still while small ones pass, as on a path that drops large packets."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
+
+from support.proxy import between
 
 LARGE = 100_000
 
@@ -57,23 +58,13 @@ class Narrow:
 
         self._pumps += [asyncio.create_task(ask()), asyncio.create_task(answer())]
 
-    async def end(self) -> None:
+    def end(self) -> None:
         for pump in self._pumps:
             pump.cancel()
         for writer in self._writers:
             writer.transport.abort()
-        await asyncio.gather(*self._pumps, return_exceptions=True)
 
 
-@asynccontextmanager
-async def narrow(server_port: int) -> AsyncIterator[Narrow]:
-    """In front of this port, in the test's own loop."""
-    made = Narrow(server_port)
-    server = await asyncio.start_server(made.link, "127.0.0.1", 0)
-    made.port = server.sockets[0].getsockname()[1]
-    try:
-        yield made
-    finally:
-        server.close()
-        await made.end()
-        await server.wait_closed()
+def narrow(server_port: int) -> AbstractAsyncContextManager[Narrow]:
+    """In front of this port."""
+    return between(Narrow(server_port))

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Protocol, TypeVar
 
 
 class Proxy:
@@ -71,10 +72,22 @@ class Proxy:
             writer.transport.abort()
 
 
+class Link(Protocol):
+    """What stands between clients and a server: `link` for each client, on `port`, until `end`."""
+
+    port: int
+
+    async def link(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None: ...
+
+    def end(self) -> None: ...
+
+
+L = TypeVar("L", bound=Link)
+
+
 @asynccontextmanager
-async def proxy(server_port: int) -> AsyncIterator[Proxy]:
-    """A proxy in front of this port, in the test's own loop."""
-    made = Proxy(server_port)
+async def between(made: L) -> AsyncIterator[L]:
+    """It stands there for the length of the block, in the test's own loop."""
     server = await asyncio.start_server(made.link, "127.0.0.1", 0)
     made.port = server.sockets[0].getsockname()[1]
     try:
@@ -83,3 +96,8 @@ async def proxy(server_port: int) -> AsyncIterator[Proxy]:
         server.close()
         made.end()
         await server.wait_closed()
+
+
+def proxy(server_port: int) -> AbstractAsyncContextManager[Proxy]:
+    """A proxy in front of this port."""
+    return between(Proxy(server_port))

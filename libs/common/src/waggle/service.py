@@ -195,8 +195,8 @@ def main(name: str, run: Callable[[Settings], Coroutine[Any, Any, None]]) -> NoR
 
 
 def _keep_freed_memory() -> None:
-    """Some freed memory stays with the process, where malloc is glibc's. Else each large payload may be given back to the kernel at its end, and the
-    next one faults its pages in again: up to a third of the API's time.
+    """Some freed memory stays with the process, where malloc is glibc's. Else each large payload is given back to the kernel at its end, and the next one
+    faults its pages in again: hundreds of page faults a payload instead of ten.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

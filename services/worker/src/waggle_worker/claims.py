@@ -66,7 +66,7 @@ class Claims:
     @property
     def under_way(self) -> set[UUID]:
         """Tasks that are being claimed, or were and wait for their payload."""
-        return self._claiming | self._payloads.tasks
+        return self._claiming | self._payloads.ids
 
     async def open(self) -> None:
         for lane in self._all():

@@ -23,7 +23,7 @@ from waggle_worker.runs import Runs
 log = structlog.get_logger()
 
 AT_ONCE: Final = 2
-REST: Final = 5.0  # seconds for which large payloads leave the slots to others when one did not come
+PAUSE: Final = 5.0  # seconds for which large payloads leave the slots to others when one did not come
 
 
 @dataclass(eq=False)
@@ -51,7 +51,7 @@ class Payloads:
         return len(self._awaited)
 
     @property
-    def tasks(self) -> set[UUID]:
+    def ids(self) -> set[UUID]:
         return {one.claimed.id for one in self._awaited}
 
     def add(self, claimed: Claimed, worker_id: str) -> None:
@@ -93,7 +93,7 @@ class Payloads:
             except OUTAGE as error:
                 if not self._draining:
                     log.warning("a large payload did not come, tasks go back", count=self.count, task_id=str(one.claimed.id), error=repr(error))
-                    self._rest()
+                    self._make_room()
             finally:
                 one.fetch = None
         if payload is None or one.stopped:
@@ -101,13 +101,13 @@ class Payloads:
         if payload and self._may_start(one):
             self._runs.start(msgspec.structs.replace(one.claimed, payload=payload), one.worker_id)
         else:
-            self._runs.hand_back(one.claimed, one.worker_id, 0.0 if self._draining else _rest())
+            self._runs.hand_back(one.claimed, one.worker_id, 0.0 if self._draining else _pause())
 
-    def _rest(self) -> None:
+    def _make_room(self) -> None:
         """All that wait go back for a while: their slots are for others."""
         while not self._queue.empty():
             one = self._queue.get_nowait()
-            self._runs.hand_back(one.claimed, one.worker_id, _rest())
+            self._runs.hand_back(one.claimed, one.worker_id, _pause())
             self._leaves(one)
 
     def _leaves(self, one: Awaited) -> None:
@@ -118,5 +118,5 @@ class Payloads:
         return not one.stopped and self._lease.live and self._lease.id == one.worker_id
 
 
-def _rest() -> float:
-    return random.uniform(REST / 2, REST)  # noqa: S311  # jitter, not secrecy
+def _pause() -> float:
+    return random.uniform(PAUSE / 2, PAUSE)  # noqa: S311  # jitter, not secrecy

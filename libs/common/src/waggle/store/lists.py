@@ -69,8 +69,8 @@ async def page(
     return [as_task(row) for row in rows], rows[-1]["id"] if len(rows) < len(found.ids) else found.horizon
 
 
-async def _walk(connection: Connection, asked: dict[str, Any]) -> Found:
-    return Found(*await _row(connection, "list_walk", **asked))
+async def _walk(connection: Connection, asked: dict[str, Any], only: Status | None = None) -> Found:
+    return Found(*await _row(connection, "list_walk", only=only, **asked))
 
 
 async def _by_index(connection: Connection, asked: dict[str, Any]) -> Found | None:
@@ -107,8 +107,7 @@ async def _final(connection: Connection, asked: dict[str, Any]) -> Found | None:
 
 
 async def _dead(connection: Connection, asked: dict[str, Any]) -> Found:
-    del asked["statuses"]
-    return Found(*await _row(connection, "list_dead", **asked))
+    return await _walk(connection, asked, only=Status.DEAD_LETTER)
 
 
 async def _row(connection: Connection, name: str, **values: Any) -> asyncpg.Record:

@@ -1,7 +1,9 @@
--- The newest tasks that fit a listing's filters, by the primary key. At most `examine` tasks are looked at: `horizon` is the last of them, null when that
--- is all or the page is full. A filter that is null does not count.
+-- The newest tasks that fit a listing's filters, by the primary key, or those of one status (`only`) by the index of that status. At most `examine` tasks
+-- are looked at: `horizon` is the last of them, null when that is all or the page is full. A filter that is null does not count.
 WITH fitting AS MATERIALIZED (
-    SELECT id FROM (SELECT * FROM tasks WHERE id < :before AND id >= :since ORDER BY id DESC LIMIT :examine) examined
+    SELECT id FROM (
+        SELECT * FROM tasks WHERE (:only::text IS NULL OR status = :only) AND id < :before AND id >= :since ORDER BY id DESC LIMIT :examine
+    ) examined
     WHERE (:statuses::text[] IS NULL OR status = ANY (:statuses::text[]))
       AND (:types::text[] IS NULL OR type = ANY (:types::text[]))
       AND (:queue::text IS NULL OR queue = :queue)
@@ -12,5 +14,6 @@ WITH fitting AS MATERIALIZED (
     ORDER BY id DESC LIMIT :most + 1
 )
 SELECT ARRAY(SELECT id FROM fitting ORDER BY id DESC) AS ids,
-       CASE WHEN (SELECT count(*) FROM fitting) <= :most
-            THEN (SELECT id FROM tasks WHERE id < :before AND id >= :since ORDER BY id DESC OFFSET :examine - 1 LIMIT 1) END AS horizon;
+       CASE WHEN (SELECT count(*) FROM fitting) <= :most THEN (
+           SELECT id FROM tasks WHERE (:only::text IS NULL OR status = :only) AND id < :before AND id >= :since ORDER BY id DESC OFFSET :examine - 1 LIMIT 1
+       ) END AS horizon;
