@@ -1,7 +1,7 @@
 """Three workers share a circuit breaker over a real NATS, in orders that chance makes up: each request of theirs may wait, get lost, or be answered to nobody.
 
 Meanwhile calls fail and succeed, probes say nothing or are cancelled, workers die, leases end, an operator resets, names are forgotten, deleted and
-overwritten by others, the bucket is wiped. The rules are checked from outside, with the steps of `docs/model/breakers.py`.
+overwritten by others, the bucket is wiped. The rules are checked from outside, with the steps of `docs/model/sharing.py`.
 """
 
 import asyncio
