@@ -10,6 +10,7 @@ import asyncio
 import json
 import time
 from collections.abc import Callable
+from itertools import chain
 from urllib.parse import urlsplit
 
 import msgspec
@@ -23,26 +24,30 @@ WARM_UP = 2.0
 CONNECTIONS = 10
 
 
-def small() -> bytes:
-    return msgspec.json.encode({"type": "bench.start", "payload": {"sent": time.time()}})
+def small(url: str) -> bytes:
+    return post(url, "/api/tasks", msgspec.json.encode({"type": "bench.start", "payload": {"sent": time.time()}}))
 
 
-async def submit(url: str, rate: int, seconds: float, body: Callable[[], bytes] = small) -> None:
-    """Kept-alive connections take turns, so that a POST leaves every 1/rate seconds."""
+async def submit(url: str, rate: int, seconds: float, request: Callable[[str], bytes] = small) -> list[float]:
+    """Kept-alive connections take turns, so that a POST leaves every 1/rate seconds. Returns when each was answered, in order."""
     began = time.perf_counter() + 0.1
-    await asyncio.gather(*(sender(url, began + number / rate, CONNECTIONS / rate, seconds, body) for number in range(CONNECTIONS)))
+    answered = await asyncio.gather(*(sender(url, began + number / rate, CONNECTIONS / rate, seconds, request) for number in range(CONNECTIONS)))
+    return sorted(chain.from_iterable(answered))
 
 
-async def sender(url: str, began: float, period: float, seconds: float, body: Callable[[], bytes]) -> None:
+async def sender(url: str, began: float, period: float, seconds: float, request: Callable[[str], bytes]) -> list[float]:
     parts = urlsplit(url)
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    answered = []
     for number in range(int(seconds / period)):
         await asyncio.sleep(max(0.0, began + number * period - time.perf_counter()))
-        writer.write(post(url, "/api/tasks", body()))
+        writer.write(request(url))
         head = await reader.readuntil(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 201"), head
         await reader.readexactly(content_length(head))
+        answered.append(time.perf_counter())
     writer.close()
+    return answered
 
 
 async def starts(on: Stage, skip: int) -> list[float]:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import asyncpg
 import pytest
@@ -65,6 +66,30 @@ async def test_run_at_wins_over_a_delay(pool: Pool) -> None:
     moment = datetime(2030, 1, 1, tzinfo=UTC)
     (inserted,) = await tasks.insert(pool, [given.new_task(run_at=moment, delay=5.0)], ring=True)
     assert inserted.run_at == moment
+
+
+@pytest.mark.parametrize(
+    "given_values",
+    [
+        {},
+        {"delay": 60.0},
+        {"run_at": datetime(2030, 1, 1, tzinfo=UTC), "delay": 5.0, "deadline": datetime(2031, 1, 1, tzinfo=UTC)},
+        {"run_at": datetime(2020, 1, 1, tzinfo=UTC)},
+        {"queue": "q", "priority": 3, "description": "é", "payload": '{"b": 1e131071, "a": 1.10}', "metadata": '{"a": [1]}', "max_retries": 0},
+        {"timeout": 0.5, "unique_key": "k", "submitter": "ada", "traceparent": "00-" + "a" * 32 + "-" + "b" * 16 + "-01"},
+    ],
+)
+@pytest.mark.parametrize("ring", [True, False])
+async def test_a_task_inserted_alone_is_as_one_of_a_batch(pool: Pool, ring: bool, given_values: dict[str, Any]) -> None:
+    async with pool.acquire() as connection:
+        transaction = connection.transaction()  # one transaction has one time
+        await transaction.start()
+        alone = await tasks.insert(connection, [given.new_task(**given_values)], ring=ring)
+        together = await tasks.insert(connection, [given.new_task(**{**given_values, "type": "other.type"}), given.new_task()], ring=ring)
+        one, other = [await given.row(connection, row.id) for row in (alone[0], together[0])]
+        await transaction.rollback()
+    assert {**one, "id": None, "type": None} == {**other, "id": None, "type": None}
+    assert alone[0][1:] == together[0][1:]
 
 
 async def test_nobody_is_woken_for_tasks_that_are_rung_already(pool: Pool, woken: list[str]) -> None:

@@ -94,3 +94,15 @@ async def test_an_index_that_an_interrupted_try_left_behind_is_made_anew(databas
     await pool.execute("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'tasks_final'::regclass")
     assert await migrate(database) == ("0003", head())
     assert await pool.fetchval("SELECT indisvalid AND indnatts = 4 FROM pg_index WHERE indexrelid = 'tasks_final'::regclass")
+
+
+async def test_values_of_before_are_read_as_they_were_after_an_upgrade(database: str, pool: Pool) -> None:
+    await go_back(database, "0005")
+    sent = f'{{"text": "{"word " * 100_000}"}}'
+    (before,) = await given.waiting(pool, payload=sent)
+    assert await migrate(database) == ("0005", head())
+    (after,) = await given.waiting(pool, payload=sent)
+    assert {row["payload"] for row in await pool.fetch("SELECT payload FROM tasks WHERE id = ANY ($1::uuid[])", [before, after])} == {sent}
+    await go_back(database, "0005")
+    (again,) = await given.waiting(pool, payload=sent)
+    assert await pool.fetchval("SELECT pg_column_compression(payload) IS NOT NULL FROM tasks WHERE id = $1", again)

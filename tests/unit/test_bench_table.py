@@ -40,7 +40,8 @@ LINES: dict[str, dict[str, Any]] = {
         "without": {"start_ms": {"p50": 3.7, "p95": 9.7, "p99": 14.7}, **PEAKS},
         "with": {"start_ms": {"p50": 51.0, "p95": 155.0, "p99": 225.0}, **PEAKS},
         "large_per_s": 100.2,
-        "large_rate": 100,
+        "large_completed_per_s": 100.1,
+        "large_rate": 110,
     },
 }
 """A line of each program, as they print them."""
@@ -115,6 +116,7 @@ def test_its_figures_stand_below_the_command_that_repeats_them(each: Program) ->
         ("finished", "memory of the API", Asked("<", 150)),
         ("finished", "memory of a worker", Asked("<", 120)),
         ("payloads", "accepted", Asked("≥", 100)),
+        ("payloads", "completed", Asked("≥", 100)),
         ("payloads", "memory of the API", Asked("<", 150)),
         ("payloads", "memory of the worker", Asked("<", 120)),
     ],

@@ -33,6 +33,7 @@ log = structlog.get_logger()
 PATIENCE: Final = 5.0
 PAUSE_FIRST, PAUSE_CAP = 0.05, 0.5
 IN_FLIGHT: Final = 2
+LARGE_IN_FLIGHT: Final = 3
 LARGE: Final = 256 << 10  # bytes of one submission
 NO_ANSWER: Final = "the database does not answer; the task may or may not have been accepted"
 
@@ -46,8 +47,8 @@ class Committer:
 
     def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", bus: Bus, ringer: Ringer, catalogue: Catalogue) -> None:
         self._pool, self._bus, self._ringer, self._catalogue = pool, bus, ringer, catalogue
-        self._plain, self._large_plain = (Gathering(partial(self._commit, insert_plain), IN_FLIGHT) for _ in range(2))
-        self._keyed, self._large_keyed = (Gathering(partial(self._commit, insert_keyed), IN_FLIGHT) for _ in range(2))
+        self._plain, self._large_plain = (Gathering(partial(self._commit, insert_plain), at_once) for at_once in (IN_FLIGHT, LARGE_IN_FLIGHT))
+        self._keyed, self._large_keyed = (Gathering(partial(self._commit, insert_keyed), at_once) for at_once in (IN_FLIGHT, LARGE_IN_FLIGHT))
 
     async def submit(self, tasks: list[NewTask], key: Key | None) -> Accepted:
         """All of these tasks, committed. Raises a Refusal or one of REFUSED."""

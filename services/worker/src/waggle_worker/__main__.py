@@ -40,7 +40,7 @@ async def run(settings: Settings) -> None:
     found = handlers.load(settings.app, outgoing.app())
     queues = handlers.queues(found, settings.queues)
     async with running("worker", settings) as svc:
-        pool = await svc.enter(postgres.pool(settings, "worker", CONNECTIONS))
+        pool = await svc.enter(postgres.pool(settings, "worker", CONNECTIONS, plans_once=True))
         bus = await svc.enter(connection.connection(settings, "worker"))
         await svc.enter(outgoing)
         metrics_url = await svc.enter(service.metrics_endpoint(svc))

@@ -49,8 +49,10 @@ REFUSED: Final[tuple[type[Exception], ...]] = (
 )
 
 
-def session(name: str) -> dict[str, str]:
+def session(name: str, *, plans_once: bool = False) -> dict[str, str]:
     """The session settings of every connection; `synchronous_commit` is what a 2xx promises, whatever the server's default.
+
+    `plans_once` is for who finds all rows by their ids: otherwise a statement with arrays is planned anew at every call.
 
     Every statement finds its rows by an index. Left alone, the planner scans a table that is small while it plans, and a prepared statement keeps
     that plan from its sixth execution on, while the table grows to millions.
@@ -67,6 +69,7 @@ def session(name: str) -> dict[str, str]:
         "tcp_keepalives_count": "3",
         "jit": "off",
         "enable_seqscan": "off",
+        "plan_cache_mode": "force_generic_plan" if plans_once else "auto",
     }
 
 
@@ -101,15 +104,15 @@ def check_url(url: str) -> None:
 
 
 @asynccontextmanager
-async def pool(settings: Settings, name: str, size: int) -> AsyncIterator["asyncpg.Pool[asyncpg.Record]"]:
-    """A pool of at most `size` connections, opened as they are needed: it can be made while Postgres is away."""
+async def pool(settings: Settings, name: str, size: int, *, plans_once: bool = False) -> AsyncIterator["asyncpg.Pool[asyncpg.Record]"]:
+    """A pool of at most `size` connections, opened as they are needed: it can be made while Postgres is away. `plans_once`: see `session`."""
     check_url(settings.postgres_url)
     try:
         made = asyncpg.create_pool(
             settings.postgres_url,
             min_size=0,
             max_size=size,
-            server_settings=session(name),
+            server_settings=session(name, plans_once=plans_once),
             command_timeout=STATEMENT_SECONDS,
             timeout=5,
             connection_class=Impatient,

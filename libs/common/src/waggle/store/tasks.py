@@ -66,8 +66,11 @@ async def insert(connection: Connection, tasks: Sequence[NewTask], *, ring: bool
 
     With `ring`, the caller rings those that are returned with a `rung_at`, after the commit.
     """
-    values = dict(zip(COLUMNS, (list(column) for column in zip(*tasks, strict=True)), strict=True))
-    rows = await statement("insert").fetch(connection, ring=ring, **values)
+    if len(tasks) == 1:
+        rows = await statement("insert_one").fetch(connection, ring=ring, **tasks[0]._asdict())
+    else:
+        values = dict(zip(COLUMNS, (list(column) for column in zip(*tasks, strict=True)), strict=True))
+        rows = await statement("insert").fetch(connection, ring=ring, **values)
     return [Inserted(*row) for row in rows]
 
 
