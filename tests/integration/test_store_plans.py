@@ -18,7 +18,7 @@ import pytest
 from support import given
 from support.servers import PostgresServer, run
 from waggle.redrive import DeadLetterFilter
-from waggle.store import catalogue, dead_letters, idempotency, leases, lists, queues, redrives, tasks, waiting
+from waggle.store import catalogue, cleanups, dead_letters, idempotency, leases, lists, queues, redrives, tasks, waiting
 from waggle.store.idempotency import Key
 from waggle.store.lists import Filters
 from waggle.store.postgres import session
@@ -33,7 +33,9 @@ PRIMARY = {"tasks_pkey"}
 HOT = {
     "claim": PRIMARY,
     "settle": PRIMARY,
+    "payload": PRIMARY,
     "still_claimable": PRIMARY,
+    "claim_cleanups": PRIMARY,
     "at_rest": PRIMARY,
     "cancel": PRIMARY,
     "task": PRIMARY,
@@ -129,6 +131,8 @@ async def use_every_statement(connection: "asyncpg.Connection[asyncpg.Record]", 
     await tasks.still_claimable(connection, some)
     running = await connection.fetch("SELECT id, attempt, worker_id, started_at FROM tasks WHERE status = 'running' LIMIT $1", batch)
     fences = [Fence(*row) for row in running] or [Fence(ids[0], 1, "w1", now)]
+    await tasks.payload(connection, fences[0])
+    await cleanups.claim(connection, "w1", ["demo.echo"], some, 10)
     await tasks.settle(connection, [(fence, DONE) for fence in fences])
     await tasks.at_rest(connection, some)
     await tasks.cancel(connection, ids[-1])
