@@ -186,3 +186,11 @@ async def pause_for(process: Process, seconds: float) -> None:
     process.pause()
     await asyncio.sleep(seconds)
     process.resume()
+
+
+def another_version(distribution: str, folder: Path) -> dict[str, str]:
+    """Variables with which a process finds version 0.0.1 of a distribution installed, for `launch(…, environ=…)`."""
+    metadata = folder / f"{distribution.replace('-', '_')}-0.0.1.dist-info" / "METADATA"
+    metadata.parent.mkdir()
+    metadata.write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 0.0.1\n")
+    return {"PYTHONPATH": f"{folder}{os.pathsep}{TESTS}"}
