@@ -22,10 +22,10 @@ from waggle.bus.breakers import Entry, State
 from waggle.bus.connection import Bus
 from waggle.context import BreakerOpen
 from waggle.settings import Settings
-from waggle_worker import breaker as one
-from waggle_worker import breakers as module
-from waggle_worker.breakers import Breakers
-from waggle_worker.guards import Guard
+from waggle_worker.protect import breaker as one
+from waggle_worker.protect import breakers as module
+from waggle_worker.protect.breakers import Breakers
+from waggle_worker.protect.guards import Guard
 
 NAME = "service"
 RUNS, STEPS = sized((50, 60), (1_000, 90))

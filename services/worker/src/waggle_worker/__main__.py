@@ -18,14 +18,14 @@ from waggle.store import catalogue, postgres
 from waggle.store.postgres import OUTAGE
 from waggle.store.sql import Connection
 from waggle_worker import handlers
-from waggle_worker.breakers import Breakers
-from waggle_worker.children import Children
 from waggle_worker.claims import Claims
 from waggle_worker.cleanups import Cleanups
-from waggle_worker.http import Outgoing
+from waggle_worker.http.request import Outgoing
 from waggle_worker.lease import Lease
 from waggle_worker.pauses import Pauses
 from waggle_worker.payloads import AT_ONCE, Payloads
+from waggle_worker.processes.children import Children
+from waggle_worker.protect.breakers import Breakers
 from waggle_worker.reconcile import reconcile
 from waggle_worker.runs import STUBBORN, Runs
 from waggle_worker.settler import Settler

@@ -20,9 +20,9 @@ from waggle.context import BreakerOpen, Context
 from waggle.retry import SNOOZE_CAP
 from waggle.task import Claimed, Done, Ended, Fence, Outcome, Snoozed, Tries, decide, not_here_delay
 from waggle_worker import layers, meters, outcomes
-from waggle_worker.breakers import Breakers
-from waggle_worker.children import Children
-from waggle_worker.guards import Guard
+from waggle_worker.processes.children import Children
+from waggle_worker.protect.breakers import Breakers
+from waggle_worker.protect.guards import Guard
 from waggle_worker.settler import Settler
 
 log = structlog.get_logger()

@@ -26,7 +26,7 @@ from waggle.context import Context, Reject, Retry
 from waggle.errors import ErrorCode, storable
 from waggle.settings import Settings
 from waggle.task import BREAKER_LENGTH
-from waggle_worker.addresses import Allowed, CheckedResolver, Refused
+from waggle_worker.http.addresses import Allowed, CheckedResolver, Refused
 
 NAME_CHARACTERS: Final = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"
 VALUE_CHARACTERS: Final = r"^[\t\x20-\x7e]*$"

@@ -16,9 +16,9 @@ from waggle.errors import ErrorCode, TaskError
 from waggle.settings import Settings
 from waggle.task import Done, Ended, Failed, Snoozed
 from waggle_worker import outcomes
-from waggle_worker.breaker import Breaker
-from waggle_worker.breakers import Breakers
-from waggle_worker.guards import Guard
+from waggle_worker.protect.breaker import Breaker
+from waggle_worker.protect.breakers import Breakers
+from waggle_worker.protect.guards import Guard
 
 AGAIN = 0.05
 Enter = Callable[..., Guard]

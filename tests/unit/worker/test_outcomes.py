@@ -49,7 +49,7 @@ def test_an_exception_is_a_failed_try_with_its_traceback() -> None:
     assert outcome.error.retryable
     assert outcome.error.message == "ValueError: bad � thing"
     assert outcome.error.details is not None
-    assert "test_worker_outcomes.py" in outcome.error.details["traceback"]
+    assert "worker/test_outcomes.py" in outcome.error.details["traceback"]
     assert b"\\u0000" not in msgspec.json.encode(outcome.error)
 
 

@@ -1,4 +1,4 @@
-"""`python -m waggle_worker.child SOCKET PARENT`: the process of a worker's `process=True` handlers, one task at a time.
+"""`python -m waggle_worker.processes.child SOCKET PARENT`: the process of a worker's `process=True` handlers, one task at a time.
 
 It imports the user's module by itself, and ends when its worker does: with the socket, or by the kernel's signal while a handler runs.
 """
@@ -20,8 +20,9 @@ from waggle.context import Context
 from waggle.settings import Settings, SettingsError
 from waggle.task import Claimed, Outcome
 from waggle.telemetry import logs
-from waggle_worker import frames, layers, outcomes
-from waggle_worker.frames import Began, Job, Ready
+from waggle_worker import layers, outcomes
+from waggle_worker.processes import frames
+from waggle_worker.processes.frames import Began, Job, Ready
 from waggle_worker.user_app import find
 
 S = TypeVar("S", bound=msgspec.Struct)

@@ -20,8 +20,8 @@ from waggle.errors import ErrorCode, TaskError
 from waggle.machine import cores
 from waggle.settings import Settings
 from waggle.task import Claimed, Ended, Failed, Outcome, Snoozed, not_here_delay
-from waggle_worker import frames
-from waggle_worker.frames import Began, Job, Ready
+from waggle_worker.processes import frames
+from waggle_worker.processes.frames import Began, Job, Ready
 
 log = structlog.get_logger()
 
@@ -76,7 +76,7 @@ class Child:
                 sys.executable,
                 "-P",  # a file in the user's folder must not hide a module of ours; the child adds that folder after its own imports
                 "-m",
-                "waggle_worker.child",
+                "waggle_worker.processes.child",
                 str(theirs.fileno()),
                 str(os.getpid()),
                 stdin=DEVNULL,

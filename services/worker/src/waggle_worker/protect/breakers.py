@@ -24,7 +24,7 @@ from waggle.errors import storable
 from waggle.service import wait_for
 from waggle.settings import Settings
 from waggle_worker import meters
-from waggle_worker.breaker import Admission, Breaker, Rules
+from waggle_worker.protect.breaker import Admission, Breaker, Rules
 
 log = structlog.get_logger()
 

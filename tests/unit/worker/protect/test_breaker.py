@@ -3,7 +3,7 @@
 import pytest
 
 from waggle.bus.breakers import State
-from waggle_worker.breaker import MEANWHILE, SPARE, SPREAD, Admission, Breaker, Rules
+from waggle_worker.protect.breaker import MEANWHILE, SPARE, SPREAD, Admission, Breaker, Rules
 
 RULES = Rules(threshold=3, reset=10.0, reset_most=35.0, rate=5.0, lease=15.0)
 

@@ -16,8 +16,8 @@ from waggle.bus.breakers import State
 from waggle.bus.connection import Bus
 from waggle.settings import Settings
 from waggle.task import Claimed, Ended, Fence, Step
-from waggle_worker.breakers import Breakers
-from waggle_worker.children import Children
+from waggle_worker.processes.children import Children
+from waggle_worker.protect.breakers import Breakers
 from waggle_worker.runs import Runs, suspect_delay
 from waggle_worker.settler import Settler
 

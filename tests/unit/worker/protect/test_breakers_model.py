@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-MODEL = Path(__file__).parents[2] / "docs" / "model" / "breakers.py"
+MODEL = Path(__file__).parents[4] / "docs" / "model" / "breakers.py"
 
 
 def walk(*words: str) -> str:

@@ -8,8 +8,8 @@ import pytest
 from waggle.bus.breakers import Record, State
 from waggle.bus.connection import Bus
 from waggle.settings import Settings
-from waggle_worker import breakers as module
-from waggle_worker.breakers import Breakers
+from waggle_worker.protect import breakers as module
+from waggle_worker.protect.breakers import Breakers
 
 NOBODY = Bus(["nats://127.0.0.1:1"], "nobody")
 

@@ -14,8 +14,8 @@ from waggle.bus.breakers import Entry, Record, State
 from waggle.bus.connection import Bus
 from waggle.context import BreakerOpen
 from waggle.settings import Settings
-from waggle_worker import breakers as module
-from waggle_worker.breakers import Breakers
+from waggle_worker.protect import breakers as module
+from waggle_worker.protect.breakers import Breakers
 
 NAME = "service"
 Begin = Callable[[], tuple[Breakers, Link]]

@@ -12,8 +12,8 @@ from typing import Final
 from waggle.context import Reject, Retry, Snooze
 from waggle.task import Done, Failed, Outcome
 from waggle_worker import outcomes
-from waggle_worker.breaker import Breaker
-from waggle_worker.breakers import Breakers
+from waggle_worker.protect.breaker import Breaker
+from waggle_worker.protect.breakers import Breakers
 
 NEUTRAL: Final = (Snooze, Reject)
 

@@ -23,9 +23,9 @@ from waggle.bus.connection import Bus
 from waggle.errors import ErrorCode
 from waggle.settings import Settings
 from waggle.task import Claimed
-from waggle_worker.breakers import Breakers
-from waggle_worker.guards import Guard
-from waggle_worker.http import Outgoing
+from waggle_worker.http.request import Outgoing
+from waggle_worker.protect.breakers import Breakers
+from waggle_worker.protect.guards import Guard
 
 Pool = asyncpg.Pool
 Ask = Callable[..., Any]

@@ -1,0 +1,1 @@
+"""The built-in type `http.request`, and which addresses it may call."""

@@ -1,0 +1,1 @@
+"""The processes of `process=True` handlers."""
