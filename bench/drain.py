@@ -16,7 +16,7 @@ from uuid_utils.compat import uuid7
 from stage import all_settled, cpu_seconds, memory_mb, report, stage
 from waggle.bus import connection, topology
 from waggle.bus.ring import Ringer
-from waggle.settings import Settings
+from waggle.settings.shared import Settings
 from waggle.store import postgres, tasks
 
 PAYLOAD = '{"to":"user@example.com","subject":"hello","body":"' + "x" * 200 + '"}'

@@ -5,7 +5,7 @@ from uuid import UUID
 
 import asyncpg
 
-from waggle.settings import Settings
+from waggle.settings.shared import Settings
 
 DAYS = 6  # below the retention, which would delete them
 CHUNK = 250_000

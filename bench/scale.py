@@ -35,7 +35,7 @@ from drain import fill
 from load import post
 from stage import Stage, cpu_seconds, memory_mb, percentiles, report, stage
 from waggle.bus import connection, subjects
-from waggle.settings import Settings
+from waggle.settings.shared import Settings
 from waggle.store import postgres, queues
 
 DRAINED = 40_000

@@ -20,7 +20,8 @@ import msgspec
 import structlog
 
 import machine
-from waggle.settings import PREFIX, Settings
+from waggle.settings.shared import Settings
+from waggle.settings.sources import PREFIX
 from waggle.store.migrate import migrate
 from waggle_cli.embedded import nats, postgres
 from waggle_cli.embedded.placement import temporary_folder

@@ -14,7 +14,7 @@ import uvloop
 
 from load import post, run
 from stage import percentiles, report, stage
-from waggle.settings import Settings
+from waggle.settings.shared import Settings
 from waggle.store import postgres
 
 TASK = {"type": "demo.echo", "payload": {"to": "user@example.com", "subject": "hello", "body": "x" * 200}}

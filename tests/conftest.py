@@ -12,7 +12,7 @@ import pytest
 
 from waggle.bus import connection, topology
 from waggle.bus.connection import Bus
-from waggle.settings import Settings
+from waggle.settings.shared import Settings
 from waggle.store import postgres as store
 from waggle_cli.embedded.child import last_lines
 from waggle_cli.embedded.placement import temporary_folder

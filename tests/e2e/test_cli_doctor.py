@@ -21,7 +21,7 @@ from support.processes import kill
 from support.servers import NatsServer, PostgresServer
 from waggle.bus import subjects, topology
 from waggle.bus.connection import Bus
-from waggle.settings import Settings
+from waggle.settings.shared import Settings
 from waggle.store.postgres import head
 from waggle_cli.doctor.checks import CHECKS
 from waggle_cli.embedded.binaries import find_postgres

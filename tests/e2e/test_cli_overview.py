@@ -15,7 +15,7 @@ from support.facts import until
 from support.terminals import person
 from waggle.bus import breakers, connection
 from waggle.bus.breakers import Record, State
-from waggle.settings import Settings
+from waggle.settings.shared import Settings
 
 Run = Callable[[str], Called]
 Json = dict[str, Any]

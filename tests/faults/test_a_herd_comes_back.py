@@ -11,7 +11,7 @@ from support.scale import dice, figures, sized
 from support.servers import NatsServer
 from waggle.bus import connection
 from waggle.bus.connection import RECONNECT_CAP, Bus
-from waggle.settings import Settings
+from waggle.settings.shared import Settings
 
 CLIENTS = sized(15, 50)
 RESTARTS = sized(2, 5)

@@ -9,7 +9,7 @@ from support.proxy import Proxy, proxy
 from support.servers import NatsServer
 from waggle.bus import connection
 from waggle.bus.connection import Bus
-from waggle.settings import Settings
+from waggle.settings.shared import Settings
 
 MEBIBYTE = 1 << 20
 

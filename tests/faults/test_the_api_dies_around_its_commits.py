@@ -19,7 +19,8 @@ from support.oracle import History, all_at_rest, check
 from support.processes import GONE_SECONDS, TESTS, variables
 from support.scale import dice, figures, sized
 from support.system import Client, Services
-from waggle.settings import PREFIX, Settings
+from waggle.settings.shared import Settings
+from waggle.settings.sources import PREFIX
 from waggle_cli.embedded.placement import free_port
 
 Pool = asyncpg.Pool

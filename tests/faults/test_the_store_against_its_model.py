@@ -19,7 +19,7 @@ from support import given
 from support.journal import check_journal, keep_journal
 from support.scale import SEED, dice, figures, sized
 from waggle.errors import ErrorCode, TaskError
-from waggle.settings import Settings
+from waggle.settings.shared import Settings
 from waggle.store import postgres as store
 from waggle.store import tasks, waiting
 from waggle.task import Done, Failed, Fence, Lost, Outcome, Snoozed, Status, Tries, decide

@@ -23,7 +23,7 @@ from waggle.bus import doorbells, subjects, topology
 from waggle.bus.connection import Bus
 from waggle.bus.pull import Pull
 from waggle.errors import ErrorCode, TaskError
-from waggle.settings import Settings
+from waggle.settings.shared import Settings
 from waggle.store import queues, tasks, waiting
 from waggle.task import Done, Failed, Tries, decide
 from waggle_cli.audit import looks, rounds

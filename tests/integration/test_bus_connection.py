@@ -15,7 +15,7 @@ from support.facts import until
 from support.servers import NatsServer
 from waggle.bus import connection
 from waggle.bus.connection import RECONNECT_CAP, RECONNECT_FIRST, Bus, _servers, _with_jitter
-from waggle.settings import Settings, SettingsError
+from waggle.settings.shared import Settings, SettingsError
 
 
 def a_server(reconnects: int) -> Server:

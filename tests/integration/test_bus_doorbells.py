@@ -20,7 +20,7 @@ from waggle.bus import lane_head, pull, subjects, topology
 from waggle.bus.connection import OUTAGE, Bus
 from waggle.bus.pull import Pull
 from waggle.bus.ring import Bell, Ringer
-from waggle.settings import Settings
+from waggle.settings.shared import Settings
 
 AT_ONCE = 2.5  # seconds: half of what a pull waits when it has to notice by itself that it is deaf
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)

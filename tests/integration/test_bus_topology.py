@@ -7,7 +7,7 @@ import msgspec
 from support import stream
 from waggle.bus import connection, subjects, topology
 from waggle.bus.connection import Bus
-from waggle.settings import Settings
+from waggle.settings.shared import Settings
 from waggle.task import Priority
 
 

@@ -10,7 +10,7 @@ from support.facts import never, until
 from support.given_dead import dead, error_of
 from support.loops import loop
 from support.system import Services
-from waggle.settings import Settings
+from waggle.settings.shared import Settings
 from waggle_dlq import automatic
 
 Pool = asyncpg.Pool

@@ -16,7 +16,7 @@ from support.processes import Process
 from support.servers import PostgresServer
 from support.system import Services
 from waggle.bus.dlq_commands import Cleaned
-from waggle.settings import Settings
+from waggle.settings.shared import Settings
 from waggle_dlq import cleanup
 
 Pool = asyncpg.Pool

@@ -15,7 +15,7 @@ from support.loops import loop
 from support.servers import NatsServer
 from waggle.bus.connection import Bus
 from waggle.bus.ring import Ringer
-from waggle.settings import Settings
+from waggle.settings.shared import Settings
 from waggle_scheduler import due
 
 Pool = asyncpg.Pool

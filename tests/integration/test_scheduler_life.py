@@ -14,7 +14,7 @@ from support.servers import NatsServer, PostgresServer
 from support.system import Services
 from waggle.bus import subjects
 from waggle.bus.connection import Bus
-from waggle.settings import Settings
+from waggle.settings.shared import Settings
 from waggle.store import catalogue
 from waggle_scheduler import topology
 

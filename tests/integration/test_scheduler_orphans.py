@@ -18,7 +18,7 @@ from support.system import Services
 from waggle.bus import subjects, topology
 from waggle.bus.connection import Bus
 from waggle.bus.ring import Ringer
-from waggle.settings import Settings
+from waggle.settings.shared import Settings
 from waggle.store import waiting
 from waggle_scheduler import orphans
 

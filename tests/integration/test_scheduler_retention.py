@@ -12,7 +12,7 @@ from uuid_utils.compat import uuid7
 from support import given
 from support.facts import until
 from support.loops import loop
-from waggle.settings import Settings
+from waggle.settings.shared import Settings
 from waggle.store import tasks
 from waggle.task import Status
 from waggle_scheduler import retention

@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 
 from support import given
-from waggle.settings import Settings
+from waggle.settings.shared import Settings
 from waggle.store import postgres as store
 from waggle.store import tasks
 from waggle.task import Ended, Status, Step

@@ -13,7 +13,7 @@ from support.handlers import app
 from support.processes import Process, launch
 from support.servers import NatsServer, PostgresServer, run
 from waggle.bus import connection, topology
-from waggle.settings import Settings
+from waggle.settings.shared import Settings
 from waggle.store import catalogue
 from waggle.store import postgres as store
 from waggle.store.catalogue import TaskType

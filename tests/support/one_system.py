@@ -7,7 +7,7 @@ from pathlib import Path
 
 from support.processes import Process, end, launch, ready
 from support.servers import NatsServer, PostgresServer, run
-from waggle.settings import Settings
+from waggle.settings.shared import Settings
 
 
 @dataclass

@@ -13,7 +13,7 @@ import httpx2
 
 from support.facts import until
 from support.system import Client
-from waggle.settings import Settings
+from waggle.settings.shared import Settings
 from waggle_cli.audit.rounds import audit
 
 REST_SECONDS = 40.0  # a lease that has to run out, a doorbell whose ack was lost, and the loops

@@ -16,7 +16,8 @@ from typing import Any
 import msgspec
 
 from support.facts import until
-from waggle.settings import PREFIX, Settings
+from waggle.settings.shared import Settings
+from waggle.settings.sources import PREFIX
 from waggle_cli.embedded.child import last_lines, spawn
 
 START_SECONDS = 30.0

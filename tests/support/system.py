@@ -11,7 +11,7 @@ import msgspec
 
 from support.facts import until
 from support.processes import Process, launch, ready
-from waggle.settings import Settings
+from waggle.settings.shared import Settings
 
 Json = dict[str, Any]
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from waggle import service
-from waggle.settings import Settings
+from waggle.settings.shared import Settings
 
 
 async def test_a_loop_that_loses_a_cancellation_is_cancelled_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,7 +63,7 @@ async def test_a_crash_ends_it_beside_a_loop_that_loses_a_cancellation(where: st
 DEAF = """
 import asyncio
 from waggle import service
-from waggle.settings import Settings
+from waggle.settings.shared import Settings
 
 async def deaf():
     while True:

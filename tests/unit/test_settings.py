@@ -3,7 +3,8 @@
 import msgspec
 import pytest
 
-from waggle.settings import Settings, SettingsError, read
+from waggle.settings.environment import read
+from waggle.settings.shared import Settings, SettingsError
 
 NEEDED = {"WAGGLE_POSTGRES_URL": "postgresql://u:p@h/d", "WAGGLE_NATS_URL": "nats://h:4222"}
 

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from waggle.settings import Settings, SettingsError, gather, read
-from waggle.sources import Source, masked
+from waggle.settings.environment import gather, read
+from waggle.settings.shared import Settings, SettingsError
+from waggle.settings.sources import Source, masked
 
 NEEDED = {"WAGGLE_POSTGRES_URL": "postgresql://u:p@h/d", "WAGGLE_NATS_URL": "nats://h:4222"}
 
@@ -184,6 +185,6 @@ def test_a_secret_is_shown_without_its_password(secret: str, shown: str) -> None
 def test_every_setting_says_who_reads_it() -> None:
     import msgspec
 
-    from waggle.sources import facts
+    from waggle.settings.sources import facts
 
     assert [field.name for field in msgspec.structs.fields(Settings) if not facts(field.type).get("read_by")] == []

@@ -10,7 +10,7 @@ import pytest
 from support.one_api import one_api
 from support.processes import Process, end, launch, ready
 from support.servers import PostgresServer, run
-from waggle.settings import Settings
+from waggle.settings.shared import Settings
 
 _numbers = itertools.count(1)
 

@@ -20,7 +20,7 @@ from support.rest import at_rest
 from support.system import Services
 from waggle.bus.connection import Bus
 from waggle.bus.ring import Ringer
-from waggle.settings import Settings
+from waggle.settings.shared import Settings
 from waggle.store import postgres as store
 from waggle.store import tasks
 from waggle.store.idempotency import Key

@@ -14,7 +14,7 @@ from support.processes import TESTS
 from waggle import App, Context, Reject
 from waggle.bus.breakers import State
 from waggle.bus.connection import Bus
-from waggle.settings import Settings
+from waggle.settings.shared import Settings
 from waggle.task import Claimed, Ended, Fence, Step
 from waggle_worker.processes.children import Children
 from waggle_worker.protect.breakers import Breakers

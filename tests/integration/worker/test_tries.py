@@ -14,7 +14,7 @@ from support.processes import Process, end, launch, ready
 from support.rest import at_rest
 from support.servers import NatsServer, PostgresServer
 from support.servers import run as run_async
-from waggle.settings import Settings
+from waggle.settings.shared import Settings
 from waggle.store import postgres as store
 
 Pool = asyncpg.Pool

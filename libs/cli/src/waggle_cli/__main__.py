@@ -129,7 +129,8 @@ def worker(
     for name, value in (("WAGGLE_APP", app), ("WAGGLE_CONCURRENCY", concurrency), ("WAGGLE_QUEUES", queues), ("WAGGLE_PROCESSES", processes)):
         if value is not None:
             os.environ[name] = str(value)
-    from waggle.settings import SettingsError, read
+    from waggle.settings.environment import read
+    from waggle.settings.shared import SettingsError
 
     with contextlib.suppress(SettingsError):  # the worker itself says what is wrong with them
         settings = read(os.environ)
@@ -153,7 +154,8 @@ def migrate() -> int:
 
     A NATS that does not answer is no error: the scheduler creates what is missing there.
     """
-    from waggle.settings import SettingsError, read
+    from waggle.settings.environment import read
+    from waggle.settings.shared import SettingsError
     from waggle_cli.migrate import migrate
 
     try:

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 import httpx2
 
-from waggle.sources import masked
+from waggle.settings.sources import masked
 from waggle_cli.shapes import Answer, Attempt, Page, Task
 
 AT_REST: Final = ("completed", "failed", "cancelled", "dead_letter")
@@ -79,7 +79,7 @@ def _configured(environ: Mapping[str, str], file: str) -> str:
     """The key `url` of the TOML file that WAGGLE_CONFIG names."""
     if not file:
         return ""
-    from waggle.settings import gather
+    from waggle.settings.environment import gather
 
     reading = gather(environ)
     if wrong := [finding for finding in reading.findings if finding.startswith((file, "WAGGLE_CONFIG"))]:

@@ -9,7 +9,7 @@ from cyclopts import App, Parameter
 if TYPE_CHECKING:
     from msgspec.structs import FieldInfo
 
-    from waggle.sources import Reading
+    from waggle.settings.sources import Reading
 
 EPILOGUE: Final = """\
 Settings come from WAGGLE_... variables, from files that hold one secret each
@@ -47,7 +47,8 @@ def show(*, output: Output = "table") -> int:
 
     import msgspec
 
-    from waggle.settings import Settings, gather
+    from waggle.settings.environment import gather
+    from waggle.settings.shared import Settings
     from waggle_cli import show as shown
     from waggle_cli.words import plain
 
@@ -73,7 +74,7 @@ def docs() -> None:
 
 def _item(field: "FieldInfo", reading: "Reading") -> dict[str, Any]:
     """A setting as JSON shows it; one that is missing or wrong has no value."""
-    from waggle.sources import is_secret, masked, variable
+    from waggle.settings.sources import is_secret, masked, variable
 
     name, source = field.name, reading.source(field.name)
     item: dict[str, Any] = {"name": name, "variable": variable(name), "source": source.kind}

@@ -11,7 +11,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from waggle.bus import connection, topology
 from waggle.bus.connection import OUTAGE
-from waggle.settings import Settings, SettingsError
+from waggle.settings.shared import Settings, SettingsError
 from waggle.store import catalogue, postgres
 from waggle.store.migrate import migrate as apply
 

@@ -6,11 +6,11 @@ from typing import Any, Final
 import msgspec
 from msgspec import inspect
 
-from waggle.settings import Settings
-from waggle.sources import CONFIG, facts, file_variable, is_secret, variable
+from waggle.settings.shared import Settings
+from waggle.settings.sources import CONFIG, facts, file_variable, is_secret, variable
 
 ABOVE: Final = f"""\
-<!-- Made from libs/common/src/waggle/settings.py: change it there, then run `uv run just docs`. A test holds this page against the code. -->
+<!-- Made from libs/common/src/waggle/settings/shared.py: change it there, then run `uv run just docs`. A test holds this page against the code. -->
 
 # Settings
 

@@ -16,7 +16,9 @@ from typing import Any, Final
 import msgspec
 
 from waggle.machine import cores
-from waggle.settings import PREFIX, Settings, SettingsError, read
+from waggle.settings.environment import read
+from waggle.settings.shared import Settings, SettingsError
+from waggle.settings.sources import PREFIX
 from waggle_cli import announcement, services
 from waggle_cli.embedded import nats, postgres
 from waggle_cli.embedded.child import Child, Ended, ServerError

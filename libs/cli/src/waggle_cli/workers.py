@@ -11,7 +11,7 @@ from typing import Final
 
 import structlog
 
-from waggle.settings import Settings
+from waggle.settings.shared import Settings
 from waggle.telemetry import logs
 from waggle_cli import services
 from waggle_cli.embedded.child import Child, Ended, ServerError

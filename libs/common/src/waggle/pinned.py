@@ -2,7 +2,7 @@
 
 from importlib import metadata
 
-from waggle.settings import SettingsError
+from waggle.settings.shared import SettingsError
 
 
 class WrongVersion(SettingsError):

@@ -4,13 +4,11 @@ What escapes a loop stops the service loudly, with exit code 1; wrong settings a
 """
 
 import asyncio
-import ctypes
-import gc
 import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -19,16 +17,14 @@ import structlog
 import uvloop
 from prometheus_client import disable_created_metrics
 
-from waggle import failpoint
-from waggle.settings import Settings, SettingsError, read
+from waggle import failpoint, machine
+from waggle.settings.environment import read
+from waggle.settings.shared import Settings, SettingsError
 from waggle.telemetry import endpoint, logs
 
 log = structlog.get_logger()
 T = TypeVar("T")
 
-GC_THRESHOLDS = (20_000, 20, 50)  # a batch makes thousands of objects that die without the collector
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
-KEPT_BYTES = 16 << 20
 AGAIN_SECONDS = 5.0  # until a loop that goes on is cancelled again
 AGAIN_MOST = 6  # times; then the process ends without it
 
@@ -71,9 +67,7 @@ class Service:
     def ready(self, **addresses: str) -> None:
         """The service does its work from now on: `/readyz` says so, and the ready file appears, with its pid and addresses."""
         self.is_ready = True
-        gc.collect()
-        gc.freeze()  # what the start has made stays: the collector need not look at it again (15 % of a busy worker's time)
-        gc.set_threshold(*GC_THRESHOLDS)
+        machine.spare_the_collector()
         log.info("ready", pid=os.getpid(), **addresses)
         if self.settings.ready_file:
             path = Path(self.settings.ready_file)
@@ -132,40 +126,6 @@ async def metrics_endpoint(service: Service) -> AsyncIterator[str]:
         yield endpoint.address(listener) + "/metrics"
 
 
-async def periodic(interval: float, step: Callable[[], Awaitable[bool]], outage: tuple[type[Exception], ...], stopping: asyncio.Event) -> None:
-    """A loop with one wait in it: `step` again at once while it says that there is more, else after `interval` seconds.
-
-    An outage of a server is logged once and waited out; anything else escapes.
-    """
-    out, task = False, asyncio.current_task()
-    name = task.get_name() if task else ""
-    while not stopping.is_set():
-        more = False
-        try:
-            more = await step()
-            if out:
-                log.info("recovered", loop=name)
-            out = False
-        except outage as error:
-            if not out:
-                log.warning("outage, waiting", loop=name, error=str(error) or type(error).__name__)
-            out = True
-        if more:
-            await asyncio.sleep(0)
-        else:
-            await wait_for(stopping, interval)
-
-
-async def wait_for(event: asyncio.Event, seconds: float) -> bool:
-    """Wait until the event is set, for at most so many seconds; True when it is."""
-    try:
-        async with asyncio.timeout(seconds):
-            await event.wait()
-    except TimeoutError:
-        return False
-    return True
-
-
 def main(name: str, run: Callable[[Settings], Coroutine[Any, Any, None]]) -> NoReturn:
     """The body of a service's `__main__`: read the settings, configure the logs, run until it ends."""
     try:
@@ -177,7 +137,7 @@ def main(name: str, run: Callable[[Settings], Coroutine[Any, Any, None]]) -> NoR
     if settings.failpoint:
         log.warning("a failpoint is set: this process is made to die or to stand still", failpoint=settings.failpoint)
         failpoint.arm(settings.failpoint)
-    _keep_freed_memory()
+    machine.keep_freed_memory()
     disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter, which nobody reads
     try:
         uvloop.run(run(settings))
@@ -192,16 +152,6 @@ def main(name: str, run: Callable[[Settings], Coroutine[Any, Any, None]]) -> NoR
         sys.stdout.flush()
         os._exit(1)  # an exit would wait for handlers in threads, for ever if need be, and nobody would start the service anew
     sys.exit(0)
-
-
-def _keep_freed_memory() -> None:
-    """Some freed memory stays with the process, where malloc is glibc's. Else each large payload is given back to the kernel at its end, and the next one
-    faults its pages in again: hundreds of page faults a payload instead of ten.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
-        mallopt(M_MMAP_THRESHOLD, KEPT_BYTES)
 
 
 def _first(error: BaseException) -> BaseException:

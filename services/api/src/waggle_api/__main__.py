@@ -8,7 +8,7 @@ from waggle import service
 from waggle.bus import connection as bus
 from waggle.bus.ring import Ringer
 from waggle.service import Service
-from waggle.settings import Settings
+from waggle.settings.shared import Settings
 from waggle.store import postgres
 from waggle.telemetry import endpoint
 from waggle_api.admission import Admission

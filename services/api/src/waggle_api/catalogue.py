@@ -16,7 +16,7 @@ import jsonschema_rs
 import msgspec
 import structlog
 
-from waggle.service import periodic
+from waggle.loops import periodic
 from waggle.store import catalogue, waiting
 from waggle.store.postgres import OUTAGE
 from waggle_api.connections import borrowed

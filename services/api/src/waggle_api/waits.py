@@ -12,7 +12,7 @@ from nats.aio.msg import Msg
 
 from waggle.bus import subjects
 from waggle.bus.connection import Bus
-from waggle.service import periodic, wait_for
+from waggle.loops import periodic, wait_for
 from waggle.store import tasks
 from waggle.store.postgres import OUTAGE
 from waggle.task import AT_REST, Task

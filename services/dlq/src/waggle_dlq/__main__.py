@@ -6,7 +6,7 @@ from typing import Final, NoReturn
 from waggle import service
 from waggle.bus import connection, subjects
 from waggle.bus.rpc import Endpoints
-from waggle.settings import Settings
+from waggle.settings.shared import Settings
 from waggle.store import postgres
 from waggle_dlq import automatic, cleanup, redriving
 from waggle_dlq.commands import Commands

@@ -12,8 +12,8 @@ from typing import Final
 import asyncpg
 import structlog
 
-from waggle.service import periodic
-from waggle.settings import Settings
+from waggle.loops import periodic
+from waggle.settings.shared import Settings
 from waggle.store import dead_letters
 from waggle.store.postgres import OUTAGE
 from waggle_dlq import meters

@@ -14,8 +14,8 @@ import structlog
 from prometheus_client import Counter, Gauge, Histogram
 
 from waggle.bus.dlq_commands import Cleaned
-from waggle.service import periodic
-from waggle.settings import Settings
+from waggle.loops import periodic
+from waggle.settings.shared import Settings
 from waggle.store import dead_letters, redrives, waiting
 from waggle.store.postgres import OUTAGE
 from waggle.store.sql import Connection

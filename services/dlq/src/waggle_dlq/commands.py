@@ -13,7 +13,7 @@ import structlog
 from waggle.bus import dlq_commands, subjects
 from waggle.bus.dlq_commands import Cleaned, Command, Refusal, Refused
 from waggle.redrive import Redrive
-from waggle.settings import Settings
+from waggle.settings.shared import Settings
 from waggle.store import dead_letters, redrives, tasks
 from waggle.store.dead_letters import Borrowed
 from waggle.store.postgres import OUTAGE, REFUSED

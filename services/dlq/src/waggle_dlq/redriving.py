@@ -10,8 +10,8 @@ from typing import Final
 import asyncpg
 import structlog
 
+from waggle.loops import periodic, wait_for
 from waggle.redrive import Finish, LetGo, Stop, Wait, next_step
-from waggle.service import periodic, wait_for
 from waggle.store import redrives
 from waggle.store.dead_letters import Borrowed, Revival
 from waggle.store.postgres import OUTAGE

@@ -9,8 +9,9 @@ from waggle import service
 from waggle.bus import connection
 from waggle.bus.connection import Bus
 from waggle.bus.ring import Ringer
+from waggle.loops import wait_for
 from waggle.service import Service
-from waggle.settings import Settings
+from waggle.settings.shared import Settings
 from waggle.store import postgres
 from waggle_scheduler import deadlines, due, orphans, retention, take_back, topology
 
@@ -25,7 +26,7 @@ async def run(settings: Settings) -> None:
         bus = await scheduler.enter(connection.connection(settings, "scheduler"))
         await scheduler.until(postgres.wait_until_migrated(pool))
         ensured = await _start_loops(scheduler, pool, bus)
-        await scheduler.until(service.wait_for(ensured, PATIENCE))
+        await scheduler.until(wait_for(ensured, PATIENCE))
         scheduler.ready(metrics_url=metrics_url)
         await scheduler.stopped()
 

@@ -10,7 +10,7 @@ from prometheus_client import Counter
 
 from waggle.bus import subjects
 from waggle.bus.connection import Bus
-from waggle.service import periodic
+from waggle.loops import periodic
 from waggle.store import waiting
 from waggle.store.sql import Connection
 from waggle.store.waiting import Overdue

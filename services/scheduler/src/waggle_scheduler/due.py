@@ -10,7 +10,7 @@ import asyncpg
 
 from waggle.bus.connection import Bus
 from waggle.bus.ring import Ringer
-from waggle.service import periodic, wait_for
+from waggle.loops import periodic, wait_for
 from waggle.store import postgres, waiting
 from waggle.store.sql import Connection
 from waggle_scheduler import OUTAGE

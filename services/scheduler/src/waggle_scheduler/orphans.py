@@ -15,7 +15,7 @@ from waggle.bus import lane_head
 from waggle.bus.connection import OUTAGE as BUS_OUTAGE
 from waggle.bus.connection import Bus
 from waggle.bus.ring import Ringer
-from waggle.service import periodic
+from waggle.loops import periodic
 from waggle.store import waiting
 from waggle.store.sql import Connection
 from waggle_scheduler import OUTAGE

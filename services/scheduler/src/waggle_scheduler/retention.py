@@ -12,8 +12,8 @@ from uuid import UUID
 import structlog
 from prometheus_client import Counter
 
-from waggle.service import periodic, wait_for
-from waggle.settings import Settings
+from waggle.loops import periodic, wait_for
+from waggle.settings.shared import Settings
 from waggle.store import cleanups, leases, waiting
 from waggle.store.sql import Connection
 from waggle.task import Status

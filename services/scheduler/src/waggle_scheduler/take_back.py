@@ -13,7 +13,7 @@ from prometheus_client import Counter
 from waggle import failpoint
 from waggle.bus import subjects
 from waggle.bus.connection import Bus
-from waggle.service import periodic
+from waggle.loops import periodic
 from waggle.store import leases, tasks
 from waggle.store.leases import LostTask
 from waggle.task import AT_REST

@@ -5,8 +5,8 @@ from typing import Final
 
 from waggle.bus import topology
 from waggle.bus.connection import Bus
-from waggle.service import periodic
-from waggle.settings import Settings
+from waggle.loops import periodic
+from waggle.settings.shared import Settings
 from waggle.store import catalogue, waiting
 from waggle.store.sql import Connection
 from waggle_scheduler import OUTAGE

@@ -12,8 +12,9 @@ from nats.aio.msg import Msg
 from waggle import service
 from waggle.bus import connection, subjects
 from waggle.bus.connection import Bus
-from waggle.service import Service, running, wait_for
-from waggle.settings import Settings
+from waggle.loops import wait_for
+from waggle.service import Service, running
+from waggle.settings.shared import Settings
 from waggle.store import catalogue, postgres
 from waggle.store.postgres import OUTAGE
 from waggle.store.sql import Connection

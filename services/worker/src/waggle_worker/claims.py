@@ -15,7 +15,7 @@ import structlog
 from waggle.bus import pull
 from waggle.bus.connection import Bus
 from waggle.bus.pull import Held, Pull
-from waggle.service import wait_for
+from waggle.loops import wait_for
 from waggle.store import tasks
 from waggle.store.postgres import OUTAGE
 from waggle.store.sql import Connection

@@ -17,8 +17,8 @@ import structlog
 
 from waggle.app import Handler
 from waggle.context import Context
+from waggle.loops import wait_for
 from waggle.retry import backoff
-from waggle.service import wait_for
 from waggle.store import cleanups
 from waggle.store.cleanups import AtRest, Cleanup
 from waggle.store.postgres import OUTAGE

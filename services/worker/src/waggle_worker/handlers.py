@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from waggle.app import App, Handler
-from waggle.settings import SettingsError
+from waggle.settings.shared import SettingsError
 from waggle.task import DEFAULT_QUEUE
 from waggle_worker import demo
 from waggle_worker.user_app import find

@@ -15,7 +15,7 @@ from typing import Final
 
 import structlog
 
-from waggle.settings import Settings
+from waggle.settings.shared import Settings
 from waggle.store import leases
 from waggle.store.postgres import OUTAGE
 from waggle.store.sql import Connection

@@ -7,7 +7,7 @@ from typing import Final
 import structlog
 
 from waggle.bus.connection import OUTAGE as BUS_OUTAGE
-from waggle.service import periodic, wait_for
+from waggle.loops import periodic, wait_for
 from waggle.store import queues
 from waggle.store.postgres import OUTAGE
 from waggle.store.sql import Connection

@@ -6,7 +6,7 @@ import traceback
 from pathlib import Path
 
 from waggle.app import App
-from waggle.settings import SettingsError
+from waggle.settings.shared import SettingsError
 
 
 def find(reference: str) -> App:

@@ -21,7 +21,7 @@ from support.system import Services
 from waggle import BreakerOpen, Context, Reject, Retry
 from waggle.bus.connection import Bus
 from waggle.errors import ErrorCode
-from waggle.settings import Settings
+from waggle.settings.shared import Settings
 from waggle.task import Claimed
 from waggle_worker.http.request import Outgoing
 from waggle_worker.protect.breakers import Breakers

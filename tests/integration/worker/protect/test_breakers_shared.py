@@ -13,7 +13,7 @@ from waggle.bus import connection, subjects, topology
 from waggle.bus.breakers import Entry, Record, State
 from waggle.bus.connection import Bus
 from waggle.context import BreakerOpen
-from waggle.settings import Settings
+from waggle.settings.shared import Settings
 from waggle_worker.protect import breakers as module
 from waggle_worker.protect.breakers import Breakers
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from waggle.settings import SettingsError
+from waggle.settings.shared import SettingsError
 from waggle_worker.http.addresses import Allowed, CheckedResolver, Refused
 
 PUBLIC = ["1.1.1.1", "8.8.8.8", "172.15.255.255", "172.32.0.1", "2606:4700::1111", "64:ff9b::808:808", "2002:808:808::1", "::ffff:8.8.8.8"]

@@ -7,7 +7,7 @@ import pytest
 from yarl import URL
 
 from waggle.context import checked_breaker
-from waggle.settings import Settings
+from waggle.settings.shared import Settings
 from waggle_worker.http.request import RETRY_AFTER_MOST, Outgoing, breaker_name, retry_after
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)

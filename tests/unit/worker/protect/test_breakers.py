@@ -7,7 +7,7 @@ import pytest
 
 from waggle.bus.breakers import Record, State
 from waggle.bus.connection import Bus
-from waggle.settings import Settings
+from waggle.settings.shared import Settings
 from waggle_worker.protect import breakers as module
 from waggle_worker.protect.breakers import Breakers
 

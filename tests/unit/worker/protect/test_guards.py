@@ -13,7 +13,7 @@ from waggle.bus.breakers import State
 from waggle.bus.connection import Bus
 from waggle.context import Context, checked_breaker
 from waggle.errors import ErrorCode, TaskError
-from waggle.settings import Settings
+from waggle.settings.shared import Settings
 from waggle.task import Done, Ended, Failed, Snoozed
 from waggle_worker import outcomes
 from waggle_worker.protect.breaker import Breaker

@@ -59,7 +59,8 @@ def audit(
 
     import structlog
 
-    from waggle.settings import SettingsError, read
+    from waggle.settings.environment import read
+    from waggle.settings.shared import SettingsError
     from waggle_cli.audit import report, rounds
     from waggle_cli.client import Unreachable
     from waggle_cli.running import servers

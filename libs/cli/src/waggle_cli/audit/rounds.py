@@ -11,8 +11,8 @@ import asyncpg
 
 from waggle.bus import connection
 from waggle.bus.connection import Bus
-from waggle.settings import Settings
-from waggle.sources import masked
+from waggle.settings.shared import Settings
+from waggle.settings.sources import masked
 from waggle.store import postgres
 from waggle_cli.audit.looks import Pool, Seen, look
 from waggle_cli.audit.repair import repair as mend

@@ -37,7 +37,7 @@ Url = Annotated[str, Parameter(help="The API's address; else WAGGLE_URL, else th
 @app.default
 def doctor(*, output: Output = "table", url: Url = "") -> int:
     """Look at servers, versions, schema, streams, clocks, disks, services and tasks, and advise on whatever is not well."""
-    from waggle.settings import SettingsError
+    from waggle.settings.shared import SettingsError
     from waggle_cli.client import WrongUrl
     from waggle_cli.doctor import report
     from waggle_cli.doctor.findings import Level
@@ -59,7 +59,8 @@ def doctor(*, output: Output = "table", url: Url = "") -> int:
 
 def _patient(url: str) -> Any:
     """Who is examined. Raises SettingsError, also for no system at all, and WrongUrl."""
-    from waggle.settings import SettingsError, read
+    from waggle.settings.environment import read
+    from waggle.settings.shared import SettingsError
     from waggle_cli.client import Unreachable, find
     from waggle_cli.doctor.patient import Patient
     from waggle_cli.running import announced, servers

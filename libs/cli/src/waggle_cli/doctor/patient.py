@@ -12,8 +12,8 @@ import asyncpg
 from waggle.bus import connection
 from waggle.bus.connection import OUTAGE as BUS_OUTAGE
 from waggle.bus.connection import Abrupt, Bus
-from waggle.settings import Settings
-from waggle.sources import masked
+from waggle.settings.shared import Settings
+from waggle.settings.sources import masked
 from waggle.store import diagnosis
 from waggle.store.postgres import OUTAGE, check_url
 from waggle_cli.doctor.findings import reason

@@ -18,8 +18,8 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.js import JetStreamContext
 
-from waggle.settings import Settings, SettingsError
-from waggle.sources import masked
+from waggle.settings.shared import Settings, SettingsError
+from waggle.settings.sources import masked
 
 log = structlog.get_logger()
 

@@ -11,7 +11,7 @@ from nats.js.errors import NotFoundError
 
 from waggle.bus import subjects
 from waggle.bus.connection import Bus
-from waggle.settings import Settings
+from waggle.settings.shared import Settings
 from waggle.task import Priority
 
 log = structlog.get_logger()

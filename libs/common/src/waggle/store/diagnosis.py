@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 import asyncpg
 
-from waggle.settings import Settings
+from waggle.settings.shared import Settings
 from waggle.store.postgres import Impatient, check_url, session
 from waggle.store.sql import Connection, statement
 

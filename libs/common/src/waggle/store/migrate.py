@@ -11,7 +11,8 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
-from waggle.settings import SettingsError, read
+from waggle.settings.environment import read
+from waggle.settings.shared import SettingsError
 from waggle.store.postgres import head
 
 LOCK: Final = 0x77616767  # one migration at a time

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 import asyncpg
 import structlog
 
-from waggle.settings import Settings, SettingsError
-from waggle.sources import masked
+from waggle.settings.shared import Settings, SettingsError
+from waggle.settings.sources import masked
 from waggle.store.sql import Connection
 
 log = structlog.get_logger()

@@ -6,7 +6,7 @@ from typing import Final
 
 import structlog
 
-from waggle.settings import Settings
+from waggle.settings.shared import Settings
 
 LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
 
-from waggle.settings import SettingsError
+from waggle.settings.shared import SettingsError
 
 Address = IPv4Address | IPv6Address
 

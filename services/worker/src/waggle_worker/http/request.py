@@ -24,7 +24,7 @@ from yarl import URL
 from waggle.app import App
 from waggle.context import Context, Reject, Retry
 from waggle.errors import ErrorCode, storable
-from waggle.settings import Settings
+from waggle.settings.shared import Settings
 from waggle.task import BREAKER_LENGTH
 from waggle_worker.http.addresses import Allowed, CheckedResolver, Refused
 

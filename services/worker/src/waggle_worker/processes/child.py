@@ -17,7 +17,7 @@ import msgspec
 
 from waggle.app import App
 from waggle.context import Context
-from waggle.settings import Settings, SettingsError
+from waggle.settings.shared import Settings, SettingsError
 from waggle.task import Claimed, Outcome
 from waggle.telemetry import logs
 from waggle_worker import layers, outcomes

@@ -18,7 +18,7 @@ import structlog
 
 from waggle.errors import ErrorCode, TaskError
 from waggle.machine import cores
-from waggle.settings import Settings
+from waggle.settings.shared import Settings
 from waggle.task import Claimed, Ended, Failed, Outcome, Snoozed, not_here_delay
 from waggle_worker.processes import frames
 from waggle_worker.processes.frames import Began, Job, Ready

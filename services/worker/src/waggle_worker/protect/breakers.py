@@ -21,8 +21,8 @@ from waggle.bus.breakers import ERROR_LENGTH, Changed, Entry, Record, State
 from waggle.bus.connection import OUTAGE, Bus
 from waggle.context import BreakerOpen
 from waggle.errors import storable
-from waggle.service import wait_for
-from waggle.settings import Settings
+from waggle.loops import wait_for
+from waggle.settings.shared import Settings
 from waggle_worker import meters
 from waggle_worker.protect.breaker import Admission, Breaker, Rules
 

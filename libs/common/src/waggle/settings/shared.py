@@ -1,20 +1,11 @@
-"""The settings of every service: one frozen table, read once when a process starts, from `WAGGLE_…` variables, secrets' files and one TOML file.
+"""The settings: one frozen table. `docs/settings.md` is made from it by `just docs`."""
 
-An unknown, missing or out-of-range one stops the process with a message that names it; all findings come at once. `waggle.sources` reads them;
-`docs/settings.md` is made from this table by `just docs`.
-"""
-
-from collections.abc import Mapping
 from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
 
-from waggle import sources
 from waggle.failpoint import PATTERN as FAILPOINT
-from waggle.sources import Reading
-
-PREFIX: Final = sources.PREFIX
 
 Name = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]*$", max_length=32)]
 Port = Annotated[int, Meta(ge=0, le=65535)]
@@ -130,18 +121,3 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             pattern=FAILPOINT,
         ),
     ] = ""
-
-
-def gather(environ: Mapping[str, str]) -> Reading:
-    """What this environment says, each value with its source, and every finding."""
-    return sources.gather(Settings, environ)
-
-
-def read(environ: Mapping[str, str], otherwise: Mapping[str, str] | None = None) -> Settings:
-    """The settings of this process; `otherwise` are values for what nobody gives. Raises SettingsError with every finding."""
-    reading = gather(environ)
-    if otherwise:
-        reading = gather({**environ, **{sources.variable(name): value for name, value in otherwise.items() if not reading.gave(name)}})
-    if reading.findings:
-        raise SettingsError("\n".join(reading.findings))
-    return Settings(**reading.values)
