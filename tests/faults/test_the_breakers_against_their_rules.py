@@ -153,7 +153,7 @@ class Fleet:
         """Everything that was begun waits at a gate, or has ended."""
 
         def waits() -> bool:
-            return all(sum(not gate.fate.done() for gate in worker.link.gates) >= sum(not task.done() for task in worker.tasks) for worker in self.workers)
+            return all(sum(not gate.fate.done() for gate in each.link.gates) >= sum(not begun.done() for begun in each.tasks) for each in self.workers)
 
         await until(waits, 30.0)
         for worker in self.workers:

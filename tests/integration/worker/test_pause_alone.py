@@ -55,7 +55,7 @@ async def test_held_doorbells_go_back_at_once_and_are_not_passed_round(pool: Poo
     for other in others:
         await other.open()
         await other.top_up(100)
-    await until(lambda: sum(len(other.buffer) for other in others) == 18, HELD_AT_MOST - 2.0, "what was held is there for others")
+    await until(lambda: sum(len(pull.buffer) for pull in others) == 18, HELD_AT_MOST - 2.0, "what was held is there for others")
 
 
 async def _holding(bus: Bus) -> bool:

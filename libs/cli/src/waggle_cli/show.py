@@ -91,7 +91,7 @@ def fit(needed: Mapping[str, int], width: int, spare: Collection[str]) -> dict[s
     shown = list(others)
 
     def room() -> int:
-        return width - sum(needed[title] + GAP for title in shown)
+        return width - sum(needed[column] + GAP for column in shown)
 
     for title in reversed(others):
         if title in spare and room() < min(ROOM, needed[last]):

@@ -87,7 +87,7 @@ def many(value: Value[Any], about: str = "") -> Parameter:
     """A parameter that is repeated, or holds several values with commas between them."""
 
     def parsed(values: list[str]) -> list[Any]:
-        parts = [part.strip() for value in values for part in value.split(",")]
+        parts = [part.strip() for text in values for part in text.split(",")]
         if len(parts) > MANY:
             raise ValueError(f"has {len(parts)} values, {MANY} are allowed")
         return [value(part) for part in parts]
