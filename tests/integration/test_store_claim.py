@@ -10,7 +10,7 @@ from support import given
 from waggle.settings.shared import Settings
 from waggle.store import postgres as store
 from waggle.store import tasks
-from waggle.task import Ended, Status, Step
+from waggle.task import AttemptOutcome, Status, Step
 
 Pool = asyncpg.Pool
 
@@ -102,7 +102,7 @@ async def test_the_attempt_rises_with_each_claim_and_a_retry_does_not_reset_it(p
     await given.alive(pool)
     (claimed,) = await given.running(pool)
     for attempt in (2, 3, 4):
-        await tasks.settle(pool, [(given.fence(claimed), Step(Status.PENDING, Ended.SNOOZED))])
+        await tasks.settle(pool, [(given.fence(claimed), Step(Status.PENDING, AttemptOutcome.SNOOZED))])
         (claimed,) = await tasks.claim(pool, [claimed.id], "w1")
         assert claimed.attempt == attempt
     assert claimed.retry_count == 0

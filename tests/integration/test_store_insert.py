@@ -13,7 +13,7 @@ from support.facts import until
 from waggle.store import idempotency, tasks
 from waggle.store.idempotency import Key
 from waggle.store.postgres import REFUSED
-from waggle.task import Ended, Status, Step
+from waggle.task import AttemptOutcome, Status, Step
 
 Pool = asyncpg.Pool
 
@@ -111,10 +111,10 @@ async def test_the_scheduler_is_woken_for_a_task_for_later(pool: Pool, woken: li
 async def test_the_scheduler_is_woken_for_a_retry_and_not_for_an_end(pool: Pool, woken: list[str]) -> None:
     await given.alive(pool)
     one, other = await given.running(pool, 2)
-    await tasks.settle(pool, [(given.fence(one), Step(Status.COMPLETED, Ended.COMPLETED))])
+    await tasks.settle(pool, [(given.fence(one), Step(Status.COMPLETED, AttemptOutcome.COMPLETED))])
     assert await heard_before_mark(pool, woken) == 0
     woken.clear()
-    await tasks.settle(pool, [(given.fence(other), Step(Status.PENDING, Ended.FAILED, delay=9.0, counted=True))])
+    await tasks.settle(pool, [(given.fence(other), Step(Status.PENDING, AttemptOutcome.FAILED, delay=9.0, counted=True))])
     assert await heard_before_mark(pool, woken) == 1
 
 

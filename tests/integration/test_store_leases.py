@@ -9,7 +9,7 @@ from support.facts import until
 from support.servers import PostgresServer
 from waggle.store import leases, tasks
 from waggle.store.catalogue import TaskType, announce
-from waggle.task import Ended, Status, Step
+from waggle.task import AttemptOutcome, Status, Step
 
 Pool = asyncpg.Pool
 
@@ -103,7 +103,7 @@ async def test_a_result_that_comes_after_the_take_back_is_discarded(pool: Pool) 
     async with pool.acquire() as connection, connection.transaction():
         taken = await leases.lock_lost(connection, 100)
         await tasks.settle(connection, [(task.fence, task.step) for task in taken])
-    assert await tasks.settle(pool, [(given.fence(claimed), Step(Status.COMPLETED, Ended.COMPLETED))]) == set()
+    assert await tasks.settle(pool, [(given.fence(claimed), Step(Status.COMPLETED, AttemptOutcome.COMPLETED))]) == set()
     row = await given.row(pool, claimed.id)
     assert (row["status"], row["retry_count"], row["lost_count"], row["rung_at"]) == ("pending", 1, 1, None)
     assert [a["outcome"] for a in await tasks.attempts(pool, claimed.id)] == ["lost"]
@@ -115,7 +115,7 @@ async def test_a_result_that_comes_first_leaves_nothing_to_take_back(pool: Pool)
     await leases.leave(pool, "w1")
     async with pool.acquire() as connection:
         async with connection.transaction():
-            await tasks.settle(connection, [(given.fence(claimed), Step(Status.COMPLETED, Ended.COMPLETED))])
+            await tasks.settle(connection, [(given.fence(claimed), Step(Status.COMPLETED, AttemptOutcome.COMPLETED))])
             assert await lost(pool) == []  # the row is held: skipped
         assert await lost(pool) == []
 

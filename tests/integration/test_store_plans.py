@@ -23,10 +23,10 @@ from waggle.store.idempotency import Key
 from waggle.store.lists import Filters
 from waggle.store.postgres import session
 from waggle.store.sql import names, statement
-from waggle.task import Ended, Fence, Status, Step
+from waggle.task import AttemptOutcome, Fence, Status, Step
 
 NAMES = {statement(name).text: name for name in names()}
-DONE = Step(Status.COMPLETED, Ended.COMPLETED)
+DONE = Step(Status.COMPLETED, AttemptOutcome.COMPLETED)
 SCANS = ("Seq Scan", "Index Scan", "Index Only Scan", "Bitmap Index Scan")
 
 PRIMARY = {"tasks_pkey"}

@@ -11,12 +11,12 @@ from support import given
 from support.facts import until
 from waggle.errors import ErrorCode, TaskError
 from waggle.store import tasks
-from waggle.task import AT_REST, NEXT, Done, Ended, Failed, Lost, Snoozed, Status, Step, Tries, decide
+from waggle.task import AT_REST, NEXT, AttemptOutcome, Done, Failed, Lost, Snoozed, Status, Step, Tries, decide
 
 Pool = asyncpg.Pool
 
 BOOM = TaskError(ErrorCode.TASK_EXECUTION_FAILED, "boom", retryable=True, details={"n": 1})
-DONE = Step(Status.COMPLETED, Ended.COMPLETED, result='{"ok": true}')
+DONE = Step(Status.COMPLETED, AttemptOutcome.COMPLETED, result='{"ok": true}')
 
 
 @pytest.fixture(autouse=True)
@@ -84,7 +84,7 @@ async def test_one_statement_settles_every_kind_of_outcome(pool: Pool) -> None:
         decide(Failed(BOOM), Tries(0, 3)),
         decide(Failed(BOOM), Tries(3, 3)),
         decide(Failed(BOOM), Tries(3, 3, dead_letter=False)),
-        decide(Snoozed(1.0, Ended.GIVEN_BACK), Tries(0, 3)),
+        decide(Snoozed(1.0, AttemptOutcome.GIVEN_BACK), Tries(0, 3)),
         decide(Lost(), Tries(0, 3)),
     ]
     settled = await tasks.settle(pool, [(given.fence(task), step) for task, step in zip(claimed, outcomes, strict=True)])

@@ -10,7 +10,7 @@ import pytest
 from support import given
 from waggle.store import idempotency, tasks, waiting
 from waggle.store.idempotency import Key
-from waggle.task import Ended, Status, Step
+from waggle.task import AttemptOutcome, Status, Step
 
 Pool = asyncpg.Pool
 LANE = ("default", 1)
@@ -147,7 +147,7 @@ async def test_a_result_after_the_deadline_is_discarded(pool: Pool) -> None:
     (claimed,) = await given.running(pool)
     await given.change(pool, claimed.id, "deadline = now()")
     await waiting.fail_overdue(pool, 100)
-    assert await tasks.settle(pool, [(given.fence(claimed), Step(Status.COMPLETED, Ended.COMPLETED))]) == set()
+    assert await tasks.settle(pool, [(given.fence(claimed), Step(Status.COMPLETED, AttemptOutcome.COMPLETED))]) == set()
 
 
 async def test_what_has_ended_does_not_fail_at_its_deadline(pool: Pool) -> None:

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from waggle.task import FINAL, NEXT, Ended, Status
+from waggle.task import FINAL, NEXT, AttemptOutcome, Status
 from waggle_cli.reference import page
 
 ROOT = Path(__file__).parents[2]
@@ -34,7 +34,7 @@ def test_the_table_of_states_is_the_status_machine() -> None:
 
 
 def test_every_way_an_attempt_can_end_is_explained() -> None:
-    assert {names(row[0]).pop() for row in rows("docs/states.md", "an attempt ended as")} == {ended.value for ended in Ended}
+    assert {names(row[0]).pop() for row in rows("docs/states.md", "an attempt ended as")} == {ended.value for ended in AttemptOutcome}
 
 
 def test_the_page_of_the_settings_is_the_one_that_the_code_makes() -> None:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from waggle.errors import ErrorCode, TaskError
-from waggle.task import NEXT, Done, Ended, Failed, Lost, Outcome, Snoozed, Status, Step, Tries, decide, not_here_delay
+from waggle.task import NEXT, AttemptOutcome, Done, Failed, Lost, Outcome, Snoozed, Status, Step, Tries, decide, not_here_delay
 
 CURABLE = TaskError(ErrorCode.TASK_EXECUTION_FAILED, "boom", retryable=True)
 INCURABLE = TaskError(ErrorCode.VALIDATION_ERROR, "no such field", retryable=False)
@@ -15,12 +15,12 @@ LAST_TRY = Tries(retry_count=3, max_retries=3)
 
 
 def test_a_handler_that_returned_completes_its_task_with_the_result() -> None:
-    assert decide(Done('{"ok":true}'), FIRST_TRY) == Step(Status.COMPLETED, Ended.COMPLETED, result='{"ok":true}')
+    assert decide(Done('{"ok":true}'), FIRST_TRY) == Step(Status.COMPLETED, AttemptOutcome.COMPLETED, result='{"ok":true}')
 
 
 def test_a_failed_try_waits_for_its_next_one_and_is_counted() -> None:
     step = decide(Failed(CURABLE), FIRST_TRY)
-    assert (step.status, step.ended, step.error, step.counted, step.lost) == (Status.PENDING, Ended.FAILED, CURABLE, True, False)
+    assert (step.status, step.ended, step.error, step.counted, step.lost) == (Status.PENDING, AttemptOutcome.FAILED, CURABLE, True, False)
     assert 0 <= step.delay <= 1
 
 
@@ -30,11 +30,11 @@ def test_a_handler_may_say_when_it_wants_to_be_tried_again() -> None:
 
 
 def test_the_last_failed_try_makes_a_dead_letter() -> None:
-    assert decide(Failed(CURABLE), LAST_TRY) == Step(Status.DEAD_LETTER, Ended.FAILED, error=CURABLE)
+    assert decide(Failed(CURABLE), LAST_TRY) == Step(Status.DEAD_LETTER, AttemptOutcome.FAILED, error=CURABLE)
 
 
 def test_an_error_that_no_retry_can_cure_makes_a_dead_letter_at_once() -> None:
-    assert decide(Failed(INCURABLE), FIRST_TRY) == Step(Status.DEAD_LETTER, Ended.FAILED, error=INCURABLE)
+    assert decide(Failed(INCURABLE), FIRST_TRY) == Step(Status.DEAD_LETTER, AttemptOutcome.FAILED, error=INCURABLE)
 
 
 def test_a_type_that_opted_out_of_the_dead_letter_queue_fails_instead() -> None:
@@ -48,21 +48,21 @@ def test_without_retries_the_first_failure_is_the_last() -> None:
     assert decide(Failed(CURABLE), Tries(retry_count=0, max_retries=0)).status is Status.DEAD_LETTER
 
 
-@pytest.mark.parametrize("ended", [Ended.SNOOZED, Ended.GIVEN_BACK])
-def test_a_snooze_waits_and_costs_nothing_even_when_no_try_is_left(ended: Ended) -> None:
+@pytest.mark.parametrize("ended", [AttemptOutcome.SNOOZED, AttemptOutcome.GIVEN_BACK])
+def test_a_snooze_waits_and_costs_nothing_even_when_no_try_is_left(ended: AttemptOutcome) -> None:
     assert decide(Snoozed(30.0, ended), LAST_TRY) == Step(Status.PENDING, ended, delay=30.0)
 
 
 def test_a_lost_task_runs_again_at_once_and_counts_as_a_failed_try() -> None:
     step = decide(Lost(), FIRST_TRY)
-    assert (step.status, step.ended, step.delay, step.counted, step.lost) == (Status.PENDING, Ended.LOST, 0.0, True, True)
+    assert (step.status, step.ended, step.delay, step.counted, step.lost) == (Status.PENDING, AttemptOutcome.LOST, 0.0, True, True)
     assert step.error is not None
     assert step.error.retryable
 
 
 def test_a_task_that_kills_its_worker_every_time_ends_in_the_dead_letter_queue() -> None:
     step = decide(Lost(), LAST_TRY)
-    assert (step.status, step.ended, step.lost) == (Status.DEAD_LETTER, Ended.LOST, True)
+    assert (step.status, step.ended, step.lost) == (Status.DEAD_LETTER, AttemptOutcome.LOST, True)
 
 
 OUTCOMES = st.one_of(

@@ -6,7 +6,7 @@ from importlib import resources
 import pytest
 
 from waggle.store.sql import names, statement
-from waggle.task import AT_REST, FINAL, NEXT, Ended, Status
+from waggle.task import AT_REST, FINAL, NEXT, AttemptOutcome, Status
 
 SCHEMA = resources.files("waggle.store").joinpath("migrations/versions/0001_tasks.py").read_text()
 
@@ -48,7 +48,7 @@ def test_the_schema_knows_exactly_these_statuses() -> None:
 
 
 def test_the_schema_knows_exactly_these_ends_of_an_attempt() -> None:
-    assert _check_constraint("outcome") == set(Ended)
+    assert _check_constraint("outcome") == set(AttemptOutcome)
 
 
 def _check_constraint(column: str) -> set[str]:

@@ -15,7 +15,7 @@ from waggle import App, Context, Reject
 from waggle.bus.breakers import State
 from waggle.bus.connection import Bus
 from waggle.settings.shared import Settings
-from waggle.task import Claimed, Ended, Fence, Step
+from waggle.task import AttemptOutcome, Claimed, Fence, Step
 from waggle_worker.processes.children import Children
 from waggle_worker.protect.breakers import Breakers
 from waggle_worker.runs import Runs, suspect_delay
@@ -118,7 +118,7 @@ async def test_a_run_ends_although_nobody_can_say_what_its_exception_says(task_t
     runs = runs_into(settled)
     runs.start(claimed(task_type), "w1")
     await until(lambda: not runs.running, 1.0)
-    assert [step.ended for step in settled.steps] == [Ended.FAILED]
+    assert [step.ended for step in settled.steps] == [AttemptOutcome.FAILED]
 
 
 async def test_a_run_that_is_stopped_before_its_first_step_gives_its_slot_free() -> None:
@@ -134,7 +134,7 @@ async def test_a_run_that_is_given_back_before_its_first_step_is_settled_at_once
     runs.start(claimed("patient"), "w1")
     runs.give_back()
     await until(lambda: not runs.running, 1.0)
-    assert [step.ended for step in settled.steps] == [Ended.GIVEN_BACK]
+    assert [step.ended for step in settled.steps] == [AttemptOutcome.GIVEN_BACK]
 
 
 async def test_a_claim_that_is_answered_after_the_grace_time_is_given_back_without_a_start() -> None:
@@ -142,7 +142,7 @@ async def test_a_claim_that_is_answered_after_the_grace_time_is_given_back_witho
     runs = runs_into(settled)
     runs.give_back()
     runs.start(claimed("patient"), "w1")
-    assert (runs.running, [step.ended for step in settled.steps]) == (0, [Ended.GIVEN_BACK])
+    assert (runs.running, [step.ended for step in settled.steps]) == (0, [AttemptOutcome.GIVEN_BACK])
 
 
 async def test_a_suspect_whose_thread_never_ends_does_not_keep_the_other_suspects_waiting(let_go: None) -> None:
@@ -151,7 +151,7 @@ async def test_a_suspect_whose_thread_never_ends_does_not_keep_the_other_suspect
     runs.start(claimed("stuck", lost_count=1, timeout=0.01), "w1")
     await until(lambda: settled.steps, 1.0)
     runs.start(claimed("patient", lost_count=1), "w1")
-    assert (runs.running, [step.ended for step in settled.steps]) == (2, [Ended.FAILED])
+    assert (runs.running, [step.ended for step in settled.steps]) == (2, [AttemptOutcome.FAILED])
     runs.stop(runs.attempts, "the end of the test")
 
 
@@ -161,7 +161,7 @@ async def test_a_suspect_waits_as_the_one_before_it_runs_and_not_by_how_often_it
     runs.start(claimed("patient", lost_count=1), "w1")
     runs.start(claimed("patient", lost_count=1, attempt=20), "w1")
     [step] = settled.steps
-    assert (step.ended, step.counted) == (Ended.GIVEN_BACK, False)
+    assert (step.ended, step.counted) == (AttemptOutcome.GIVEN_BACK, False)
     assert step.delay <= 1.0
     runs.stop(runs.attempts, "the end of the test")
 
@@ -174,10 +174,10 @@ async def test_a_suspect_starts_when_those_that_came_with_it_are_back() -> None:
     for _ in range(3):
         runs.start(claimed("behind", lost_count=1), "w1")
     await asyncio.sleep(0.05)
-    assert [step.ended for step in settled.steps] == [Ended.GIVEN_BACK, Ended.GIVEN_BACK]
+    assert [step.ended for step in settled.steps] == [AttemptOutcome.GIVEN_BACK, AttemptOutcome.GIVEN_BACK]
     settled.under_way = False
     await until(lambda: not runs.running, 1.0)
-    assert [step.ended for step in settled.steps] == [Ended.GIVEN_BACK, Ended.GIVEN_BACK, Ended.COMPLETED]
+    assert [step.ended for step in settled.steps] == [AttemptOutcome.GIVEN_BACK, AttemptOutcome.GIVEN_BACK, AttemptOutcome.COMPLETED]
 
 
 async def test_a_suspect_that_waits_for_them_can_be_given_back() -> None:
@@ -189,7 +189,7 @@ async def test_a_suspect_that_waits_for_them_can_be_given_back() -> None:
     await asyncio.sleep(0.02)
     runs.give_back()
     await until(lambda: not runs.running, 1.0)
-    assert [step.ended for step in settled.steps] == [Ended.GIVEN_BACK, Ended.GIVEN_BACK]
+    assert [step.ended for step in settled.steps] == [AttemptOutcome.GIVEN_BACK, AttemptOutcome.GIVEN_BACK]
 
 
 def test_a_suspect_comes_back_before_the_one_before_it_has_run_twice_as_long() -> None:
@@ -205,7 +205,7 @@ async def test_a_handler_does_not_start_once_its_lease_is_no_longer_believed_liv
     runs.start(claimed(task_type), "w1")
     await until(lambda: not runs.running, 20.0)
     await runs._children.close()
-    assert [(step.ended, step.counted) for step in settled.steps] == [(Ended.GIVEN_BACK, False)]
+    assert [(step.ended, step.counted) for step in settled.steps] == [(AttemptOutcome.GIVEN_BACK, False)]
 
 
 async def test_a_probe_does_not_start_once_its_lease_is_no_longer_believed_live_and_leaves_the_probe_to_others() -> None:
@@ -213,7 +213,7 @@ async def test_a_probe_does_not_start_once_its_lease_is_no_longer_believed_live_
     runs = runs_into(settled, breakers, may_start=lambda _: False)
     runs.start(claimed("behind"), "w1")
     await until(lambda: not runs.running, 1.0)
-    assert [step.ended for step in settled.steps] == [Ended.GIVEN_BACK]
+    assert [step.ended for step in settled.steps] == [AttemptOutcome.GIVEN_BACK]
     assert breakers.of("whole").token is None
 
 
@@ -222,5 +222,5 @@ async def test_a_breaker_that_a_handler_entered_and_never_left_is_left_with_its_
     runs = runs_into(settled, breakers)
     runs.start(claimed("leaks"), "w1")
     await until(lambda: not runs.running, 1.0)
-    assert [step.ended for step in settled.steps] == [Ended.COMPLETED]
+    assert [step.ended for step in settled.steps] == [AttemptOutcome.COMPLETED]
     assert (breakers.of("leaky").state, breakers.of("leaky").token) == (State.OPEN, None)

@@ -57,8 +57,8 @@ class Priority(IntEnum):
     CRITICAL = 3
 
 
-class Ended(StrEnum):
-    """How an attempt ended, as `task_attempts.outcome` tells it."""
+class AttemptOutcome(StrEnum):
+    """How an attempt ended, as `task_attempts.outcome` stores it."""
 
     COMPLETED = "completed"
     FAILED = "failed"
@@ -107,7 +107,7 @@ class Snoozed(msgspec.Struct, frozen=True, tag=True):
     """Not now: wait `delay` seconds; costs no try. `error` says why, where the handler did not ask for it."""
 
     delay: float
-    ended: Ended = Ended.SNOOZED
+    ended: AttemptOutcome = AttemptOutcome.SNOOZED
     error: TaskError | None = None
 
 
@@ -122,7 +122,7 @@ class Step(msgspec.Struct, frozen=True):
     """Where a running task goes next, and what its attempt row says."""
 
     status: Status
-    ended: Ended
+    ended: AttemptOutcome
     delay: float = 0.0  # seconds until run_at, for pending
     error: TaskError | None = None
     result: str | None = None
@@ -137,17 +137,17 @@ def decide(outcome: Outcome, tries: Tries) -> Step:
     """The one rule that says what follows a try."""
     match outcome:
         case Done(result):
-            return Step(Status.COMPLETED, Ended.COMPLETED, result=result)
+            return Step(Status.COMPLETED, AttemptOutcome.COMPLETED, result=result)
         case Snoozed(delay, ended, error):
             return Step(Status.PENDING, ended, delay=delay, error=error)
         case Lost() if tries.left:
-            return Step(Status.PENDING, Ended.LOST, error=LOST_ERROR, counted=True, lost=True)
+            return Step(Status.PENDING, AttemptOutcome.LOST, error=LOST_ERROR, counted=True, lost=True)
         case Lost():
-            return Step(_grave(tries), Ended.LOST, error=LOST_ERROR, lost=True)
+            return Step(_grave(tries), AttemptOutcome.LOST, error=LOST_ERROR, lost=True)
         case Failed(error, after) if error.retryable and tries.left:
-            return Step(Status.PENDING, Ended.FAILED, delay=backoff(tries.retry_count) if after is None else after, error=error, counted=True)
+            return Step(Status.PENDING, AttemptOutcome.FAILED, delay=backoff(tries.retry_count) if after is None else after, error=error, counted=True)
         case Failed(error):
-            return Step(_grave(tries), Ended.FAILED, error=error)
+            return Step(_grave(tries), AttemptOutcome.FAILED, error=error)
         case _:
             assert_never(outcome)
 

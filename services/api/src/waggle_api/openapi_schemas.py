@@ -17,7 +17,6 @@ NAMES: Final = {  # where the seed, or who reads the document, expects another n
     "Priority": "TaskPriority",
     "ShownError": "TaskError",
     "Type": "TaskType",
-    "Ended": "AttemptOutcome",
     "State": "BreakerState",
     "Report": "Health",
     "Check": "HealthCheck",

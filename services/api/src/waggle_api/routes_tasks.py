@@ -17,7 +17,7 @@ from waggle.errors import ShownError
 from waggle.store import lists, tasks
 from waggle.store.idempotency import Key
 from waggle.store.tasks import Cancelled, NewTask
-from waggle.task import FINAL, Ended, Status, Task
+from waggle.task import FINAL, AttemptOutcome, Status, Task
 from waggle_api import answers, bodies, cursors, queries
 from waggle_api.answers import Answer, encode
 from waggle_api.callers import submitter
@@ -37,7 +37,7 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
     worker_id: str
     started_at: datetime
     ended_at: datetime
-    outcome: Ended
+    outcome: AttemptOutcome
     error: ShownError | None = None
 
 
@@ -177,4 +177,4 @@ def _there(task: Task | None) -> Task:
 
 def _attempt(row: asyncpg.Record) -> Attempt:
     error = None if row["error"] is None else errors.stored(row["error"]).shown()
-    return Attempt(row["attempt"], row["worker_id"], row["started_at"], row["ended_at"], Ended(row["outcome"]), error)
+    return Attempt(row["attempt"], row["worker_id"], row["started_at"], row["ended_at"], AttemptOutcome(row["outcome"]), error)

@@ -4,7 +4,7 @@ from functools import cache
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from waggle.task import Ended
+from waggle.task import AttemptOutcome
 
 ATTEMPTS = Counter("waggle_attempts", "Attempts that ended on this worker", ["type", "outcome"])
 DURATION = Histogram(
@@ -28,7 +28,7 @@ OTHER = "other"  # instead of a type that nobody announced: labels stay few
 
 
 @cache
-def attempts(task_type: str, ended: Ended) -> Counter:
+def attempts(task_type: str, ended: AttemptOutcome) -> Counter:
     return ATTEMPTS.labels(task_type, ended)
 
 

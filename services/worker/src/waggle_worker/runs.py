@@ -18,7 +18,7 @@ import structlog
 from waggle.app import Handler
 from waggle.context import BreakerOpen, Context
 from waggle.retry import SNOOZE_CAP
-from waggle.task import Claimed, Done, Ended, Fence, Outcome, Snoozed, Tries, decide, not_here_delay
+from waggle.task import AttemptOutcome, Claimed, Done, Fence, Outcome, Snoozed, Tries, decide, not_here_delay
 from waggle_worker import layers, meters, outcomes
 from waggle_worker.processes.children import Children
 from waggle_worker.protect.breakers import Breakers
@@ -30,7 +30,7 @@ log = structlog.get_logger()
 SUSPECT_FIRST: Final = 1.0
 STUBBORN: Final = 5.0  # seconds that a cancelled handler gets to end before its outcome is settled without it
 
-TOO_LATE: Final = Snoozed(0.0, Ended.GIVEN_BACK)  # the lease is no longer believed live, and the handler had not started
+TOO_LATE: Final = Snoozed(0.0, AttemptOutcome.GIVEN_BACK)  # the lease is no longer believed live, and the handler had not started
 
 Attempt = tuple[UUID, int, datetime]  # what names a run under one worker id
 
@@ -120,7 +120,7 @@ class Runs:
             self._sent_away.append(_fence(claimed, worker_id))
             return
         if handler.process and self._draining:
-            self._settle(claimed, worker_id, Snoozed(0.0, Ended.GIVEN_BACK), handler)
+            self._settle(claimed, worker_id, Snoozed(0.0, AttemptOutcome.GIVEN_BACK), handler)
             return
         try:
             arguments = {} if handler.process else handler.arguments(claimed.payload)  # a process looks at its payload by itself
@@ -142,7 +142,7 @@ class Runs:
 
     def hand_back(self, claimed: Claimed, worker_id: str, delay: float = 0.0) -> None:
         """A claimed task that is not started here: back without cost, to be run after `delay` seconds."""
-        self._settle(claimed, worker_id, Snoozed(delay, Ended.GIVEN_BACK))
+        self._settle(claimed, worker_id, Snoozed(delay, AttemptOutcome.GIVEN_BACK))
 
     def _suspect_since(self) -> float | None:
         """Since when a suspect runs here, if one does."""
@@ -207,7 +207,7 @@ class Runs:
         self._draining = True
         for run in list(self._runs):
             if run.waits and not run.settled:
-                run.cancelled = Snoozed(0.0, Ended.GIVEN_BACK)
+                run.cancelled = Snoozed(0.0, AttemptOutcome.GIVEN_BACK)
                 self._cancel(run)
 
     def give_back(self) -> None:
@@ -215,7 +215,7 @@ class Runs:
         self._giving_back = True
         for run in list(self._runs):
             if not run.settled:
-                run.cancelled = Snoozed(0.0, Ended.GIVEN_BACK)
+                run.cancelled = Snoozed(0.0, AttemptOutcome.GIVEN_BACK)
                 self._cancel(run)
                 if not _can_be_ended(run.handler):
                     self._decide(run, run.cancelled)
@@ -329,6 +329,6 @@ def _can_be_ended(handler: Handler) -> bool:
 
 def _outcome_of(done: "asyncio.Future[Any]") -> Outcome:
     if done.cancelled():
-        return Snoozed(0.0, Ended.GIVEN_BACK)
+        return Snoozed(0.0, AttemptOutcome.GIVEN_BACK)
     error = done.exception()
     return outcomes.of_exception(error) if error is not None else done.result()

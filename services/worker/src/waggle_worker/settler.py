@@ -15,7 +15,7 @@ from waggle.errors import ErrorCode
 from waggle.store import tasks
 from waggle.store.postgres import OUTAGE, REFUSED
 from waggle.store.sql import Connection
-from waggle.task import AT_REST, Ended, Fence, Status, Step, Tries, decide
+from waggle.task import AT_REST, AttemptOutcome, Fence, Status, Step, Tries, decide
 from waggle_worker import meters, outcomes
 
 log = structlog.get_logger()
@@ -126,7 +126,7 @@ class Settler:
     async def _settled(self, batch: Sequence[Item], held: set[tuple[UUID, int]], *, repeated: bool) -> None:
         ended: list[tuple[UUID, Status]] = []
         dropped: list[Item] = []
-        tally: dict[tuple[str, Ended], int] = {}
+        tally: dict[tuple[str, AttemptOutcome], int] = {}
         for item in batch:
             fence, step, task_type = item
             if (fence.id, fence.attempt) not in held:
@@ -135,7 +135,7 @@ class Settler:
             tally[task_type, step.ended] = tally.get((task_type, step.ended), 0) + 1
             if step.status in AT_REST:
                 ended.append((fence.id, step.status))
-            if step.error is not None and step.ended is not Ended.SNOOZED:
+            if step.error is not None and step.ended is not AttemptOutcome.SNOOZED:
                 _tell(fence, step, task_type)
         for (task_type, outcome), count in tally.items():
             meters.attempts(task_type if task_type in self._types else meters.OTHER, outcome).inc(count)

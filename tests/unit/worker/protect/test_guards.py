@@ -14,7 +14,7 @@ from waggle.bus.connection import Bus
 from waggle.context import Context, checked_breaker
 from waggle.errors import ErrorCode, TaskError
 from waggle.settings.shared import Settings
-from waggle.task import Done, Ended, Failed, Snoozed
+from waggle.task import AttemptOutcome, Done, Failed, Snoozed
 from waggle_worker import outcomes
 from waggle_worker.protect.breaker import Breaker
 from waggle_worker.protect.breakers import Breakers
@@ -79,7 +79,7 @@ async def test_while_it_is_open_the_block_is_not_entered_and_the_task_waits_with
     assert isinstance(outcome, Snoozed)
     assert 0 < outcome.delay <= AGAIN
     message = "waits for the circuit breaker smtp: ConnectionError: refused"
-    assert (outcome.ended, outcome.error) == (Ended.SNOOZED, TaskError(ErrorCode.SERVICE_UNAVAILABLE, message, retryable=True))
+    assert (outcome.ended, outcome.error) == (AttemptOutcome.SNOOZED, TaskError(ErrorCode.SERVICE_UNAVAILABLE, message, retryable=True))
 
 
 async def test_without_nats_one_probes_all_the_same_and_a_cancelled_one_leaves_it_to_the_next(guard: Enter, smtp: Breaker) -> None:

@@ -11,7 +11,7 @@ import msgspec
 from waggle import errors
 from waggle.errors import ErrorCode, TaskError
 from waggle.store.sql import Connection, statement
-from waggle.task import Claimed, Ended, Fence, Priority, Status, Step, Task
+from waggle.task import AttemptOutcome, Claimed, Fence, Priority, Status, Step, Task
 
 CANCELLED = TaskError(ErrorCode.TASK_CANCELLED, "cancelled on request", retryable=False)
 
@@ -101,7 +101,7 @@ async def settle(connection: Connection, steps: Sequence[tuple[Fence, Step]]) ->
     for item in steps:
         (done if item[1].status is Status.COMPLETED and item[0].worker_id == worker_id else special).append(item)
     ordered = special + done
-    kinds = {(worker_id, Status.COMPLETED, Ended.COMPLETED, False, False): 1}
+    kinds = {(worker_id, Status.COMPLETED, AttemptOutcome.COMPLETED, False, False): 1}
     places = [kinds.setdefault((fence.worker_id, step.status, step.ended, step.counted, step.lost), len(kinds) + 1) for fence, step in special]
     worker_ids, statuses, ended, counted, lost = zip(*kinds, strict=True)
     rows = await statement("settle").fetch(

@@ -19,7 +19,7 @@ import structlog
 from waggle.errors import ErrorCode, TaskError
 from waggle.machine import cores
 from waggle.settings.shared import Settings
-from waggle.task import Claimed, Ended, Failed, Outcome, Snoozed, not_here_delay
+from waggle.task import AttemptOutcome, Claimed, Failed, Outcome, Snoozed, not_here_delay
 from waggle_worker.processes import frames
 from waggle_worker.processes.frames import Began, Job, Ready
 
@@ -171,7 +171,7 @@ class Children:
             async with asyncio.timeout(WAIT_SECONDS):
                 await self._places.acquire()
         except TimeoutError:
-            return Snoozed(not_here_delay(claimed.attempt, claimed.retry_count), Ended.GIVEN_BACK)
+            return Snoozed(not_here_delay(claimed.attempt, claimed.retry_count), AttemptOutcome.GIVEN_BACK)
         try:
             return await self._in_one(claimed, may_start, began)
         finally:
@@ -187,7 +187,7 @@ class Children:
                 return _failed(f"the handler's process could not be started: it {how}", error)
             if not may_start():
                 self._idle.append(child)
-                return Snoozed(0.0, Ended.GIVEN_BACK)
+                return Snoozed(0.0, AttemptOutcome.GIVEN_BACK)
             try:
                 outcome = await child.run(claimed, began)
             except Died as error:
