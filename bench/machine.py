@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from waggle_cli.embedded.binaries import find_nats, find_postgres
+from waggle_embedded.binaries import find_nats, find_postgres
 
 SAMPLE_SECONDS = 1.0
 

@@ -14,7 +14,7 @@ from subprocess import Popen, TimeoutExpired
 
 import machine
 from measures import Call, Figure, Line, Program
-from waggle_cli.embedded.child import spawn
+from waggle_embedded.child import spawn
 
 BENCH = Path(__file__).parent
 STOP_SECONDS = 60.0

@@ -23,8 +23,8 @@ import machine
 from waggle.settings.shared import Settings
 from waggle.settings.sources import PREFIX
 from waggle.store.migrate import migrate
-from waggle_cli.embedded import nats, postgres
-from waggle_cli.embedded.placement import temporary_folder
+from waggle_embedded import nats, postgres
+from waggle_embedded.placement import temporary_folder
 
 START_SECONDS = 60.0
 

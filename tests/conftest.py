@@ -14,8 +14,8 @@ from waggle.bus import connection, topology
 from waggle.bus.connection import Bus
 from waggle.settings.shared import Settings
 from waggle.store import postgres as store
-from waggle_cli.embedded.child import last_lines
-from waggle_cli.embedded.placement import temporary_folder
+from waggle_embedded.child import last_lines
+from waggle_embedded.placement import temporary_folder
 
 pytest.register_assert_rewrite("support")
 

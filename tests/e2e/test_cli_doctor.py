@@ -24,7 +24,7 @@ from waggle.bus.connection import Bus
 from waggle.settings.shared import Settings
 from waggle.store.postgres import head
 from waggle_cli.doctor.checks import CHECKS
-from waggle_cli.embedded.binaries import find_postgres
+from waggle_embedded.binaries import find_postgres
 
 AWAY = {"WAGGLE_POSTGRES_URL": "postgresql://u:hunter2@127.0.0.1:1/d", "WAGGLE_NATS_URL": "nats://127.0.0.1:1"}
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"

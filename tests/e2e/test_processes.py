@@ -19,7 +19,7 @@ from support.processes import TESTS, kill
 from support.servers import NatsServer
 from waggle.bus.connection import Bus
 from waggle.bus.ring import Ringer
-from waggle_cli.embedded.child import last_lines
+from waggle_embedded.child import last_lines
 
 Pool = asyncpg.Pool
 

@@ -20,7 +20,7 @@ import pytest
 from support.facts import until
 from support.processes import kill
 from support.servers import NatsServer
-from waggle_cli.embedded.placement import free_port
+from waggle_embedded.placement import free_port
 
 SERVICES = ("api", "worker", "dlq", "scheduler")
 START_SECONDS = 60.0

@@ -21,7 +21,7 @@ from support.scale import dice, figures, sized
 from support.system import Client, Services
 from waggle.settings.shared import Settings
 from waggle.settings.sources import PREFIX
-from waggle_cli.embedded.placement import free_port
+from waggle_embedded.placement import free_port
 
 Pool = asyncpg.Pool
 

@@ -18,7 +18,7 @@ from support.processes import Process, ready
 from support.servers import NatsServer, PostgresServer
 from support.system import Client, Services, client_of, ok
 from waggle.store import postgres as store
-from waggle_cli.embedded.placement import free_port
+from waggle_embedded.placement import free_port
 
 WORK = {"type": "test.work"}
 API = "application_name = 'waggle-api' AND datname = current_database()"

@@ -16,7 +16,7 @@ import structlog
 
 from support.processes import kill
 from waggle_cli.__main__ import app
-from waggle_cli.embedded.child import last_lines
+from waggle_embedded.child import last_lines
 
 WAGGLE: Final = Path(sysconfig.get_path("scripts")) / "waggle"
 READY_SECONDS: Final = 60.0

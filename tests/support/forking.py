@@ -12,7 +12,7 @@ import sys
 
 from waggle import service
 from waggle_api import __main__ as api
-from waggle_cli.embedded.child import _end_with_parent
+from waggle_embedded.child import _end_with_parent
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ import msgspec
 from support.facts import until
 from waggle.settings.shared import Settings
 from waggle.settings.sources import PREFIX
-from waggle_cli.embedded.child import last_lines, spawn
+from waggle_embedded.child import last_lines, spawn
 
 START_SECONDS = 30.0
 STOP_SECONDS = 30.0

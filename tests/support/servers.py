@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 import asyncpg
 
 from waggle.store.migrate import migrate
-from waggle_cli.embedded import nats, postgres
-from waggle_cli.embedded.nats import Nats
-from waggle_cli.embedded.postgres import Postgres
+from waggle_embedded import nats, postgres
+from waggle_embedded.nats import Nats
+from waggle_embedded.postgres import Postgres
 
 T = TypeVar("T")
 

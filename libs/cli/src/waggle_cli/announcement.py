@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from waggle_cli.embedded.child import Child
-from waggle_cli.services import Service
+from waggle_embedded.child import Child
+from waggle_embedded.services import Service
 
 T = TypeVar("T")
 

@@ -19,12 +19,13 @@ from waggle.machine import cores
 from waggle.settings.environment import read
 from waggle.settings.shared import Settings, SettingsError
 from waggle.settings.sources import PREFIX
-from waggle_cli import announcement, services
-from waggle_cli.embedded import nats, postgres
-from waggle_cli.embedded.child import Child, Ended, ServerError
-from waggle_cli.embedded.placement import free_port, make_folder, reachable_folder, server_account, temporary_folder
-from waggle_cli.supervisor import Member, StopAsked, Supervisor
-from waggle_cli.terminal import Terminal, in_full
+from waggle_cli import announcement
+from waggle_cli.terminal import Terminal
+from waggle_embedded import nats, postgres, services
+from waggle_embedded.child import Child, Ended, ServerError
+from waggle_embedded.follower import in_full
+from waggle_embedded.placement import free_port, make_folder, reachable_folder, server_account, temporary_folder
+from waggle_embedded.supervisor import Member, StopAsked, Supervisor
 
 DISK_FOR_POSTGRES: Final = 1 << 30
 STOP_RANK: Final[Mapping[str, int]] = {"api": 0, "worker": 1, "dlq": 2, "scheduler": 2, "nats": 3, "postgres": 4}
@@ -166,7 +167,7 @@ class Stack:
 
     def run(self) -> int:
         """Start, watch, stop."""
-        terminal = self.supervisor.terminal
+        terminal = self.supervisor.screen
         self._forget_announcement()
         if self.own_postgres:
             server_account(self.servers / "postgres" / "cluster")  # before NATS leaves its files in somebody else's folder

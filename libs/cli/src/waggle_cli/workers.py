@@ -13,10 +13,9 @@ import structlog
 
 from waggle.settings.shared import Settings
 from waggle.telemetry import logs
-from waggle_cli import services
-from waggle_cli.embedded.child import Child, Ended, ServerError
-from waggle_cli.supervisor import Member, StopAsked, Supervisor
-from waggle_cli.terminal import Terminal
+from waggle_embedded import services
+from waggle_embedded.child import Child, Ended, ServerError
+from waggle_embedded.supervisor import Member, StopAsked, Supervisor
 
 log = structlog.get_logger()
 
@@ -72,10 +71,10 @@ def _announce(settings: Settings, supervisor: Supervisor) -> None:
         fresh.replace(path)
 
 
-class _Lines(Terminal):
+class _Lines:
     """What the supervisor says, as log lines: standard output is a log here."""
 
-    def say(self, text: str, style: str = "") -> None:  # noqa: ARG002  # the terminal's shape
+    def say(self, text: str, style: str = "") -> None:  # noqa: ARG002  # a log has no colours
         log.info(text.strip())
 
     def done(self, what: str, detail: str = "") -> None:

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Final
 
-from waggle_cli.embedded.binaries import find_nats
-from waggle_cli.embedded.child import Child, ServerError, rotate, spawn, until
-from waggle_cli.embedded.placement import choose_port, make_folder
+from waggle_embedded.binaries import find_nats
+from waggle_embedded.child import Child, ServerError, rotate, spawn, until
+from waggle_embedded.placement import choose_port, make_folder
 
 MAX_PAYLOAD: Final = 4 << 20
 """A payload of 1 MiB and its envelope do not fit the default."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
-from waggle_cli.embedded.child import Child, rotate, spawn
+from waggle_embedded.child import Child, rotate, spawn
 
 SERVICES: Final = ("api", "worker", "dlq", "scheduler")
 

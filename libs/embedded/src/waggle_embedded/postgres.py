@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Final
 
-from waggle_cli.embedded.binaries import PostgresBinaries, find_postgres
-from waggle_cli.embedded.child import Account, Busy, Child, ServerError, rotate, spawn, until
-from waggle_cli.embedded.placement import choose_port, make_folder, reachable_folder, server_account
+from waggle_embedded.binaries import PostgresBinaries, find_postgres
+from waggle_embedded.child import Account, Busy, Child, ServerError, rotate, spawn, until
+from waggle_embedded.placement import choose_port, make_folder, reachable_folder, server_account
 
 SETTINGS: Final[Mapping[str, str]] = {
     "listen_addresses": "127.0.0.1",

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Final
 
-from waggle_cli.embedded.child import Busy, Child, Ended, ServerError
-from waggle_cli.terminal import SERIOUS, SHOWN, Follower, Terminal
+from waggle_embedded.child import Busy, Child, Ended, ServerError
+from waggle_embedded.follower import SERIOUS, SHOWN, Follower, Screen
 
 FIRST_DELAY: Final = 0.1
 LONGEST_DELAY: Final = 10.0
@@ -51,7 +51,7 @@ class Member:
 class Supervisor:
     """`changed` is called whenever the processes are other ones than before and all are ready."""
 
-    terminal: Terminal
+    screen: Screen
     changed: Callable[[], None] = lambda: None
     members: list[Member] = field(default_factory=list)
     started: bool = False
@@ -99,7 +99,7 @@ class Supervisor:
             self._look(0.01)
         if child.process.returncode != 0:
             child.check_alive()
-        self.terminal.done(name, f"{time.monotonic() - begun:.1f} s")
+        self.screen.done(name, f"{time.monotonic() - begun:.1f} s")
 
     def watch(self) -> None:
         """Keep all alive until a signal asks us to stop. Raises ServerError when one can no longer be started."""
@@ -129,7 +129,7 @@ class Supervisor:
             if member.failures and now - member.since > PROVEN:
                 member.failures = 0
         elif member.child.ready():
-            self.terminal.done(member.name, f"ready, {now - member.since:.1f} s" + (" (started again)" if self.started else ""))
+            self.screen.done(member.name, f"ready, {now - member.since:.1f} s" + (" (started again)" if self.started else ""))
             member.ready, member.was_ready, member.since = True, True, now
             if self.started and all(other.ready for other in self.members):
                 self.changed()
@@ -145,7 +145,7 @@ class Supervisor:
             raise error
         delay = min(FIRST_DELAY * 3 ** min(member.failures - 1, 10), LONGEST_DELAY)
         how = error.how if isinstance(error, Ended) else str(error)
-        self.terminal.line(member.name, "warning", f"{how}; starting it again" + (f" in {delay:.0f} s" if delay >= 1 else ""))
+        self.screen.line(member.name, "warning", f"{how}; starting it again" + (f" in {delay:.0f} s" if delay >= 1 else ""))
         member.child, member.ready, member.retry_at = None, False, time.monotonic() + delay
 
     def _show_logs(self) -> None:
@@ -153,7 +153,7 @@ class Supervisor:
             follower = self._followers.get(member.name)
             if follower and member.follow:
                 # Who stops loses its connections: that is no news.
-                follower.show(self.terminal, SERIOUS if self.stopping else SHOWN)
+                follower.show(self.screen, SERIOUS if self.stopping else SHOWN)
 
     def stop(self) -> None:
         """Stop all, the lowest rank first; who outlasts its grace, or all when we are hurried, without mercy."""
@@ -180,7 +180,7 @@ class Supervisor:
                 return False
             if waited > 1 and patient and not told:
                 told = True
-                self.terminal.say(f"  … {', '.join(living)}: finishing what runs, for {seconds:.0f} s at most; Ctrl-C again hurries")
+                self.screen.say(f"  … {', '.join(living)}: finishing what runs, for {seconds:.0f} s at most; Ctrl-C again hurries")
             self._show_logs()
             time.sleep(0.01)
         return True

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from waggle_cli import announcement, services
-from waggle_cli.embedded.child import Ended, ServerError
-from waggle_cli.supervisor import Member, StopAsked, Supervisor
+from waggle_cli import announcement
 from waggle_cli.terminal import Terminal
+from waggle_embedded import services
+from waggle_embedded.child import Ended, ServerError
+from waggle_embedded.supervisor import Member, StopAsked, Supervisor
 
 READY = """
 import json, os, signal, sys, time

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from waggle_cli.embedded.child import Account, ServerError
+from waggle_embedded.child import Account, ServerError
 
 SYSTEM_FOLDER: Final = Path("/var/lib/waggle")
 PORTS_FROM: Final = 20_000

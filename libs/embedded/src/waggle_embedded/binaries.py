@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from waggle_cli.embedded.child import Account, ServerError
+from waggle_embedded.child import Account, ServerError
 
 SYSTEM_POSTGRES: Final = Path("/usr/lib/postgresql")
 PUBLIC_CACHE: Final = Path("/var/cache/waggle")

@@ -17,11 +17,11 @@ import nats
 import pytest
 
 from support.facts import until
-from waggle_cli.embedded import binaries, placement
-from waggle_cli.embedded import nats as embedded_nats
-from waggle_cli.embedded import postgres as embedded_postgres
-from waggle_cli.embedded.child import Busy, ServerError
-from waggle_cli.embedded.postgres import Postgres
+from waggle_embedded import binaries, placement
+from waggle_embedded import nats as embedded_nats
+from waggle_embedded import postgres as embedded_postgres
+from waggle_embedded.child import Busy, ServerError
+from waggle_embedded.postgres import Postgres
 
 ROOT = os.geteuid() == 0
 
@@ -205,7 +205,7 @@ async def test_a_server_is_started_from_the_main_thread_only(cluster: Path) -> N
 PARENT = """
 import json, sys, time
 from pathlib import Path
-from waggle_cli.embedded import nats, postgres
+from waggle_embedded import nats, postgres
 servers = [postgres.start(Path(sys.argv[1])), nats.start(Path(sys.argv[2]))]
 print(json.dumps([server.pid for server in servers]), flush=True)
 time.sleep(60)
