@@ -58,26 +58,26 @@ def _check_constraint(column: str) -> set[str]:
 
 
 def test_what_sql_calls_at_rest_is_what_the_table_calls_at_rest() -> None:
-    assert _guards("at_rest") == AT_REST
+    assert _guards("tasks/at_rest") == AT_REST
 
 
 def test_only_final_tasks_are_deleted() -> None:
-    assert _guards("retire") | _guards("retire_ended_badly") == FINAL
-    assert _guards("delete_task") == FINAL
-    assert {name for name in names() if re.search(r"DELETE FROM tasks\b", statement(name).text)} == {"retire", "retire_ended_badly", "delete_task"}
+    assert _guards("tasks/retire") | _guards("tasks/retire_ended_badly") == FINAL
+    assert _guards("tasks/delete") == FINAL
+    assert {name for name in names() if re.search(r"DELETE FROM tasks\b", statement(name).text)} == {"tasks/retire", "tasks/retire_ended_badly", "tasks/delete"}
 
 
 @pytest.mark.parametrize(
     ("name", "before", "after"),
     [
-        ("claim", {Status.PENDING}, Status.RUNNING),
-        ("cancel", {Status.PENDING, Status.RUNNING}, Status.CANCELLED),
-        ("fail_overdue", {Status.PENDING, Status.RUNNING}, Status.FAILED),
-        ("bury_old", {Status.DEAD_LETTER}, Status.FAILED),
-        ("bury_excess", {Status.DEAD_LETTER}, Status.FAILED),
-        ("cancel_waiting", {Status.PENDING}, Status.CANCELLED),
-        ("remove_dead", {Status.DEAD_LETTER}, Status.FAILED),
-        ("revive", {Status.DEAD_LETTER}, Status.PENDING),
+        ("tasks/claim", {Status.PENDING}, Status.RUNNING),
+        ("tasks/cancel", {Status.PENDING, Status.RUNNING}, Status.CANCELLED),
+        ("tasks/fail_overdue", {Status.PENDING, Status.RUNNING}, Status.FAILED),
+        ("dead_letters/bury_old", {Status.DEAD_LETTER}, Status.FAILED),
+        ("dead_letters/bury_excess", {Status.DEAD_LETTER}, Status.FAILED),
+        ("tasks/cancel_waiting", {Status.PENDING}, Status.CANCELLED),
+        ("dead_letters/remove", {Status.DEAD_LETTER}, Status.FAILED),
+        ("dead_letters/revive", {Status.DEAD_LETTER}, Status.PENDING),
     ],
 )
 def test_a_statement_that_moves_tasks_names_the_old_statuses_and_moves_as_the_table_allows(name: str, before: set[Status], after: Status) -> None:
@@ -89,11 +89,21 @@ def test_a_statement_that_moves_tasks_names_the_old_statuses_and_moves_as_the_ta
 
 def test_no_other_statement_changes_a_status() -> None:
     changing = {name for name in names() if re.search(r"SET\s+status =", statement(name).text)}
-    assert changing == {"claim", "settle", "cancel", "cancel_waiting", "fail_overdue", "bury_old", "bury_excess", "remove_dead", "revive"}
+    assert changing == {
+        "tasks/claim",
+        "tasks/settle",
+        "tasks/cancel",
+        "tasks/cancel_waiting",
+        "tasks/fail_overdue",
+        "dead_letters/bury_old",
+        "dead_letters/bury_excess",
+        "dead_letters/remove",
+        "dead_letters/revive",
+    }
 
 
 def test_settling_moves_only_running_tasks() -> None:
-    assert "t.status || '' = 'running'" in statement("settle").text
+    assert "t.status || '' = 'running'" in statement("tasks/settle").text
 
 
 def _guards(name: str) -> set[str]:

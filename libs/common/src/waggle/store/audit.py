@@ -25,32 +25,32 @@ class Walk(NamedTuple):
 
 async def walk(connection: Connection, after: UUID, most: int) -> Walk:
     """The next `most` tasks after this id; the last step is one that sees fewer."""
-    row = await statement("audit_walk").fetchrow(connection, after=after, most=most, slack=SLACK)
+    row = await statement("audit/walk").fetchrow(connection, after=after, most=most, slack=SLACK)
     assert row is not None
     return Walk(*row)
 
 
 async def unrung(connection: Connection, grace: float, most: int) -> list[UUID]:
     """Due for longer than the grace, and nobody rang."""
-    return [row["id"] for row in await statement("audit_unrung").fetch(connection, grace=grace, most=most)]
+    return [row["id"] for row in await statement("audit/unrung").fetch(connection, grace=grace, most=most)]
 
 
 async def overdue(connection: Connection, grace: float, most: int) -> list[UUID]:
     """Past their deadline for longer than the grace, and not failed."""
-    return [row["id"] for row in await statement("audit_overdue").fetch(connection, grace=grace, most=most)]
+    return [row["id"] for row in await statement("audit/overdue").fetch(connection, grace=grace, most=most)]
 
 
 async def lost(connection: Connection, most: int) -> list[UUID]:
     """Running without a live lease."""
-    return [row["id"] for row in await statement("audit_lost").fetch(connection, most=most)]
+    return [row["id"] for row in await statement("audit/lost").fetch(connection, most=most)]
 
 
 async def rung(connection: Connection, lane: tuple[str, int], before: datetime, reached: tuple[datetime, UUID], most: int) -> list[tuple[datetime, UUID]]:
     """The next `most` claimable tasks of a lane that were rung before a moment: when, and their ids. Go on with the last one."""
-    rows = await statement("audit_rung").fetch(connection, queue=lane[0], priority=lane[1], before=before, reached=reached[0], reached_id=reached[1], most=most)
+    rows = await statement("audit/rung").fetch(connection, queue=lane[0], priority=lane[1], before=before, reached=reached[0], reached_id=reached[1], most=most)
     return [(row["rung_at"], row["id"]) for row in rows]
 
 
 async def strays(connection: Connection, ids: Sequence[UUID], grace: float) -> dict[UUID, bool]:
     """Of the tasks of some doorbells, those that have not been claimable for longer than the grace; True for one that is not there at all."""
-    return {row["id"]: row["missing"] for row in await statement("audit_strays").fetch(connection, ids=ids, grace=grace)}
+    return {row["id"]: row["missing"] for row in await statement("audit/strays").fetch(connection, ids=ids, grace=grace)}

@@ -23,9 +23,9 @@ class TaskType(NamedTuple):
 
 async def announce(connection: Connection, types: Sequence[TaskType], queues: Sequence[str], hooked: Container[str] = ()) -> None:
     """Write what is new or changed. `hooked` are the types with a cleanup hook."""
-    await statement("announce_queues").execute(connection, names=list(queues))
+    await statement("queues/announce").execute(connection, names=list(queues))
     names, type_queues, max_retries, timeouts, dead_letters, schemas, _ = ([*column] for column in zip(*types, strict=True))
-    await statement("announce_types").execute(
+    await statement("types/announce").execute(
         connection,
         names=names,
         queues=type_queues,
@@ -38,19 +38,19 @@ async def announce(connection: Connection, types: Sequence[TaskType], queues: Se
 
 
 async def types(connection: Connection) -> list[TaskType]:
-    return [TaskType(*row) for row in await statement("types").fetch(connection)]
+    return [TaskType(*row) for row in await statement("types/list").fetch(connection)]
 
 
 async def queues(connection: Connection) -> dict[str, bool]:
     """Every known queue, and whether it is paused."""
-    return {row["name"]: row["paused"] for row in await statement("queue_names").fetch(connection)}
+    return {row["name"]: row["paused"] for row in await statement("queues/list").fetch(connection)}
 
 
 async def depths(connection: Connection) -> list[asyncpg.Record]:
     """Waiting tasks a lane: queue, priority, ready, later."""
-    return await statement("queue_depths").fetch(connection)
+    return await statement("queues/depths").fetch(connection)
 
 
 async def running(connection: Connection) -> list[asyncpg.Record]:
     """Running tasks a lane: queue, priority, running."""
-    return await statement("queue_running").fetch(connection)
+    return await statement("queues/running").fetch(connection)

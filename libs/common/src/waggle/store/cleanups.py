@@ -37,25 +37,25 @@ class Cleanup(NamedTuple):
 
 async def claim(connection: Connection, worker_id: str, types: Sequence[str], busy: Sequence[UUID], most: int) -> list[Cleanup]:
     """Take up to `most` that are due for these types, none of the `busy` tasks."""
-    rows = await statement("claim_cleanups").fetch(connection, worker_id=worker_id, types=types, busy=busy, most=most)
+    rows = await statement("cleanups/claim").fetch(connection, worker_id=worker_id, types=types, busy=busy, most=most)
     return [_cleanup(row) for row in rows]
 
 
 async def end(connection: Connection, cleanup: Cleanup, worker_id: str) -> None:
     """It is done, or given up."""
-    await statement("end_cleanup").execute(connection, task_id=cleanup.task_id, attempt=cleanup.attempt, worker_id=worker_id, tries=cleanup.tries)
+    await statement("cleanups/end").execute(connection, task_id=cleanup.task_id, attempt=cleanup.attempt, worker_id=worker_id, tries=cleanup.tries)
 
 
 async def put_off(connection: Connection, cleanup: Cleanup, worker_id: str, delay: float, *, counted: bool) -> None:
     """Let anybody take it after `delay` seconds."""
-    await statement("put_off_cleanup").execute(
+    await statement("cleanups/put_off").execute(
         connection, task_id=cleanup.task_id, attempt=cleanup.attempt, worker_id=worker_id, tries=cleanup.tries, delay=delay, uncounted=not counted
     )
 
 
 async def forget(connection: Connection, keep: float) -> int:
     """Delete what has been owed for more than `keep` seconds to tasks that are gone; returns how many."""
-    return await statement("forget_cleanups").execute(connection, keep=keep)
+    return await statement("cleanups/forget").execute(connection, keep=keep)
 
 
 def _cleanup(row: asyncpg.Record) -> Cleanup:

@@ -69,7 +69,7 @@ async def page(connection: Borrowed, wanted: DeadLetterFilter, after: tuple[date
     async with connection.transaction(readonly=True):
         await planned_anew(connection)
         given = values(wanted, await now(connection))
-        rows = await statement("dead_list").fetch(connection, before=place, before_id=place_id, most=most, **given)
+        rows = await statement("dead_letters/list").fetch(connection, before=place, before_id=place_id, most=most, **given)
     return [as_task(row) for row in rows[:most]], len(rows) > most
 
 
@@ -77,19 +77,19 @@ async def groups(connection: Borrowed, wanted: DeadLetterFilter, most: int) -> l
     """The `most` largest groups of dead letters."""
     async with connection.transaction(readonly=True):
         await planned_anew(connection)
-        rows = await statement("dead_groups").fetch(connection, most=most, **values(wanted, await now(connection)))
+        rows = await statement("dead_letters/groups").fetch(connection, most=most, **values(wanted, await now(connection)))
     return [DeadLetterGroup(**row) for row in rows]
 
 
 async def count(connection: Borrowed, wanted: DeadLetterFilter) -> int:
     """How many match, in a transaction of the caller."""
     await planned_anew(connection)
-    return int(await statement("dead_count").fetchval(connection, **values(wanted, await now(connection))))
+    return int(await statement("dead_letters/count").fetchval(connection, **values(wanted, await now(connection))))
 
 
 async def get(connection: Connection, task_id: UUID) -> DeadLetter | None:
     """A task, whatever its status, with its payload and its original payload."""
-    row = await statement("dead_letter").fetchrow(connection, id=task_id)
+    row = await statement("dead_letters/get").fetchrow(connection, id=task_id)
     if row is None:
         return None
     original = row["original_payload"]
@@ -103,31 +103,31 @@ async def revive(
 
     Raises UniqueViolationError when somebody took a unique key at this moment: then nothing happened, repeat it.
     """
-    rows = await statement("revive").fetch(connection, ids=ids, how=how, retried_by=retried_by, redrive_id=redrive_id, payload=payload)
+    rows = await statement("dead_letters/revive").fetch(connection, ids=ids, how=how, retried_by=retried_by, redrive_id=redrive_id, payload=payload)
     obstacles = {row["id"]: row["obstacle"] for row in rows if row["obstacle"] is not None}
     return Revival([row["id"] for row in rows if row["id"] not in obstacles], obstacles)
 
 
 async def remove(connection: Connection, task_id: UUID) -> bool:
     """A dead letter becomes failed; False when it is none."""
-    return await statement("remove_dead").fetchval(connection, id=task_id) is not None
+    return await statement("dead_letters/remove").fetchval(connection, id=task_id) is not None
 
 
 async def lock_ripe(connection: Connection, *, retries: int, backoff: float, since: datetime, most: int) -> list[UUID]:
     """Lock what is due for an automatic retry, of what died after `since`; `backoff` is in seconds. In a transaction of the caller."""
-    rows = await statement("ripe_dead").fetch(connection, retries=retries, backoff=backoff, cap=AUTOMATIC_CAP, since=since, most=most)
+    rows = await statement("dead_letters/lock_ripe").fetch(connection, retries=retries, backoff=backoff, cap=AUTOMATIC_CAP, since=since, most=most)
     return [row["id"] for row in rows]
 
 
 async def name_nameless(connection: Connection, after: tuple[datetime, UUID], most: int) -> tuple[datetime, UUID] | None:
     """Give dead letters the fingerprint that they lack, among the next `most` behind the place `after` (updated, id); how far this came, None at the end."""
-    row = await statement("name_dead").fetchrow(connection, reached=after[0], reached_id=after[1], most=most)
+    row = await statement("dead_letters/name").fetchrow(connection, reached=after[0], reached_id=after[1], most=most)
     return None if row is None else (row["updated"], row["id"])
 
 
 async def forget_retries(connection: Connection, after: UUID, most: int) -> UUID | None:
     """Forget the retries of tasks that are gone, among the next `most`; how far this came, None at the end."""
-    row = await statement("forget_retries").fetchrow(connection, after=after, most=most)
+    row = await statement("dead_letters/forget_retries").fetchrow(connection, after=after, most=most)
     assert row is not None
     reached: UUID | None = row["reached"]
     return reached if row["seen"] == most else None

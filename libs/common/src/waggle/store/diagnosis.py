@@ -47,39 +47,39 @@ async def clock(connection: Connection) -> datetime:
 
 async def server(connection: Connection) -> asyncpg.Record:
     """The server's facts: see the statement."""
-    row = await statement("server_facts").fetchrow(connection)
+    row = await statement("diagnosis/server").fetchrow(connection)
     assert row is not None
     return row
 
 
 async def standbys(connection: Connection) -> list[asyncpg.Record]:
     """Servers that replicate this one: name, state, sync_state."""
-    return await statement("standbys").fetch(connection)
+    return await statement("diagnosis/standbys").fetch(connection)
 
 
 async def connected_services(connection: Connection) -> dict[str, int]:
     """Connections of each kind of service: `{"api": 3, …}`."""
-    rows: list[Any] = await statement("connected_services").fetch(connection)
+    rows: list[Any] = await statement("diagnosis/services").fetch(connection)
     return {row["name"].removeprefix("waggle-"): row["connections"] for row in rows}
 
 
 async def unrung(connection: Connection, seconds: float) -> Late:
     """Due tasks that nobody rang."""
-    row = await statement("unrung").fetchrow(connection, seconds=seconds, most=MOST)
+    row = await statement("diagnosis/unrung").fetchrow(connection, seconds=seconds, most=MOST)
     assert row is not None
     return Late(row["tasks"], row["seconds"] or 0.0)
 
 
 async def overdue(connection: Connection, seconds: float) -> int:
     """Unfinished tasks past their deadline."""
-    return int(await statement("overdue").fetchval(connection, seconds=seconds, most=MOST))
+    return int(await statement("diagnosis/overdue").fetchval(connection, seconds=seconds, most=MOST))
 
 
 async def forsaken(connection: Connection, seconds: float) -> int:
     """Running tasks whose worker is gone."""
-    return int(await statement("forsaken").fetchval(connection, seconds=seconds, most=MOST))
+    return int(await statement("diagnosis/forsaken").fetchval(connection, seconds=seconds, most=MOST))
 
 
 async def unserved_types(connection: Connection) -> list[asyncpg.Record]:
     """Types that wait and that no live worker serves: type, queue, tasks."""
-    return await statement("unserved_types").fetch(connection, most=MOST)
+    return await statement("types/unserved").fetch(connection, most=MOST)

@@ -40,7 +40,7 @@ class LostTask(NamedTuple):
 
 
 async def register(connection: Connection, lease: Lease) -> None:
-    await statement("register_worker").execute(
+    await statement("leases/register").execute(
         connection,
         id=lease.id,
         host=lease.host,
@@ -55,17 +55,17 @@ async def register(connection: Connection, lease: Lease) -> None:
 
 async def renew(connection: Connection, worker_id: str, *, running: int, draining: bool) -> bool:
     """False when the lease had expired: cancel all handlers and go on under a new id."""
-    return await statement("heartbeat").fetchval(connection, id=worker_id, running=running, draining=draining) is not None
+    return await statement("leases/renew").fetchval(connection, id=worker_id, running=running, draining=draining) is not None
 
 
 async def leave(connection: Connection, worker_id: str) -> None:
     """End a lease. What still runs under it is lost at once."""
-    await statement("leave").execute(connection, id=worker_id)
+    await statement("leases/leave").execute(connection, id=worker_id)
 
 
 async def holdings(connection: Connection, worker_id: str, old: float) -> list[Holding]:
     """What the database says runs under this id."""
-    rows = await statement("running_under").fetch(connection, worker_id=worker_id, old=old)
+    rows = await statement("tasks/running_under").fetch(connection, worker_id=worker_id, old=old)
     return [Holding(Fence(row["id"], row["attempt"], row["worker_id"], row["started_at"]), row["old"]) for row in rows]
 
 
@@ -77,7 +77,7 @@ async def server_started(connection: Connection) -> datetime:
 
 async def lock_lost(connection: Connection, most: int) -> list[LostTask]:
     """Lock up to `most` lost tasks for the rest of the transaction, in which the caller settles them."""
-    rows = await statement("lost").fetch(connection, most=most)
+    rows = await statement("tasks/lock_lost").fetch(connection, most=most)
     return [
         LostTask(
             Fence(row["id"], row["attempt"], row["worker_id"] or "", row["started_at"]),
@@ -90,9 +90,9 @@ async def lock_lost(connection: Connection, most: int) -> list[LostTask]:
 
 async def forget(connection: Connection, keep: float) -> int:
     """Delete the rows of workers that have been gone for `keep` seconds; returns how many."""
-    return await statement("forget_workers").execute(connection, keep=keep)
+    return await statement("leases/forget").execute(connection, keep=keep)
 
 
 async def workers(connection: Connection) -> Sequence[asyncpg.Record]:
     """Every known worker: id, host, pid, version, started_at, last_seen, lease, concurrency, queues, types, running, draining, alive."""
-    return await statement("workers").fetch(connection)
+    return await statement("leases/list").fetch(connection)

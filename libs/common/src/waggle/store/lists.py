@@ -65,12 +65,12 @@ async def page(
         found = await _by_index(connection, asked) if filters.statuses or filters.types or filters.queue else None
         if found is None:
             found = await _walk(connection, asked)
-        rows = await statement("list").fetch(connection, ids=found.ids[:most], bytes=PAGE_BYTES)
+        rows = await statement("lists/page").fetch(connection, ids=found.ids[:most], bytes=PAGE_BYTES)
     return [as_task(row) for row in rows], rows[-1]["id"] if len(rows) < len(found.ids) else found.horizon
 
 
 async def _walk(connection: Connection, asked: dict[str, Any], only: Status | None = None) -> Found:
-    return Found(*await _row(connection, "list_walk", only=only, **asked))
+    return Found(*await _row(connection, "lists/walk", only=only, **asked))
 
 
 async def _by_index(connection: Connection, asked: dict[str, Any]) -> Found | None:
@@ -90,20 +90,20 @@ async def _by_index(connection: Connection, asked: dict[str, Any]) -> Found | No
 
 async def _unfinished(connection: Connection, asked: dict[str, Any]) -> Found | None:
     del asked["examine"]
-    count, ids = await _row(connection, "list_unfinished", enough=UNFINISHED_ENOUGH, **asked)
+    count, ids = await _row(connection, "lists/unfinished", enough=UNFINISHED_ENOUGH, **asked)
     return Found(ids, None) if count <= UNFINISHED_ENOUGH else None
 
 
 async def _final(connection: Connection, asked: dict[str, Any]) -> Found | None:
     filters = {name: asked.pop(name) for name in ("statuses", "types", "queue")}
     others = asked["priority"] is not None or asked["metadata"] is not None
-    count, types, queues, statuses = await _row(connection, "list_kinds", enough=KINDS_ENOUGH, **filters)
+    count, types, queues, statuses = await _row(connection, "lists/kinds", enough=KINDS_ENOUGH, **filters)
     if not types and count <= KINDS_ENOUGH:
         return Found([], None)
     if count > KINDS_ENOUGH or (others and len(types) > KINDS_SHARED):
         return None
     asked |= {"types": types, "queues": queues, "statuses": statuses, "examine": max(asked["examine"] // len(types), 1)}
-    return Found(*await _row(connection, "list_final", **asked))
+    return Found(*await _row(connection, "lists/final", **asked))
 
 
 async def _dead(connection: Connection, asked: dict[str, Any]) -> Found:

@@ -48,28 +48,28 @@ async def begin(connection: Borrowed, redrive_id: UUID, wanted: DeadLetterFilter
     async with connection.transaction():
         matched = await dead_letters.count(connection, wanted)
         text = msgspec.json.encode(wanted).decode()
-        await statement("redrive_begin").execute(connection, id=redrive_id, filter=text, rate=rate, most=limit, matched=matched, submitted_by=submitted_by)
+        await statement("redrives/begin").execute(connection, id=redrive_id, filter=text, rate=rate, most=limit, matched=matched, submitted_by=submitted_by)
 
 
 async def get(connection: Connection, redrive_id: UUID) -> Redrive | None:
-    row = await statement("redrive").fetchrow(connection, id=redrive_id)
+    row = await statement("redrives/get").fetchrow(connection, id=redrive_id)
     return None if row is None else _shown(row)
 
 
 async def page(connection: Connection, before: UUID | None, most: int) -> tuple[list[Redrive], bool]:
     """The newest `most` redrives older than `before`, and whether more follow."""
-    rows = await statement("redrive_list").fetch(connection, before=before, most=most)
+    rows = await statement("redrives/list").fetch(connection, before=before, most=most)
     return [_shown(row) for row in rows[:most]], len(rows) > most
 
 
 async def cancel(connection: Connection, redrive_id: UUID, reason: str) -> bool:
     """Stop a running redrive; False when it does not run. Waits for a step that is under way."""
-    return await statement("redrive_cancel").fetchval(connection, id=redrive_id, reason=reason) is not None
+    return await statement("redrives/cancel").fetchval(connection, id=redrive_id, reason=reason) is not None
 
 
 async def lock_due(connection: Borrowed) -> Due | None:
     """The redrive whose step has waited longest, locked until the end of the caller's transaction."""
-    row = await statement("redrive_due").fetchrow(connection)
+    row = await statement("redrives/lock_due").fetchrow(connection)
     if row is None:
         return None
     now = await dead_letters.now(connection)
@@ -90,12 +90,12 @@ async def lock_due(connection: Borrowed) -> Due | None:
 
 async def seconds_to_next(connection: Connection) -> float | None:
     """Seconds until the next step of any redrive, negative when it is due; None when there is none."""
-    found: float | None = await statement("redrive_next").fetchval(connection)
+    found: float | None = await statement("redrives/next").fetchval(connection)
     return found
 
 
 async def note_outcomes(connection: Connection, redrive_id: UUID) -> Outcomes:
-    row = await statement("redrive_outcomes").fetchrow(connection, id=redrive_id)
+    row = await statement("redrives/note_outcomes").fetchrow(connection, id=redrive_id)
     assert row is not None
     return Outcomes(*row)
 
@@ -105,7 +105,7 @@ async def let_go(connection: Borrowed, due: Due, most: int) -> Portion:
     place, place_id = due.reached or (None, None)
     await dead_letters.planned_anew(connection)
     given = dead_letters.values(due.filter, due.created)
-    rows = await statement("redrive_portion").fetch(connection, created=due.created, reached=place, reached_id=place_id, most=most, **given)
+    rows = await statement("redrives/lock_portion").fetch(connection, created=due.created, reached=place, reached_id=place_id, most=most, **given)
     ids = [row["id"] for row in rows]
     revival = await dead_letters.revive(connection, ids, how="redrive", retried_by=due.submitted_by, redrive_id=due.id) if ids else Revival([], {})
     return Portion(revival, (rows[-1]["updated"], rows[-1]["id"]) if rows else None, len(rows) < most)
@@ -116,7 +116,7 @@ async def advance(
 ) -> None:
     """Write what a step did; the next one is due after so many seconds, or never."""
     reached, reached_id = portion.reached or (None, None)
-    await statement("redrive_advance").execute(
+    await statement("redrives/advance").execute(
         connection,
         id=due.id,
         state=state,
@@ -135,12 +135,12 @@ async def advance(
 
 async def put_off(connection: Connection, redrive_id: UUID, seconds: float) -> None:
     """Let a step that is due come so much later."""
-    await statement("redrive_put_off").execute(connection, id=redrive_id, seconds=seconds)
+    await statement("redrives/put_off").execute(connection, id=redrive_id, seconds=seconds)
 
 
 async def forget(connection: Connection, keep: float) -> None:
     """Forget redrives that ended more than `keep` seconds ago."""
-    await statement("redrive_forget").execute(connection, keep=keep)
+    await statement("redrives/forget").execute(connection, keep=keep)
 
 
 def _shown(row: asyncpg.Record) -> Redrive:

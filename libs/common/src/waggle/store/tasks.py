@@ -67,21 +67,21 @@ async def insert(connection: Connection, tasks: Sequence[NewTask], *, ring: bool
     With `ring`, the caller rings those that are returned with a `rung_at`, after the commit.
     """
     if len(tasks) == 1:
-        rows = await statement("insert_one").fetch(connection, ring=ring, **tasks[0]._asdict())
+        rows = await statement("tasks/insert_one").fetch(connection, ring=ring, **tasks[0]._asdict())
     else:
         values = dict(zip(COLUMNS, (list(column) for column in zip(*tasks, strict=True)), strict=True))
-        rows = await statement("insert").fetch(connection, ring=ring, **values)
+        rows = await statement("tasks/insert").fetch(connection, ring=ring, **values)
     return [Inserted(*row) for row in rows]
 
 
 async def claim(connection: Connection, ids: Sequence[UUID], worker_id: str) -> list[Claimed]:
     """Start what is claimable of these, if the worker's lease is live. Without an answer nothing may be started. See `payload` for those that are large."""
-    return [Claimed(*row) for row in await statement("claim").fetch(connection, ids=ids, worker_id=worker_id)]
+    return [Claimed(*row) for row in await statement("tasks/claim").fetch(connection, ids=ids, worker_id=worker_id)]
 
 
 async def payload(connection: Connection, fence: Fence) -> str | None:
     """The payload that a claim left behind, as JSON text; None when the attempt no longer holds its task."""
-    found: str | None = await statement("payload").fetchval(
+    found: str | None = await statement("tasks/payload").fetchval(
         connection, id=fence.id, attempt=fence.attempt, worker_id=fence.worker_id, started_at=fence.started_at
     )
     return found
@@ -89,7 +89,7 @@ async def payload(connection: Connection, fence: Fence) -> str | None:
 
 async def still_claimable(connection: Connection, ids: Sequence[UUID]) -> set[UUID]:
     """Which of the tasks that a claim passed over are claimable after all."""
-    return {row["id"] for row in await statement("still_claimable").fetch(connection, ids=ids)}
+    return {row["id"] for row in await statement("tasks/still_claimable").fetch(connection, ids=ids)}
 
 
 async def settle(connection: Connection, steps: Sequence[tuple[Fence, Step]]) -> set[tuple[UUID, int]]:
@@ -104,7 +104,7 @@ async def settle(connection: Connection, steps: Sequence[tuple[Fence, Step]]) ->
     kinds = {(worker_id, Status.COMPLETED, AttemptOutcome.COMPLETED, False, False): 1}
     places = [kinds.setdefault((fence.worker_id, step.status, step.ended, step.counted, step.lost), len(kinds) + 1) for fence, step in special]
     worker_ids, statuses, ended, counted, lost = zip(*kinds, strict=True)
-    rows = await statement("settle").fetch(
+    rows = await statement("tasks/settle").fetch(
         connection,
         ids=[fence.id for fence, _ in ordered],
         attempts=[fence.attempt for fence, _ in ordered],
@@ -125,34 +125,34 @@ async def settle(connection: Connection, steps: Sequence[tuple[Fence, Step]]) ->
 
 async def cancel(connection: Connection, task_id: UUID) -> Cancelled | None:
     """Cancel a task that has not ended; None when there is none such."""
-    row = await statement("cancel").fetchrow(connection, id=task_id, error=as_text(CANCELLED))
+    row = await statement("tasks/cancel").fetchrow(connection, id=task_id, error=as_text(CANCELLED))
     return None if row is None else Cancelled(row["id"], Status(row["was"]), row["attempt"], row["worker_id"])
 
 
 async def get(connection: Connection, task_id: UUID) -> Task | None:
     """One task, with its payload."""
-    row = await statement("task").fetchrow(connection, id=task_id)
+    row = await statement("tasks/get").fetchrow(connection, id=task_id)
     return None if row is None else as_task(row)
 
 
 async def get_many(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, Task]:
     """Tasks by their ids, without payloads; what is not there is left out."""
-    return {row["id"]: as_task(row) for row in await statement("tasks_by_id").fetch(connection, ids=ids)}
+    return {row["id"]: as_task(row) for row in await statement("tasks/get_many").fetch(connection, ids=ids)}
 
 
 async def delete(connection: Connection, task_id: UUID) -> bool:
     """Delete a finished task with its attempts; False when there is none such."""
-    return await statement("delete_task").fetchval(connection, id=task_id) is not None
+    return await statement("tasks/delete").fetchval(connection, id=task_id) is not None
 
 
 async def attempts(connection: Connection, task_id: UUID) -> list[asyncpg.Record]:
     """A task's ended attempts: attempt, worker_id, started_at, ended_at, outcome, error (JSON text)."""
-    return await statement("attempts").fetch(connection, id=task_id)
+    return await statement("attempts/list").fetch(connection, id=task_id)
 
 
 async def at_rest(connection: Connection, ids: Sequence[UUID]) -> list[UUID]:
     """Which of these have ended or are dead letters."""
-    return [row["id"] for row in await statement("at_rest").fetch(connection, ids=ids)]
+    return [row["id"] for row in await statement("tasks/at_rest").fetch(connection, ids=ids)]
 
 
 def as_text(error: TaskError) -> str:

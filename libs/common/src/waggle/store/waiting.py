@@ -40,61 +40,61 @@ async def now(connection: Connection) -> datetime:
 
 async def mark_due(connection: Connection, most: int) -> list[Bell]:
     """Mark due tasks as rung; ring them after the commit."""
-    return [(row[0], row[1], row[2], row[3]) for row in await statement("ring_due").fetch(connection, most=most)]
+    return [(row[0], row[1], row[2], row[3]) for row in await statement("tasks/ring_due").fetch(connection, most=most)]
 
 
 async def next_due(connection: Connection) -> float | None:
     """Seconds until the earliest task that nobody rang is due, negative when it is; None when there is none."""
-    found: float | None = await statement("next_due").fetchval(connection)
+    found: float | None = await statement("tasks/next_due").fetchval(connection)
     return found
 
 
 async def lanes(connection: Connection) -> list[tuple[str, int]]:
     """The lanes of rung tasks, paused queues left out."""
-    return [(row["queue"], row["priority"]) for row in await statement("waiting_lanes").fetch(connection)]
+    return [(row["queue"], row["priority"]) for row in await statement("tasks/waiting_lanes").fetch(connection)]
 
 
 async def has_orphans(connection: Connection, lane: tuple[str, int], before: datetime) -> bool:
-    return bool(await statement("orphans").fetchval(connection, queue=lane[0], priority=lane[1], before=before))
+    return bool(await statement("tasks/has_orphans").fetchval(connection, queue=lane[0], priority=lane[1], before=before))
 
 
 async def mark_orphans(connection: Connection, lane: tuple[str, int], before: datetime, most: int) -> list[Bell]:
     """Mark a lane's tasks that were rung before `before` as rung again; ring them after the commit."""
-    rows = await statement("ring_orphans").fetch(connection, queue=lane[0], priority=lane[1], before=before, most=most)
+    rows = await statement("tasks/ring_orphans").fetch(connection, queue=lane[0], priority=lane[1], before=before, most=most)
     return sorted(((row[0], row[1], row[2], row[3]) for row in rows), key=lambda bell: bell[0])
 
 
 async def fail_overdue(connection: Connection, most: int) -> list[Overdue]:
     """Fail tasks that passed their deadline; those that ran must be stopped."""
-    rows = await statement("fail_overdue").fetch(connection, most=most, error=as_text(OVERDUE))
+    rows = await statement("tasks/fail_overdue").fetch(connection, most=most, error=as_text(OVERDUE))
     return [Overdue(row["id"], row["type"], Status(row["was"]), row["attempt"], row["worker_id"]) for row in rows]
 
 
 async def retire(connection: Connection, status: Status, after: UUID, keep: float, most: int) -> Walk:
     """Delete what ended with this status more than `keep` seconds ago among the next `most` tasks after `after`."""
     if status is Status.COMPLETED:
-        row = await statement("retire").fetchrow(connection, after=after, keep=keep, most=most)
+        row = await statement("tasks/retire").fetchrow(connection, after=after, keep=keep, most=most)
     else:
-        row = await statement("retire_ended_badly").fetchrow(connection, status=status, after=after, keep=keep, most=most)
+        row = await statement("tasks/retire_ended_badly").fetchrow(connection, status=status, after=after, keep=keep, most=most)
     assert row is not None
     return Walk(*row)
 
 
 async def retire_keys(connection: Connection, keep: float, most: int) -> int:
     """Delete idempotency keys older than `keep` seconds whose tasks are gone; returns how many."""
-    return await statement("retire_keys").execute(connection, keep=keep, most=most)
+    return await statement("keys/retire").execute(connection, keep=keep, most=most)
 
 
 async def bury_old(connection: Connection, keep: float, most: int) -> list[UUID]:
     """Dead letters older than `keep` seconds become failed."""
-    return [row["id"] for row in await statement("bury_old").fetch(connection, keep=keep, most=most)]
+    return [row["id"] for row in await statement("dead_letters/bury_old").fetch(connection, keep=keep, most=most)]
 
 
 async def bury_excess(connection: Connection, max_size: int, most: int) -> list[UUID]:
     """The oldest dead letters over `max_size` become failed."""
-    return [row["id"] for row in await statement("bury_excess").fetch(connection, max_size=max_size, most=most)]
+    return [row["id"] for row in await statement("dead_letters/bury_excess").fetch(connection, max_size=max_size, most=most)]
 
 
 async def dead_letters(connection: Connection) -> int:
     """The size of the dead letter queue."""
-    return int(await statement("dead_letters").fetchval(connection))
+    return int(await statement("dead_letters/size").fetchval(connection))

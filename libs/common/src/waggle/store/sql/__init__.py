@@ -1,4 +1,4 @@
-"""The statements: one file each, named by its verb, read once. `:name` in a file becomes Postgres's `$n`."""
+"""The statements: one file each, `<noun>/<verb>.sql`, read once. `:name` in a file becomes Postgres's `$n`."""
 
 import re
 from functools import cache
@@ -51,10 +51,16 @@ class Statement:
 
 @cache
 def statement(name: str) -> Statement:
-    """The statement of `<name>.sql`."""
+    """The statement of `<name>.sql`, such as `tasks/claim`. Raises FileNotFoundError."""
     return Statement(name, resources.files(__package__).joinpath(f"{name}.sql").read_text())
 
 
 def names() -> list[str]:
     """The names of all statements."""
-    return sorted(file.name.removesuffix(".sql") for file in resources.files(__package__).iterdir() if file.name.endswith(".sql"))
+    return sorted(
+        f"{noun.name}/{file.name.removesuffix('.sql')}"
+        for noun in resources.files(__package__).iterdir()
+        if noun.is_dir()
+        for file in noun.iterdir()
+        if file.name.endswith(".sql")
+    )

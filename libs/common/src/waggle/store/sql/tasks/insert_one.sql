@@ -1,4 +1,4 @@
--- As insert.sql, for one task: with its values in no arrays, a large payload is copied less often on both sides.
+-- As tasks/insert.sql, for one task: with its values in no arrays, a large payload is copied less often on both sides.
 WITH inserted AS (
     INSERT INTO tasks (id, type, queue, priority, description, payload, metadata, run_at, rung_at, deadline, max_retries, timeout,
                        unique_key, submitted_by, traceparent)

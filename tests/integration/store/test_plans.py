@@ -31,51 +31,51 @@ SCANS = ("Seq Scan", "Index Scan", "Index Only Scan", "Bitmap Index Scan")
 
 PRIMARY = {"tasks_pkey"}
 HOT = {
-    "claim": PRIMARY,
-    "settle": PRIMARY,
-    "payload": PRIMARY,
-    "still_claimable": PRIMARY,
-    "claim_cleanups": PRIMARY,
-    "at_rest": PRIMARY,
-    "cancel": PRIMARY,
-    "task": PRIMARY,
-    "tasks_by_id": PRIMARY,
-    "ring_due": {"tasks_due", "tasks_pkey"},
-    "next_due": {"tasks_due"},
-    "waiting_lanes": {"tasks_rung"},
-    "orphans": {"tasks_rung"},
-    "ring_orphans": {"tasks_rung", "tasks_pkey"},
-    "lost": {"tasks_running"},
-    "running_under": {"tasks_running"},
-    "forget_workers": {"tasks_running"},
-    "fail_overdue": {"tasks_deadline", "tasks_pkey"},
-    "bury_old": {"tasks_dead", "tasks_pkey"},
-    "bury_excess": {"tasks_dead", "tasks_pkey"},
-    "dead_letters": {"tasks_dead", "tasks_ended_badly"},
-    "dead_list": {"tasks_dead"},
-    "dead_groups": {"tasks_dead", "tasks_ended_badly", "tasks_pkey"},
-    "dead_count": {"tasks_dead", "tasks_ended_badly"},
-    "dead_letter": PRIMARY,
-    "name_dead": {"tasks_dead", "tasks_pkey"},
-    "ripe_dead": {"tasks_dead", "tasks_unique"},
-    "redrive_portion": {"tasks_dead"},
-    "redrive_outcomes": PRIMARY,
-    "revive": {"tasks_pkey", "tasks_unique"},
-    "remove_dead": PRIMARY,
-    "forget_retries": PRIMARY,
-    "unique": {"tasks_unique"},
-    "retire": PRIMARY,
-    "retire_ended_badly": {"tasks_ended_badly", "tasks_pkey"},
-    "delete_task": PRIMARY,
-    "waiting_in_queue": {"tasks_rung", "tasks_due"},
-    "cancel_waiting": PRIMARY,
-    "queue_stats": {"tasks_rung", "tasks_due", "tasks_pkey"},
-    "retire_keys": PRIMARY,
-    "list": PRIMARY,
-    "list_walk": {"tasks_pkey", "tasks_dead", "tasks_ended_badly"},  # the latter two for dead letters
-    "list_kinds": {"tasks_final"},
-    "list_final": {"tasks_final"},
-    "list_unfinished": {"tasks_rung", "tasks_due", "tasks_running"},
+    "tasks/claim": PRIMARY,
+    "tasks/settle": PRIMARY,
+    "tasks/payload": PRIMARY,
+    "tasks/still_claimable": PRIMARY,
+    "cleanups/claim": PRIMARY,
+    "tasks/at_rest": PRIMARY,
+    "tasks/cancel": PRIMARY,
+    "tasks/get": PRIMARY,
+    "tasks/get_many": PRIMARY,
+    "tasks/ring_due": {"tasks_due", "tasks_pkey"},
+    "tasks/next_due": {"tasks_due"},
+    "tasks/waiting_lanes": {"tasks_rung"},
+    "tasks/has_orphans": {"tasks_rung"},
+    "tasks/ring_orphans": {"tasks_rung", "tasks_pkey"},
+    "tasks/lock_lost": {"tasks_running"},
+    "tasks/running_under": {"tasks_running"},
+    "leases/forget": {"tasks_running"},
+    "tasks/fail_overdue": {"tasks_deadline", "tasks_pkey"},
+    "dead_letters/bury_old": {"tasks_dead", "tasks_pkey"},
+    "dead_letters/bury_excess": {"tasks_dead", "tasks_pkey"},
+    "dead_letters/size": {"tasks_dead", "tasks_ended_badly"},
+    "dead_letters/list": {"tasks_dead"},
+    "dead_letters/groups": {"tasks_dead", "tasks_ended_badly", "tasks_pkey"},
+    "dead_letters/count": {"tasks_dead", "tasks_ended_badly"},
+    "dead_letters/get": PRIMARY,
+    "dead_letters/name": {"tasks_dead", "tasks_pkey"},
+    "dead_letters/lock_ripe": {"tasks_dead", "tasks_unique"},
+    "redrives/lock_portion": {"tasks_dead"},
+    "redrives/note_outcomes": PRIMARY,
+    "dead_letters/revive": {"tasks_pkey", "tasks_unique"},
+    "dead_letters/remove": PRIMARY,
+    "dead_letters/forget_retries": PRIMARY,
+    "tasks/unique_holders": {"tasks_unique"},
+    "tasks/retire": PRIMARY,
+    "tasks/retire_ended_badly": {"tasks_ended_badly", "tasks_pkey"},
+    "tasks/delete": PRIMARY,
+    "queues/waiting": {"tasks_rung", "tasks_due"},
+    "tasks/cancel_waiting": PRIMARY,
+    "queues/stats": {"tasks_rung", "tasks_due", "tasks_pkey"},
+    "keys/retire": PRIMARY,
+    "lists/page": PRIMARY,
+    "lists/walk": {"tasks_pkey", "tasks_dead", "tasks_ended_badly"},  # the latter two for dead letters
+    "lists/kinds": {"tasks_final"},
+    "lists/final": {"tasks_final"},
+    "lists/unfinished": {"tasks_rung", "tasks_due", "tasks_running"},
 }
 
 
@@ -291,24 +291,24 @@ def test_no_statement_reads_a_large_table_from_one_end_to_the_other(plans: Plans
     assert scanned == set()
 
 
-@pytest.mark.parametrize("name", ["keys", "point_keys"])
+@pytest.mark.parametrize("name", ["keys/find", "keys/point"])
 def test_idempotency_keys_are_looked_up_by_their_primary_key(plans: Plans, name: str) -> None:
     for plan in plans[name]:
         assert plan == [Scan("Index Scan", "idempotency_keys", "idempotency_keys_pkey", by_key=True)]
 
 
-@pytest.mark.parametrize("name", ["claim", "lost"])
+@pytest.mark.parametrize("name", ["tasks/claim", "tasks/lock_lost"])
 def test_leases_are_looked_up_by_their_primary_key(plans: Plans, name: str) -> None:
     for plan in plans[name]:
         assert {scan.index for scan in plan if scan.table == "workers"} == {"workers_pkey"}
 
 
 def test_the_figures_of_a_queue_read_only_the_newest_attempts(plans: Plans) -> None:
-    for plan in plans["queue_stats"]:
+    for plan in plans["queues/stats"]:
         looks = [scan for scan in plan if scan.table == "task_attempts"]
         assert looks
         assert all(scan.index == "task_attempts_pkey" and scan.by_key for scan in looks), plan
 
 
 def test_the_heartbeat_touches_one_row_by_its_key(plans: Plans) -> None:
-    assert {scan.index for plan in plans["heartbeat"] for scan in plan} == {"workers_pkey"}
+    assert {scan.index for plan in plans["leases/renew"] for scan in plan} == {"workers_pkey"}
