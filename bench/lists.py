@@ -6,7 +6,7 @@ import uuid
 from urllib.parse import urlencode, urlsplit
 
 from past import DAYS
-from waggle_api import cursors
+from waggle_api.http import cursors
 
 CALLS = 30
 MOST_SECONDS = 6.0  # for the calls of one listing; slow ones are called less often

@@ -25,8 +25,8 @@ from waggle.store import postgres as store
 from waggle.store import tasks
 from waggle.store.idempotency import Key
 from waggle.store.tasks import NewTask
-from waggle_api.catalogue import Catalogue
-from waggle_api.commit import LARGE, Committer
+from waggle_api.submit.catalogue import Catalogue
+from waggle_api.submit.commit import LARGE, Committer
 
 Pool = asyncpg.Pool
 LARGE_PAYLOAD = '{"body":"' + "x" * (1 << 20) + '"}'

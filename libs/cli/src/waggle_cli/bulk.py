@@ -13,8 +13,8 @@ from typing import BinaryIO, Final, NamedTuple
 
 import msgspec
 
-from waggle_api.refusals import Findings
-from waggle_api.requests import UNREADABLE, priority_of, read_one
+from waggle.field_errors import UNREADABLE, Findings
+from waggle.submission import priority_of, read_one
 from waggle_cli.client import Client, Problem, Unreachable, passes
 from waggle_cli.shapes import Answer, Page, Task
 

@@ -11,14 +11,14 @@ from waggle.service import Service
 from waggle.settings.shared import Settings
 from waggle.store import postgres
 from waggle.telemetry import endpoint
-from waggle_api.admission import Admission
 from waggle_api.app import create_app
-from waggle_api.catalogue import Catalogue
-from waggle_api.commit import PATIENCE, Committer
-from waggle_api.door import Door
+from waggle_api.control.waits import Waits
 from waggle_api.health import Health
-from waggle_api.server import Server
-from waggle_api.waits import Waits
+from waggle_api.http.server import Server
+from waggle_api.resources import Door
+from waggle_api.submit.admission import Admission
+from waggle_api.submit.catalogue import Catalogue
+from waggle_api.submit.commit import PATIENCE, Committer
 
 log = structlog.get_logger()
 

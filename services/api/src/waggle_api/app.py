@@ -8,11 +8,19 @@ from litestar.di import Provide
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp
 
-from waggle_api import openapi, problems, routes_breakers, routes_dlq, routes_health, routes_overview, routes_queues, routes_schema, routes_tasks
-from waggle_api.answers import TEXT, Answer
-from waggle_api.door import Door
-from waggle_api.envelope import Envelope
+from waggle_api.http import problems
+from waggle_api.http.answers import TEXT, Answer
+from waggle_api.http.envelope import Envelope
+from waggle_api.openapi import document as openapi
 from waggle_api.refusals import Unavailable
+from waggle_api.resources import Door
+from waggle_api.routes import breakers as routes_breakers
+from waggle_api.routes import dlq as routes_dlq
+from waggle_api.routes import health as routes_health
+from waggle_api.routes import overview as routes_overview
+from waggle_api.routes import queues as routes_queues
+from waggle_api.routes import schema as routes_schema
+from waggle_api.routes import tasks as routes_tasks
 
 PREFIXES: Final = ("/api", "/api/v1")  # the same tree
 API: Final = (

@@ -25,7 +25,7 @@ FIRST, LAST = UUID(int=0), UUID(int=(1 << 128) - 1)
 UNFINISHED: Final = frozenset({Status.PENDING, Status.RUNNING})
 
 SLACK: Final = 60_000
-"""Milliseconds: how far the time in an id may be from the task's `created`. Ids are made by the database's clock (waggle_api.admission), before the insert."""
+"""Milliseconds: how far the time in an id may be from the task's `created`. Ids are made by the database's clock (waggle_api.submit), before the insert."""
 
 
 class Filters(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,0 +1,132 @@
+"""Errors as `application/problem+json` (RFC 9457): the one table that maps them to HTTP."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, Final, NamedTuple
+
+import asyncpg
+import msgspec
+import structlog
+from litestar import Request
+from litestar.exceptions import HTTPException
+from litestar.response import Response
+
+from waggle.errors import RECOVERY, SEED_NAMES, ErrorCode
+from waggle.field_errors import FieldError, Invalid
+from waggle.store.postgres import OUTAGE, REFUSED
+from waggle_api import refusals
+
+log = structlog.get_logger()
+
+MEDIA_TYPE: Final = "application/problem+json"
+
+
+class Kind(NamedTuple):
+    """How a kind of error is answered."""
+
+    errors: tuple[type[Exception], ...]
+    status: int
+    code: ErrorCode
+    title: str
+
+
+# The first that fits counts: asyncpg's DataError is an InterfaceError too, and so an outage as well as a refusal.
+TABLE: Final = (
+    Kind((refusals.Malformed,), 400, ErrorCode.INVALID_INPUT, "The request cannot be read"),
+    Kind((refusals.NotFound,), 404, ErrorCode.NOT_FOUND, "Not found"),
+    Kind((refusals.TooSlow,), 408, ErrorCode.INVALID_INPUT, "The request came too slowly"),
+    Kind((refusals.Conflict,), 409, ErrorCode.INVALID_INPUT, "The request conflicts with what is there"),
+    Kind((refusals.TooLarge,), 413, ErrorCode.INVALID_INPUT, "The request is too large"),
+    Kind((refusals.WrongMediaType,), 415, ErrorCode.INVALID_INPUT, "The body is not JSON"),
+    Kind((Invalid,), 422, ErrorCode.VALIDATION_ERROR, "Some fields are not valid"),
+    Kind(REFUSED, 422, ErrorCode.VALIDATION_ERROR, "A value cannot be stored"),
+    Kind((refusals.Unavailable, *OUTAGE), 503, ErrorCode.SERVICE_UNAVAILABLE, "Not available at the moment"),
+)
+CRASH: Final = Kind((Exception,), 500, ErrorCode.INTERNAL_ERROR, "Something went wrong in the server")
+ROUTING: Final[Mapping[int, tuple[ErrorCode, str]]] = {
+    404: (ErrorCode.NOT_FOUND, "nothing is at this address"),
+    405: (ErrorCode.INVALID_INPUT, "this address does not take this method; the header Allow names those that it takes"),
+}
+OUTAGE_DETAIL: Final = "the database does not answer; what was sent may or may not have been done"
+
+
+class Problem(msgspec.Struct, frozen=True, omit_defaults=True, rename=SEED_NAMES):
+    """The body of an error."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: ErrorCode
+    retryable: bool
+    requires_user_input: bool
+    request_id: str
+    alternative_action: str | msgspec.UnsetType = msgspec.UNSET
+    errors: list[FieldError] | None = None
+
+
+_encode = msgspec.json.Encoder().encode
+
+
+def answer(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """The answer to a request that failed, logged as what it is."""
+    kind, detail, headers = _classify(error)
+    errors = error.errors if isinstance(error, Invalid) else None
+    body = problem(kind, detail, request.scope["state"]["request_id"], errors)
+    _tell(request, kind, error)
+    return Response(_encode(body), status_code=kind.status, media_type=MEDIA_TYPE, headers=headers)
+
+
+def problem(kind: Kind, detail: str, request_id: str, errors: list[FieldError] | None = None) -> Problem:
+    """The body of an error of this kind."""
+    recovery = RECOVERY[kind.code]
+    return Problem(
+        type=f"urn:waggle:problem:{kind.code}",
+        title=kind.title,
+        status=kind.status,
+        detail=detail,
+        code=kind.code,
+        retryable=recovery.retryable,
+        requires_user_input=recovery.requires_user_input,
+        request_id=request_id,
+        alternative_action=recovery.alternative_action,
+        errors=errors,
+    )
+
+
+def _classify(error: Exception) -> tuple[Kind, str, dict[str, str]]:
+    """The kind of error, its detail for the caller, and the headers of the answer."""
+    if isinstance(error, HTTPException) and error.status_code < 500:
+        code, detail = ROUTING.get(error.status_code, (ErrorCode.INVALID_INPUT, error.detail))
+        return Kind((), error.status_code, code, HTTPStatus(error.status_code).phrase), detail, dict(error.headers or {})
+    kind = next((kind for kind in TABLE if isinstance(error, kind.errors)), CRASH)
+    match kind.status:
+        case 503 if isinstance(error, refusals.Unavailable):
+            return kind, error.detail, {"retry-after": str(error.retry_after)}
+        case 503:
+            return kind, OUTAGE_DETAIL, {"retry-after": "2"}
+        case 500:
+            return kind, "the error was logged under this request id", {}
+        case _ if isinstance(error, refusals.Refusal | Invalid):
+            return kind, error.detail, {}
+    return kind, f"the database does not take a value of this request: {_reason(error)}", {}
+
+
+def _reason(error: Exception) -> str:
+    """What Postgres says of a value, without the names of our tables and constraints."""
+    told = isinstance(error, asyncpg.DataError) and error.args
+    return str(error.args[0]) if told else "it breaks a rule of the database"
+
+
+def _tell(request: Request[Any, Any, Any], kind: Kind, error: Exception) -> None:
+    """One line: a crash with its traceback, an outage as a warning, a refused request as information; never values of fields."""
+    line = log.bind(status=kind.status, code=kind.code.value, method=request.scope["method"], route=request.scope.get("path_template", "unmatched"))
+    if kind.status == 500:
+        line.error("request crashed", exc_info=error)
+    elif kind.status == 503:
+        cause = error.__cause__ or error
+        line.warning("request not served", error=str(cause) or type(cause).__name__)
+    elif isinstance(error, Invalid):
+        line.info("request refused", fields=[found.field for found in error.errors[:5]], count=len(error.errors))
+    else:
+        line.info("request refused", error=type(error).__name__)

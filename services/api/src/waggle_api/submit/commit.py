@@ -1,0 +1,141 @@
+"""Group commit: submissions that arrive together are committed together, answered after the commit, then rung together.
+
+A submission that Postgres refuses fails alone. While Postgres does not answer, a group is repeated with the same ids for PATIENCE seconds. Large
+submissions go by ways of their own, so that none of the others waits for the statement of a large one.
+"""
+
+import asyncio
+import collections
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Final
+
+import asyncpg
+import structlog
+
+from waggle import failpoint
+from waggle.bus.connection import Bus
+from waggle.bus.ring import Ringer
+from waggle.store.idempotency import Key
+from waggle.store.postgres import OUTAGE, REFUSED
+from waggle.store.tasks import NewTask
+from waggle_api import metrics
+from waggle_api.connections import Borrowed, borrowed
+from waggle_api.refusals import Unavailable
+from waggle_api.submit.catalogue import Catalogue
+from waggle_api.submit.gathering import Gathering, Pending
+from waggle_api.submit.insertion import Accepted, Submission, Written, insert_plain
+from waggle_api.submit.keyed import insert_keyed
+
+log = structlog.get_logger()
+
+PATIENCE: Final = 5.0
+PAUSE_FIRST, PAUSE_CAP = 0.05, 0.5
+IN_FLIGHT: Final = 2
+LARGE_IN_FLIGHT: Final = 3
+LARGE: Final = 256 << 10  # bytes of one submission
+NO_ANSWER: Final = "the database does not answer; the task may or may not have been accepted"
+
+OUTAGE_OR_BUSY: Final[tuple[type[Exception], ...]] = (Unavailable, *OUTAGE)
+
+Insert = Callable[[Borrowed, Sequence[Submission], bool], Awaitable[Written]]
+
+
+class Committer:
+    """Commits submissions. `run` is its loop; `drained` returns when everything that was accepted is committed and rung."""
+
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", bus: Bus, ringer: Ringer, catalogue: Catalogue) -> None:
+        self._pool, self._bus, self._ringer, self._catalogue = pool, bus, ringer, catalogue
+        self._plain, self._large_plain = (Gathering(partial(self._commit, insert_plain), at_once) for at_once in (IN_FLIGHT, LARGE_IN_FLIGHT))
+        self._keyed, self._large_keyed = (Gathering(partial(self._commit, insert_keyed), at_once) for at_once in (IN_FLIGHT, LARGE_IN_FLIGHT))
+
+    async def submit(self, tasks: list[NewTask], key: Key | None) -> Accepted:
+        """All of these tasks, committed. Raises a Refusal or one of REFUSED."""
+        pending = Pending(Submission(tasks, key))
+        is_keyed = key is not None or any(new.unique_key is not None for new in tasks)
+        small, large = (self._keyed, self._large_keyed) if is_keyed else (self._plain, self._large_plain)
+        (large if pending.bytes > LARGE else small).add(pending)
+        return await pending.answer
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._plain.run(), name="plain submissions")
+            group.create_task(self._keyed.run(), name="keyed submissions")
+            group.create_task(self._large_plain.run(), name="large plain submissions")
+            group.create_task(self._large_keyed.run(), name="large keyed submissions")
+
+    async def drained(self) -> None:
+        for gathering in (self._plain, self._keyed, self._large_plain, self._large_keyed):
+            await gathering.drained()
+
+    async def _commit(self, insert: Insert, group: list[Pending]) -> None:
+        """Answer every submission of a group, then ring what is new."""
+        try:
+            written = await self._persist(insert, group)
+        except REFUSED as error:
+            await self._apart(insert, group, error)
+        except Exception as error:  # whatever it is, it belongs to these callers: their requests tell it
+            _answer_all(group, error)
+        else:
+            failpoint.passed("api.committed")
+            self._count(written)
+            for pending, outcome in zip(group, written.outcomes, strict=True):
+                _answer(pending, outcome)
+            await asyncio.sleep(0)  # the answers first
+            failpoint.passed("api.answered")
+            await self._ringer.ring(written.bells)
+        finally:
+            _answer_all(group, Unavailable(NO_ANSWER))  # those who are left when this is cancelled
+
+    async def _persist(self, insert: Insert, group: list[Pending]) -> Written:
+        """Insert, again and again with the same ids while Postgres is away. Raises one of REFUSED, or Unavailable."""
+        submissions = [pending.submission for pending in group]
+        give_up, pause = group[0].arrived + PATIENCE, PAUSE_FIRST
+        while True:
+            left = max(give_up - time.monotonic(), 1.0)
+            try:
+                async with borrowed(self._pool, left) as connection:
+                    return await insert(connection, submissions, self._bus.connected)
+            except REFUSED:
+                raise
+            except OUTAGE_OR_BUSY as error:
+                if time.monotonic() + pause > give_up:
+                    raise error if isinstance(error, Unavailable) else Unavailable(NO_ANSWER) from error
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, PAUSE_CAP)
+
+    async def _apart(self, insert: Insert, group: list[Pending], error: Exception) -> None:
+        """A group that Postgres refused is halved until the submission stands alone that has to be refused."""
+        if len(group) == 1:
+            log.info("submission refused by Postgres", tasks=len(group[0].submission.tasks), error=type(error).__name__)
+            _answer_all(group, error)
+            return
+        log.info("group refused by Postgres, halving it", submissions=len(group), error=type(error).__name__)
+        half = len(group) // 2
+        await self._commit(insert, group[:half])
+        await self._commit(insert, group[half:])
+
+    def _count(self, written: Written) -> None:
+        metrics.COMMIT_BATCH.observe(len(written.created))
+        known = self._catalogue.types
+        if len(written.created) == 1:
+            new = written.created[0]
+            metrics.submitted(new.type if new.type in known else metrics.OTHER, new.queue).inc()
+            return
+        for (task_type, queue), count in collections.Counter([(new.type, new.queue) for new in written.created]).items():
+            metrics.submitted(task_type if task_type in known else metrics.OTHER, queue).inc(count)
+
+
+def _answer(pending: Pending, outcome: Accepted | Exception) -> None:
+    if pending.answer.done():  # its caller has gone
+        return
+    if isinstance(outcome, Exception):
+        pending.answer.set_exception(outcome)
+    else:
+        pending.answer.set_result(outcome)
+
+
+def _answer_all(group: list[Pending], error: Exception) -> None:
+    for pending in group:
+        _answer(pending, error)

