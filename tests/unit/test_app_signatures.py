@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from waggle.app import App, Handler
 from waggle.context import Context
+from waggle.nesting import LEVELS, TooDeep
 
 
 def handler(function: Any, **options: Any) -> Handler:
@@ -23,6 +24,17 @@ def test_typed_parameters_are_the_payloads_fields() -> None:
     found = handler(send)
     assert found.takes_context
     assert found.arguments('{"to":"a@b","subject":"hello"}') == {"to": "a@b", "subject": "hello", "body": ""}
+
+
+def test_a_payload_may_be_nested_to_the_limit_and_not_a_level_more() -> None:
+    """The API refuses a deeper one; SQL may insert it."""
+
+    async def send(tree: Any) -> None: ...
+
+    found = handler(send)
+    assert "tree" in found.arguments('{"tree":' + "[" * (LEVELS - 1) + "]" * (LEVELS - 1) + "}")
+    with pytest.raises(TooDeep, match="nested more than 512 levels deep"):
+        found.arguments('{"tree":' + "[" * LEVELS + "]" * LEVELS + "}")
 
 
 def test_the_schema_names_what_is_required_and_allows_nothing_else() -> None:

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from waggle.nesting import LEVELS
 from waggle_cli import bulk
 
 GOOD = b'{"type": "demo.echo"}'
 
 WRONG = {
     b"{nope": "is not JSON: JSON is malformed",
+    b'{"type": "x", "payload": {"a": ' + b"[" * LEVELS + b"]" * LEVELS + b"}}": "nested more than 512 levels deep",
     b"[1]": "expected object, got array",
     b'{"payload": {}}': "type: is required",
     b'{"type": "x", "payloda": {}}': "payloda: is not a field of a task; did you mean payload?",
@@ -26,6 +28,10 @@ WRONG = {
 @pytest.mark.parametrize("line", WRONG, ids=lambda line: line[:30].decode(errors="replace"))
 def test_a_line_that_is_no_task_is_told_with_what_is_wrong(line: bytes) -> None:
     assert WRONG[line] in bulk.wrong_with(line)
+
+
+def test_a_payload_at_the_limit_of_levels_is_a_good_line() -> None:
+    assert not bulk.wrong_with(b'{"type": "x", "payload": {"a": ' + b"[" * (LEVELS - 1) + b"]" * (LEVELS - 1) + b"}}")
 
 
 def test_all_bad_lines_are_told_with_their_numbers() -> None:

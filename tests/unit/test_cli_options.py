@@ -13,6 +13,7 @@ import pytest
 
 from support.command_line import called
 from waggle.errors import ErrorCode
+from waggle.nesting import LEVELS
 from waggle.task import AT_REST, Priority, Status
 from waggle_cli import client, options, parameters
 
@@ -50,7 +51,8 @@ WRONG = {
     "a payload that is empty": ("submit x --payload=", "it is not JSON: Expecting value at line 1, column 1"),
     "a payload that is no object": ("submit x --payload [1]", 'it must be a JSON object such as {"name": "value"}'),
     "a payload with a number that JSON has not": ('submit x --payload {"a":NaN}', "NaN is not JSON"),
-    "a payload that is nested too deeply": (f'submit x --payload {{"a":{"[" * 100_000}', "it is nested too deeply"),
+    "a payload one level too deep": (f'submit x --payload {{"a":{"[" * LEVELS}{"]" * LEVELS}}}', "it is nested too deeply: 512 levels are allowed"),
+    "a payload 100,000 levels deep": (f'submit x --payload {{"a":{"[" * 100_000}', "it is nested too deeply"),
     "a file that is not there": ("submit x --payload @/nowhere", "cannot read /nowhere: No such file or directory"),
     "metadata that is no object": ("submit x --metadata 7", "--metadata: it must be a JSON object"),
     "a misspelt priority": ("submit x --priority hihg", "must be low, medium, high or critical, or 0 to 3; did you mean high?"),

@@ -9,6 +9,7 @@ import pytest
 from waggle import Reject, Retry, Snooze
 from waggle.context import LONGEST
 from waggle.errors import ErrorCode
+from waggle.nesting import LEVELS
 from waggle.task import RESULT_LIMIT, Done, Failed, Snoozed
 from waggle_worker import outcomes
 
@@ -33,6 +34,17 @@ def test_what_is_not_json_fails_for_good(value: object) -> None:
     outcome = outcomes.of_result(value)
     assert isinstance(outcome, Failed)
     assert not outcome.error.retryable
+
+
+def test_a_result_may_be_nested_to_the_limit_and_not_a_level_more() -> None:
+    deep: list[Any] = []
+    for _ in range(LEVELS - 1):
+        deep = [deep]
+    assert outcomes.of_result(deep) == Done("[" * LEVELS + "]" * LEVELS)
+    too_deep = outcomes.of_result([deep])
+    assert isinstance(too_deep, Failed)
+    assert "nested more than 512 levels deep" in too_deep.error.message
+    assert not too_deep.error.retryable
 
 
 def test_numbers_that_json_does_not_know_become_null() -> None:

@@ -13,6 +13,7 @@ from typing import BinaryIO, Final, NamedTuple
 
 import msgspec
 
+from waggle import nesting
 from waggle.field_errors import UNREADABLE, Findings
 from waggle.submission import priority_of, read_one
 from waggle_cli.client import Client, Problem, Unreachable, passes
@@ -103,6 +104,7 @@ def wrong_with(text: bytes) -> str:
     try:
         task = read_one(text, findings)
         for name, value in (("payload", task.payload), ("metadata", task.metadata)):
+            nesting.check(value)
             if not isinstance(msgspec.json.decode(value), dict | None):
                 findings.add(name, "must be an object")
     except UNREADABLE as error:

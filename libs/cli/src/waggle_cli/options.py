@@ -19,15 +19,18 @@ UNITS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 def json_object(_: type, tokens: Sequence[Token]) -> str:
     """The text of a JSON object: given itself, as `@file`, or as `-` for standard input. Its numbers stay as they were written."""
+    from waggle import nesting
+
     given = tokens[0].value
     source, text = _read(given)
     try:
+        nesting.check(text.encode())
         value = json.loads(text, parse_int=str, parse_float=str, parse_constant=_not_json)
     except json.JSONDecodeError as error:
         hint = "; in a shell, put it in single quotes" if source == "it" and text[:1] == "{" else ""
         raise ValueError(f"{source} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}{hint}") from None
     except RecursionError:
-        raise ValueError(f"{source} is nested too deeply") from None
+        raise ValueError(f"{source} is nested too deeply: {nesting.LEVELS} levels are allowed") from None
     if not isinstance(value, dict):
         raise ValueError(f'{source} must be a JSON object such as {{"name": "value"}}')
     return text

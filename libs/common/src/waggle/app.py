@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar, get_type_hints
 
 import msgspec
 
+from waggle import nesting
 from waggle.context import Context, checked_breaker
 from waggle.task import DEFAULT_MAX_RETRIES, DEFAULT_QUEUE, DEFAULT_TIMEOUT, QUEUE_LENGTH, QUEUE_PATTERN, TYPE_LENGTH, TYPE_PATTERN
 
@@ -51,7 +52,9 @@ class Handler:
         self.schema: dict[str, Any] = _plain(msgspec.json.schema(payload))
 
     def arguments(self, payload: str) -> dict[str, Any]:
-        """The keyword arguments of a call. Raises msgspec.ValidationError when the payload does not fit."""
+        """The keyword arguments of a call. Raises msgspec.ValidationError when the payload does not fit, TooDeep when it is nested too deeply."""
+        if len(payload) > 2 * nesting.LEVELS:  # only what was inserted by SQL can be too deep
+            nesting.check(payload.encode())
         decoded = self._decode(payload)
         if not self._open:
             return {field: getattr(decoded, field) for field in self._fields}

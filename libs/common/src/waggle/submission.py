@@ -9,6 +9,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta, Raw
 
+from waggle import nesting
 from waggle.field_errors import Findings, plain
 from waggle.task import QUEUE_LENGTH, QUEUE_PATTERN, TYPE_LENGTH, TYPE_PATTERN, Object, Priority
 
@@ -86,6 +87,7 @@ def _one_by_one(body: bytes, findings: Findings) -> list[CreateTask]:
     try:
         batch = _raw_many.decode(body)
     except msgspec.ValidationError as error:
+        nesting.check(body)
         msgspec.json.decode(body)  # it may not even be JSON behind the place of the first error
         findings.add("tasks", f'send {{"tasks": [...]}}, or a list of tasks: {plain(error)}')
         return []
@@ -105,11 +107,13 @@ def _field_by_field(text: bytes | Raw, findings: Findings) -> CreateTask:
     try:
         fields = _raw_fields.decode(text)
     except msgspec.ValidationError as error:
+        nesting.check(text)
         msgspec.json.decode(text)
         findings.add("type", f"is required, in an object with the task's fields: {plain(error)}")
         return CreateTask("")
     good = {}
     for name, raw in fields.items():
+        nesting.check(raw)
         decoder = _fields.get(name)
         if decoder is None:
             findings.add(name, "is not a field of a task" + findings.propose(name, _fields))

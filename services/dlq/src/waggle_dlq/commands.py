@@ -10,6 +10,7 @@ import asyncpg
 import msgspec
 import structlog
 
+from waggle import nesting
 from waggle.bus import dlq_commands, subjects
 from waggle.bus.dlq_commands import Cleaned, Command, Refusal, Refused
 from waggle.redrive import Redrive
@@ -51,6 +52,8 @@ class Commands:
 
     async def retry(self, command: dlq_commands.Retry) -> object:
         """One dead letter becomes pending."""
+        if command.payload is not None:
+            nesting.check(command.payload.encode())
         for left in reversed(range(KEY_TRIES)):
             try:
                 found = await self._retry(command)
@@ -139,11 +142,12 @@ def _taking(of: type[C], do: Callable[[C], Awaitable[Any]]) -> Callable[[bytes],
 
     async def handle(data: bytes) -> bytes:
         try:
+            nesting.check(data)
             return msgspec.json.encode(await do(decoder.decode(data)))
         except Refused as refused:
             meters.REFUSED.labels(refused.refusal.value).inc()
             raise
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             meters.REFUSED.labels(Refusal.UNREADABLE.value).inc()
             raise Refused(Refusal.UNREADABLE, str(error)) from error
         except REFUSED as error:

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
+from waggle import nesting
 from waggle.context import BreakerOpen, Reject, Retry, Snooze
 from waggle.errors import MESSAGE_LIMIT, ErrorCode, TaskError, storable
 from waggle.task import RESULT_LIMIT, Done, Failed, Outcome, Snoozed
@@ -20,6 +21,7 @@ def of_result(value: Any) -> Outcome:
         return Done(None)
     try:
         text = _encode(value)
+        nesting.check(text)
     except Exception as error:  # whatever the value's own conversion raises
         return _broken(f"the result is not JSON: {type(error).__name__}: {said(error)}")
     if len(text) > RESULT_LIMIT:
@@ -80,6 +82,7 @@ def _details(details: object) -> dict[str, Any]:
         text = _encode(details)
         if len(text) > DETAILS_LIMIT:
             return {"details_dropped": f"they have {len(text)} bytes, {DETAILS_LIMIT} are allowed"}
+        nesting.check(text)
         found = msgspec.json.decode(text, type=dict[str, Any])
         told: dict[str, Any] = _without_nul(found) if rb"\u0000" in text else found
     except Exception as error:  # whatever a value's own conversion raises

@@ -9,6 +9,7 @@ from support import given
 from support.dlq_asked import ids, listed
 from support.given_dead import dead, error_of
 from support.system import Client, Json, ok
+from waggle.nesting import LEVELS
 from waggle.store import catalogue
 
 Pool = asyncpg.Pool
@@ -105,7 +106,8 @@ BODIES = {
     "an unknown field": (b'{"payloads":{}}', 422),
     "a payload that is too large": (b'{"payload":{"to":"' + b"x" * (1 << 20) + b'"}}', 422),
     "a payload with U+0000": (b'{"payload":{"to":"\\u0000"}}', 422),
-    "a payload nested too deeply": (b'{"payload":' + b'{"a":' * 2000 + b"1" + b"}" * 2000 + b"}", 400),
+    "a payload one level too deep": (b'{"payload":' + b'{"a":' * (LEVELS + 1) + b"1" + b"}" * (LEVELS + 1) + b"}", 400),
+    "a payload 2000 levels deep": (b'{"payload":' + b'{"a":' * 2000 + b"1" + b"}" * 2000 + b"}", 400),
     "a body that is too large": (b'{"payload":{"to":"' + b"x" * (2 << 20) + b'"}}', 413),
 }
 

@@ -15,6 +15,7 @@ from support.system import Client, ok
 from waggle.bus import rpc, subjects
 from waggle.bus.connection import Bus
 from waggle.bus.dlq_commands import Refusal, Refused
+from waggle.nesting import LEVELS
 from waggle.store import dead_letters, redrives
 
 Pool = asyncpg.Pool
@@ -35,6 +36,8 @@ async def test_what_cannot_be_read_or_stored_is_refused_and_the_service_goes_on(
     for data, refusal in [
         (b"not JSON", Refusal.UNREADABLE),
         (b"{}", Refusal.UNREADABLE),
+        (b"[" * (LEVELS + 1) + b"]" * (LEVELS + 1), Refusal.UNREADABLE),
+        (await a_retry(pool, task_id, payload='{"a":' + "[" * LEVELS + "]" * LEVELS + "}"), Refusal.UNREADABLE),
         (await a_retry(pool, task_id, payload='{"no JSON'), Refusal.INVALID),
         (await a_retry(pool, task_id, seconds=-1), Refusal.TOO_LATE),
         (b"x" * (3 << 20) + b"x", Refusal.UNREADABLE),

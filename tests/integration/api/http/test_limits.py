@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
 
@@ -11,6 +12,7 @@ import pytest
 from support.processes import Process
 from support.servers import run
 from support.system import Client, ok
+from waggle.nesting import LEVELS
 from waggle.store import catalogue
 from waggle.store import postgres as store
 
@@ -32,6 +34,11 @@ def open_type(process: Process) -> None:
             await catalogue.announce(pool, [catalogue.TaskType("any.thing", "default", 3, 300.0, True, '{"type":"object"}')], ["default"])
 
     run(announce())
+
+
+def deep(levels: int) -> str:
+    """An object nested so deep."""
+    return '{"a":' + "[" * (levels - 1) + "]" * (levels - 1) + "}"
 
 
 def body(payload: str = "{}", **fields: str) -> bytes:
@@ -64,10 +71,17 @@ def body(payload: str = "{}", **fields: str) -> bytes:
         pytest.param(body(r'{"a":"\ud83d\ude00"}'), 201, "", id="a pair of surrogates"),
         pytest.param(body('{"a":"\ud800"}'), 400, "", id="a surrogate in UTF-8"),
         pytest.param(b'{"type":"any.thing","payload":{"a":"\xff"}}', 400, "", id="not UTF-8"),
-        pytest.param(body('{"a":' + "[" * 1000 + "]" * 1000 + "}"), 400, "", id="1000 levels deep"),
-        pytest.param(body('{"a":' + "[" * 100_000 + "]" * 100_000 + "}"), 400, "", id="100000 levels deep"),
-        pytest.param(body(metadata='{"a":' + "[" * 1000 + "]" * 1000 + "}"), 400, "", id="metadata 1000 levels deep"),
-        pytest.param(body('{"a":' + "[" * 500 + "]" * 500 + "}"), 201, "", id="500 levels deep"),
+        pytest.param(body(deep(LEVELS)), 201, "", id="at the limit of levels"),
+        pytest.param(body(deep(LEVELS + 1)), 400, "", id="one level too deep"),
+        pytest.param(body(deep(1000)), 400, "", id="1000 levels deep"),
+        pytest.param(body(deep(100_000)), 400, "", id="100000 levels deep"),
+        pytest.param(body(metadata=deep(LEVELS)), 201, "", id="metadata at the limit of levels"),
+        pytest.param(body(metadata=deep(LEVELS + 1)), 400, "", id="metadata one level too deep"),
+        pytest.param(body(colour=deep(LEVELS)), 422, "colour", id="an unknown field at the limit of levels"),
+        pytest.param(body(colour=deep(LEVELS + 1)), 400, "", id="an unknown field one level too deep"),
+        pytest.param(b"[" * LEVELS + b"]" * LEVELS, 422, "type", id="no task, at the limit of levels"),
+        pytest.param(b"[" * (LEVELS + 1) + b"]" * (LEVELS + 1), 400, "", id="no task, one level too deep"),
+        pytest.param(body('{"a":"' + "[{" * 1000 + '"}'), 201, "", id="brackets in a string"),
         pytest.param(body('{"a":NaN}'), 400, "", id="NaN"),
         pytest.param(body('{"a":Infinity}'), 400, "", id="Infinity"),
         pytest.param(body('{"a":1e400}'), 400, "", id="1e400"),
@@ -91,6 +105,22 @@ async def test_limits(api: Client, content: bytes, status: int, field: str) -> N
     if status >= 400:
         assert answer.headers["content-type"] == "application/problem+json"
         assert answer.json()["code"] == ("validation_error" if status == 422 else "invalid_input")
+
+
+@pytest.mark.parametrize(("levels", "status"), [(LEVELS, 201), (LEVELS + 1, 400)])
+async def test_a_task_of_a_batch_may_be_as_deep_as_a_single_one(api: Client, levels: int, status: int) -> None:
+    tasks = b",".join([body(deep(2)), body(deep(levels)), body(metadata=deep(levels))])
+    answer = await api.post("/api/tasks/batch", content=b'{"tasks":[' + tasks + b"]}", headers={**JSON, "idempotency-key": f"{levels} levels"})
+    assert answer.status_code == status, answer.text
+    assert (answer.json().get("code") == "invalid_input") == (status == 400)
+
+
+async def test_what_is_at_the_limit_of_levels_is_shown_and_listed(api: Client) -> None:
+    created = ok(await api.post("/api/tasks", content=body(deep(LEVELS), metadata=deep(LEVELS)), headers=JSON), 201)
+    assert ok(await api.get(f"/api/tasks/{created['id']}"))["payload"] == json.loads(deep(LEVELS))
+    listed = ok(await api.get("/api/tasks", params={"metadata": deep(LEVELS)}))["items"]
+    assert created["id"] in [task["id"] for task in listed]
+    assert (await api.get("/api/tasks", params={"metadata": deep(LEVELS + 1)})).status_code == 422
 
 
 async def test_a_batch_may_have_16_mib(api: Client) -> None:

@@ -4,6 +4,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from waggle import nesting
 from waggle.field_errors import UNREADABLE, Findings, plain
 from waggle_api.refusals import Malformed
 
@@ -15,6 +16,7 @@ def read(body: bytes, kind: type[S]) -> S:
     if not body:
         return kind()
     try:
+        nesting.check(body)
         fields: dict[str, Any] = msgspec.json.decode(body, type=dict[str, Any])
     except msgspec.ValidationError as error:
         raise Malformed("send an object, or no body") from error

@@ -11,6 +11,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
+from waggle import nesting
 from waggle.errors import ErrorCode
 from waggle.field_errors import UNREADABLE, Findings, plain
 from waggle.redrive import LIMIT_MOST, RATE_LEAST, RATE_MOST, DeadLetterFilter
@@ -107,7 +108,8 @@ def edited_payload(body: bytes) -> msgspec.Raw | None:
     findings = Findings()
     try:
         fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-        for name in fields:
+        for name, value in fields.items():
+            nesting.check(value)
             if name != "payload":
                 findings.add(name, "is not a field of this body" + findings.propose(name, ["payload"]))
         raw = fields.get("payload")

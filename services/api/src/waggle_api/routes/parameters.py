@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from waggle import nesting
 from waggle.field_errors import NUL, UNREADABLE, holds_nul
 from waggle.submission import NAMES, priority_of
 from waggle.task import QUEUE_LENGTH, QUEUE_PATTERN, TYPE_LENGTH, TYPE_PATTERN, Priority, Status
@@ -27,6 +28,7 @@ def _priority(text: str) -> int:
 def _json_object(text: str) -> str:
     """A JSON object, as text."""
     try:
+        nesting.check(text.encode())
         value = msgspec.json.decode(text)
     except UNREADABLE:
         value = None

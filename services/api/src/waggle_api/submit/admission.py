@@ -16,6 +16,7 @@ import uuid_utils
 from asyncpg.pgproto.pgproto import UUID
 from msgspec import Raw
 
+from waggle import nesting
 from waggle.field_errors import NUL, UNREADABLE, Findings, holds_nul
 from waggle.store.tasks import NewTask
 from waggle.submission import METADATA_LIMIT, NOTHING, CreateTask, priority_of, read_many, read_one
@@ -168,6 +169,7 @@ def _written_out(raw: Raw) -> float:
 
 def _object(raw: Raw, field: str, limit: int, findings: Findings) -> tuple[str, dict[str, Any] | None]:
     """A JSON object as its text and its value; the value is None, and told, when it is none or too large. Raises one of UNREADABLE."""
+    nesting.check(raw)
     value = _decode(raw)
     if value is None:
         return "{}", {}
@@ -216,7 +218,7 @@ def _find_nul(create: CreateTask, findings: Findings) -> None:
 def _told(error: Exception) -> str:
     match error:
         case RecursionError():
-            return "the body is nested too deeply"
+            return f"the body is nested too deeply: {nesting.LEVELS} levels are allowed"
         case UnicodeDecodeError():
             return "the body is not UTF-8"
         case _:
