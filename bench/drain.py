@@ -13,10 +13,9 @@ from collections.abc import Callable
 
 from uuid_utils.compat import uuid7
 
-from stage import all_settled, cpu_seconds, memory_mb, report, stage
+from stage import FleetSettings, all_settled, cpu_seconds, memory_mb, report, stage
 from waggle.bus import connection, topology
 from waggle.bus.ring import Ringer
-from waggle.settings.shared import Settings
 from waggle.store import postgres, tasks
 
 PAYLOAD = '{"to":"user@example.com","subject":"hello","body":"' + "x" * 200 + '"}'
@@ -27,7 +26,7 @@ def echo(_: int) -> tasks.NewTask:
     return tasks.NewTask(uuid7(), "demo.echo", "default", 1, "", PAYLOAD, "{}", None, 0.0, None, 3, 300.0)
 
 
-async def fill(settings: Settings, count: int, make: Callable[[int], tasks.NewTask] = echo) -> None:
+async def fill(settings: FleetSettings, count: int, make: Callable[[int], tasks.NewTask] = echo) -> None:
     """Insert and ring so many tasks; `make` is given the number of each."""
     async with postgres.pool(settings, "bench", 3) as pool, connection.connection(settings, "bench") as bus:
         while not bus.connected:  # noqa: ASYNC110  # once, at the start
@@ -45,12 +44,12 @@ async def fill(settings: Settings, count: int, make: Callable[[int], tasks.NewTa
         await asyncio.gather(*(one(first) for first in range(0, count, BATCH)))
 
 
-async def vacuum(settings: Settings) -> None:
+async def vacuum(settings: FleetSettings) -> None:
     async with postgres.pool(settings, "bench", 1) as pool:
         await pool.execute("VACUUM ANALYZE tasks")
 
 
-async def measure(settings: Settings, count: int) -> float:
+async def measure(settings: FleetSettings, count: int) -> float:
     async with postgres.pool(settings, "bench", 1) as pool:
         await all_settled(pool)
         row = await pool.fetchrow(

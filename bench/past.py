@@ -5,7 +5,7 @@ from uuid import UUID
 
 import asyncpg
 
-from waggle.settings.shared import Settings
+from stage import FleetSettings
 
 DAYS = 6  # below the retention, which would delete them
 CHUNK = 250_000
@@ -44,7 +44,7 @@ SELECT uuidv7(-make_interval(hours => n)), 'shop.type0', 'default', '{}', now() 
 """
 
 
-async def add_finished(settings: Settings, first: int, last: int, total: int) -> None:
+async def add_finished(settings: FleetSettings, first: int, last: int, total: int) -> None:
     """Rows first to last of `total`, in portions on two connections."""
     portions = [(at, min(at + CHUNK - 1, last)) for at in range(first, last + 1, CHUNK)]
 
@@ -58,14 +58,14 @@ async def add_finished(settings: Settings, first: int, last: int, total: int) ->
     await asyncio.gather(make(), make())
 
 
-async def add_scheduled(settings: Settings) -> None:
+async def add_scheduled(settings: FleetSettings) -> None:
     """Tasks that wait for tomorrow."""
     connection = await asyncpg.connect(settings.postgres_url)
     await connection.execute(LATER, SCHEDULED)
     await connection.close()
 
 
-async def forget_after(settings: Settings, start: UUID) -> int:
+async def forget_after(settings: FleetSettings, start: UUID) -> int:
     """Delete the tasks with ids after `start`; how many."""
     connection = await asyncpg.connect(settings.postgres_url)
     gone = await connection.fetch("DELETE FROM tasks WHERE id > $1 RETURNING 1", start)
@@ -74,7 +74,7 @@ async def forget_after(settings: Settings, start: UUID) -> int:
     return len(gone)
 
 
-async def tidy(settings: Settings) -> None:
+async def tidy(settings: FleetSettings) -> None:
     """What autovacuum and the checkpointer would do after such a load, done now and not during the measurement."""
     connection = await asyncpg.connect(settings.postgres_url)
     for command in ("SET maintenance_work_mem = '256MB'", "VACUUM (ANALYZE) tasks", "VACUUM (ANALYZE) task_attempts", "CHECKPOINT"):

@@ -33,9 +33,8 @@ import lists
 import past
 from drain import fill
 from load import post
-from stage import Stage, cpu_seconds, memory_mb, percentiles, report, stage
+from stage import FleetSettings, Stage, cpu_seconds, memory_mb, percentiles, report, stage
 from waggle.bus import connection, subjects
-from waggle.settings.shared import Settings
 from waggle.store import postgres, queues
 
 DRAINED = 40_000
@@ -63,7 +62,7 @@ FROM tasks WHERE type = 'bench.large' AND status = 'completed'
 """
 
 
-async def pause(settings: Settings, *, paused: bool) -> None:
+async def pause(settings: FleetSettings, *, paused: bool) -> None:
     async with postgres.pool(settings, "bench", 1) as pool, connection.connection(settings, "bench") as bus:
         await queues.pause(pool, "default", paused=paused)
         await bus.publish(subjects.CONTROL_ALL, subjects.LOOK)
@@ -115,7 +114,7 @@ def drain(on: Stage, count: int, since: UUID, workers: int = 1) -> dict[str, flo
     }
 
 
-async def ask(settings: Settings, query: str, *values: object) -> asyncpg.Record:
+async def ask(settings: FleetSettings, query: str, *values: object) -> asyncpg.Record:
     plain = await asyncpg.connect(settings.postgres_url)  # without the short timeouts of the product
     try:
         row = await plain.fetchrow(query, *values)
@@ -193,7 +192,7 @@ def large_body(*, words: bool) -> bytes:
     return msgspec.json.encode({"type": "bench.large", "payload": {"body": text[:size]}})
 
 
-async def write_ahead(settings: Settings) -> None:
+async def write_ahead(settings: FleetSettings) -> None:
     """As on a server that has run for a while, files of the write-ahead log are used again: a new one is filled with zeros while all commits wait."""
     plain = await asyncpg.connect(settings.postgres_url)
     for statement in WRITE_AHEAD:

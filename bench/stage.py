@@ -20,6 +20,7 @@ import msgspec
 import structlog
 
 import machine
+from waggle.settings.services import declared
 from waggle.settings.shared import Settings
 from waggle.settings.sources import PREFIX
 from waggle.store.migrate import migrate
@@ -29,12 +30,22 @@ from waggle_embedded.placement import temporary_folder
 START_SECONDS = 60.0
 
 
+FleetSettings = msgspec.defstruct(
+    "FleetSettings",
+    [(field.name, field.type, field.default) for name, field in declared().items() if name not in Settings.__struct_fields__],
+    bases=(Settings,),
+    frozen=True,
+    kw_only=True,
+)
+"""The settings of all services in one struct."""
+
+
 @dataclass
 class Stage:
     """Servers that run, and the services that were started on them."""
 
     folder: Path
-    settings: Settings
+    settings: FleetSettings
     database_pid: int
     processes: list["subprocess.Popen[bytes]"] = field(default_factory=list)
 
@@ -44,7 +55,7 @@ class Stage:
         ready = self.folder / f"{service}-{number}.ready"
         settings = msgspec.structs.replace(self.settings, ready_file=str(ready), **changes)
         env = {key: value for key, value in os.environ.items() if not key.startswith(PREFIX)} | {"PYTHONPATH": str(Path(__file__).parent)}
-        for info in msgspec.structs.fields(Settings):
+        for info in msgspec.structs.fields(FleetSettings):
             value = getattr(settings, info.name)
             if info.required or value != info.default:
                 env[PREFIX + info.name.upper()] = ",".join(value) if isinstance(value, tuple) else str(value)
@@ -74,7 +85,7 @@ def stage(**changes: object) -> Iterator[Stage]:
     with temporary_folder() as folder:
         database, broker = postgres.start(folder / "postgres"), nats.start(folder / "nats")
         asyncio.run(migrate(database.url))
-        settings = Settings(postgres_url=database.url, nats_url=broker.url, api_port=0, **changes)  # type: ignore[arg-type]  # a benchmark's own
+        settings = FleetSettings(postgres_url=database.url, nats_url=broker.url, api_port=0, **changes)  # type: ignore[arg-type]  # a benchmark's own
         set_up = Stage(folder, settings, database.pid)
         try:
             yield set_up

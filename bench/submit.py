@@ -13,8 +13,7 @@ import msgspec
 import uvloop
 
 from load import post, run
-from stage import percentiles, report, stage
-from waggle.settings.shared import Settings
+from stage import FleetSettings, percentiles, report, stage
 from waggle.store import postgres
 
 TASK = {"type": "demo.echo", "payload": {"to": "user@example.com", "subject": "hello", "body": "x" * 200}}
@@ -31,7 +30,7 @@ class Repeat:
         return self.request if self.left >= 0 else None
 
 
-async def stored(settings: Settings) -> int:
+async def stored(settings: FleetSettings) -> int:
     async with postgres.pool(settings, "bench", 1) as pool:
         return int(await pool.fetchval("SELECT count(*) FROM tasks"))
 

@@ -12,7 +12,6 @@ import pytest
 
 from waggle.bus import connection, topology
 from waggle.bus.connection import Bus
-from waggle.settings.shared import Settings
 from waggle.store import postgres as store
 from waggle_embedded.child import last_lines
 from waggle_embedded.placement import temporary_folder
@@ -21,6 +20,7 @@ pytest.register_assert_rewrite("support")
 
 from support import processes  # noqa: E402  # after the line above, so that their assertions explain themselves
 from support.facts import until  # noqa: E402
+from support.fleet import FleetSettings  # noqa: E402
 from support.servers import NatsServer, PostgresServer  # noqa: E402
 from support.system import Client, Services, System, client_of  # noqa: E402
 
@@ -120,20 +120,20 @@ def nats(folder: Path, logs: dict[str, Path]) -> Iterator[NatsServer]:
 
 
 @pytest.fixture
-def settings(database: str, nats: NatsServer) -> Settings:
+def settings(database: str, nats: NatsServer) -> FleetSettings:
     """The settings of this test's services: free ports, short times."""
-    return Settings(postgres_url=database, nats_url=nats.url, api_port=0, lease=2.0, grace=2.0)
+    return FleetSettings(postgres_url=database, nats_url=nats.url, api_port=0, lease=2.0, grace=2.0)
 
 
 @pytest.fixture
 async def pool(database: str) -> AsyncIterator["asyncpg.Pool[asyncpg.Record]"]:
     """Connections to the test's database, as the services have them. (Needs no NATS.)"""
-    async with store.pool(Settings(postgres_url=database, nats_url="nats://not.used"), "test", 5) as made:
+    async with store.pool(FleetSettings(postgres_url=database, nats_url="nats://not.used"), "test", 5) as made:
         yield made
 
 
 @pytest.fixture
-async def bus(settings: Settings) -> AsyncIterator[Bus]:
+async def bus(settings: FleetSettings) -> AsyncIterator[Bus]:
     """A connection to the test's NATS."""
     async with connection.connection(settings, "test") as opened:
         await until(lambda: opened.connected)
@@ -141,13 +141,13 @@ async def bus(settings: Settings) -> AsyncIterator[Bus]:
 
 
 @pytest.fixture
-async def lanes(bus: Bus, settings: Settings) -> None:
+async def lanes(bus: Bus, settings: FleetSettings) -> None:
     """The work stream, and the consumers of the queue `default`; where a scheduler runs, it makes them."""
     await topology.ensure(bus, settings, ["default"])
 
 
 @pytest.fixture
-async def start(settings: Settings, folder: Path, logs: dict[str, Path]) -> AsyncIterator[Services]:
+async def start(settings: FleetSettings, folder: Path, logs: dict[str, Path]) -> AsyncIterator[Services]:
     """Starts services: `worker = await start("worker", concurrency=5)`. They are stopped at the end; one that died by itself fails the test."""
     services = Services(settings, folder, logs)
     yield services

@@ -17,11 +17,11 @@ import structlog
 from support import given, stream
 from support.command_line import called, waggle
 from support.facts import until
+from support.fleet import FleetSettings
 from support.processes import kill
 from support.servers import NatsServer, PostgresServer
 from waggle.bus import subjects, topology
 from waggle.bus.connection import Bus
-from waggle.settings.shared import Settings
 from waggle.store.postgres import head
 from waggle_cli.doctor.checks import CHECKS
 from waggle_embedded.binaries import find_postgres
@@ -179,15 +179,15 @@ async def test_a_stream_unlike_the_settings_is_told(doctor: Doctor, servers: dic
     assert "max_msgs_per_subject is 1000000, the settings here want 7" in examined.one("stream", "warning")
 
 
-async def test_a_lane_that_is_nearly_full_is_named(doctor: Doctor, servers: dict[str, str], bus: Bus, settings: Settings, pool: Pool) -> None:
-    await topology.ensure(bus, Settings(**{**settings_of(settings), "lane_limit": 5}), ["default"])
+async def test_a_lane_that_is_nearly_full_is_named(doctor: Doctor, servers: dict[str, str], bus: Bus, settings: FleetSettings, pool: Pool) -> None:
+    await topology.ensure(bus, FleetSettings(**{**settings_of(settings), "lane_limit": 5}), ["default"])
     ids = await given.waiting(pool, 4)
     await stream.ring(bus, *[(task, "default", 1, (await given.row(pool, task))["rung_at"]) for task in ids])
     examined = await doctor(**servers, WAGGLE_LANE_LIMIT="5")
     assert "the lane waggle.work.default.medium is nearly full: 4 of 5 doorbells" in examined.one("stream", "warning")
 
 
-def settings_of(settings: Settings) -> dict[str, Any]:
+def settings_of(settings: FleetSettings) -> dict[str, Any]:
     return {name: getattr(settings, name) for name in settings.__struct_fields__}
 
 

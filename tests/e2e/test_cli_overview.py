@@ -12,10 +12,10 @@ import pytest
 
 from support.command_line import COMMAND_SECONDS, WAGGLE, Called
 from support.facts import until
+from support.fleet import FleetSettings
 from support.terminals import person
 from waggle.bus import breakers, connection
 from waggle.bus.breakers import Record, State
-from waggle.settings.shared import Settings
 
 Run = Callable[[str], Called]
 Json = dict[str, Any]
@@ -100,7 +100,7 @@ def test_a_type_is_shown_with_its_schema(cli: Run) -> None:
 async def open_breaker(shop: Json) -> AsyncIterator[str]:
     """A breaker that is open, as a worker would have left it."""
     now = datetime.now(UTC)
-    settings = Settings(postgres_url=shop["postgres_url"], nats_url=shop["nats_url"])
+    settings = FleetSettings(postgres_url=shop["postgres_url"], nats_url=shop["nats_url"])
     async with connection.connection(settings, "test") as bus:
         await until(lambda: bus.connected, what="NATS is there")
         record = Record("smtp.example", State.OPEN, failures=5, trips=2, opened_at=now, retry_at=now + timedelta(minutes=10), error="refused\x1b[2J")

@@ -7,11 +7,11 @@ from contextlib import AsyncExitStack
 import structlog.testing
 
 from support.facts import until
+from support.fleet import FleetSettings
 from support.scale import dice, figures, sized
 from support.servers import NatsServer
 from waggle.bus import connection
 from waggle.bus.connection import RECONNECT_CAP, Bus
-from waggle.settings.shared import Settings
 
 CLIENTS = sized(15, 50)
 RESTARTS = sized(2, 5)
@@ -39,7 +39,7 @@ def peak(times: list[float]) -> int:
     return max(sum(start <= other < start + WINDOW for other in times) for start in times)
 
 
-async def test_few_of_them_come_at_once(nats: NatsServer, settings: Settings) -> None:
+async def test_few_of_them_come_at_once(nats: NatsServer, settings: FleetSettings) -> None:
     dice()
     async with AsyncExitStack() as stack:
         stack.enter_context(structlog.testing.capture_logs())  # a few hundred lines of what they all say

@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator
 import pytest
 
 from support.facts import until
+from support.fleet import FleetSettings
 from support.proxy import Proxy, proxy
 from support.servers import NatsServer
 from waggle.bus import connection
 from waggle.bus.connection import Bus
-from waggle.settings.shared import Settings
 
 MEBIBYTE = 1 << 20
 
@@ -23,7 +23,7 @@ async def link(nats: NatsServer) -> AsyncIterator[Proxy]:
 @pytest.fixture
 async def distant(nats: NatsServer, link: Proxy) -> AsyncIterator[Bus]:
     """A bus whose link can be killed."""
-    async with connection.connection(Settings(postgres_url="postgresql://not.used", nats_url=link.url(nats.url)), "test") as bus:
+    async with connection.connection(FleetSettings(postgres_url="postgresql://not.used", nats_url=link.url(nats.url)), "test") as bus:
         await until(lambda: bus.connected)
         yield bus
 

@@ -15,11 +15,11 @@ import asyncpg
 import httpx2
 import msgspec
 
+from support.fleet import FleetSettings
 from support.oracle import History, all_at_rest, check
 from support.processes import GONE_SECONDS, TESTS, variables
 from support.scale import dice, figures, sized
 from support.system import Client, Services
-from waggle.settings.shared import Settings
 from waggle.settings.sources import PREFIX
 from waggle_embedded.placement import free_port
 
@@ -35,7 +35,7 @@ DIED = 137
 class Forker:
     """Starts APIs on one port, one at a time."""
 
-    settings: Settings
+    settings: FleetSettings
     folder: Path
     process: asyncio.subprocess.Process
 

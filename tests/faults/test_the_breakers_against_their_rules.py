@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from support.facts import until
+from support.fleet import FleetSettings
 from support.links import ANSWER_LOST, GO, LOST, Clock, Gate, Link
 from support.scale import dice, figures, sized
 from support.servers import NatsServer
@@ -21,7 +22,6 @@ from waggle.bus import connection, subjects, topology
 from waggle.bus.breakers import Entry, State
 from waggle.bus.connection import Bus
 from waggle.context import BreakerOpen
-from waggle.settings.shared import Settings
 from waggle_worker.protect import breaker as one
 from waggle_worker.protect import breakers as module
 from waggle_worker.protect.breakers import Breakers
@@ -37,7 +37,7 @@ class Worker:
 
     def __init__(self, real: Bus, clock: Clock) -> None:
         self.link = Link(real, clock)
-        settings = Settings(postgres_url="x", nats_url="x", breaker_threshold=1, breaker_reset=RESET, breaker_reset_max=MOST, lease=LEASE)
+        settings = FleetSettings(postgres_url="x", nats_url="x", breaker_threshold=1, breaker_reset=RESET, breaker_reset_max=MOST, lease=LEASE)
         self.breakers = Breakers(self.link, settings)
         self.tasks: dict[asyncio.Task[Any], str] = {}  # under way, and what it is
         self.calls: list[Guard] = []
@@ -59,7 +59,7 @@ class Worker:
 class Fleet:
     """Chance, the workers, and what the rules need to know of the past."""
 
-    def __init__(self, chance: random.Random, real: Bus, clock: Clock, settings: Settings) -> None:
+    def __init__(self, chance: random.Random, real: Bus, clock: Clock, settings: FleetSettings) -> None:
         self.chance, self.real, self.clock, self.settings = chance, real, clock, settings
         self.workers = [self.begins() for _ in range(3)]
         self.story: list[str] = []
@@ -295,7 +295,7 @@ class Fleet:
 
 
 @asynccontextmanager
-async def bus_of(settings: Settings) -> AsyncIterator[Bus]:
+async def bus_of(settings: FleetSettings) -> AsyncIterator[Bus]:
     async with connection.connection(settings, "test") as opened:
         await until(lambda: opened.connected)
         yield opened
@@ -306,7 +306,7 @@ async def test_whatever_gets_lost_or_comes_late(nats: NatsServer, monkeypatch: p
     monkeypatch.setattr(module, "time", clock)
     for owner in (bucket, module):
         monkeypatch.setattr(owner, "PATIENCE", 60.0)  # what a test holds up is not an outage
-    settings = Settings(postgres_url="x", nats_url=nats.url)
+    settings = FleetSettings(postgres_url="x", nats_url=nats.url)
     steps = probes = 0
     async with bus_of(settings) as real:
         await topology.ensure(real, settings, [])

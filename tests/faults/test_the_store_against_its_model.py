@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule, run_state_machine_as_test
 
 from support import given
+from support.fleet import FleetSettings
 from support.journal import check_journal, keep_journal
 from support.scale import SEED, dice, figures, sized
 from waggle.errors import ErrorCode, TaskError
-from waggle.settings.shared import Settings
 from waggle.store import postgres as store
 from waggle.store import tasks, waiting
 from waggle.task import Done, Failed, Fence, Lost, Outcome, Snoozed, Status, Tries, decide
@@ -212,7 +212,7 @@ def test_whatever_comes_in_whatever_order(database: str) -> None:
         stack = AsyncExitStack()
         try:
             Store.runner = runner
-            Store.pool = runner.run(stack.enter_async_context(store.pool(Settings(postgres_url=database, nats_url="nats://not.used"), "test", 5)))
+            Store.pool = runner.run(stack.enter_async_context(store.pool(FleetSettings(postgres_url=database, nats_url="nats://not.used"), "test", 5)))
             runner.run(keep_journal(Store.pool))
             run_state_machine_as_test(
                 seed(SEED)(Store),

@@ -15,6 +15,7 @@ from uuid_utils.compat import uuid7
 from support import given, stream
 from support.command_line import called
 from support.facts import until
+from support.fleet import FleetSettings
 from support.loops import loop
 from support.oracle import all_at_rest
 from support.servers import NatsServer
@@ -23,7 +24,6 @@ from waggle.bus import doorbells, subjects, topology
 from waggle.bus.connection import Bus
 from waggle.bus.pull import Pull
 from waggle.errors import ErrorCode, TaskError
-from waggle.settings.shared import Settings
 from waggle.store import queues, tasks, waiting
 from waggle.task import Done, Failed, Tries, decide
 from waggle_cli.audit import looks, rounds
@@ -79,11 +79,11 @@ def broken(report: Report) -> dict[str, int]:
     return {name: found.count for name, found in report.seen.found.items() if found.count}
 
 
-async def audited(settings: Settings, wait: float = 0.0, *, repair: bool = False, since: float | None = None) -> dict[str, int]:
+async def audited(settings: FleetSettings, wait: float = 0.0, *, repair: bool = False, since: float | None = None) -> dict[str, int]:
     return broken(await audit(settings, wait=wait, repair=repair, since=since))
 
 
-async def found(settings: Settings, condition: str) -> int:
+async def found(settings: FleetSettings, condition: str) -> int:
     return (await audit(settings, wait=0.0)).seen.found[condition].count
 
 
@@ -137,7 +137,7 @@ def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doorbells, "BATCH", 2)
 
 
-async def test_tasks_of_every_kind_are_in_order(settings: Settings, pool: Pool, bus: Bus, worker: str, small_pages: None) -> None:
+async def test_tasks_of_every_kind_are_in_order(settings: FleetSettings, pool: Pool, bus: Bus, worker: str, small_pages: None) -> None:
     await rung(pool, bus, 3)
     await given.waiting(pool, ring=False, delay=3600.0)
     await given.running(pool, 2)
@@ -151,7 +151,7 @@ async def test_tasks_of_every_kind_are_in_order(settings: Settings, pool: Pool, 
     assert (report.seen.tasks, report.seen.doorbells, report.seen.notes) == (10, 3, [])
 
 
-async def test_columns_that_do_not_fit_the_status_are_found(settings: Settings, pool: Pool, worker: str) -> None:
+async def test_columns_that_do_not_fit_the_status_are_found(settings: FleetSettings, pool: Pool, worker: str) -> None:
     for number, (status, assignments) in enumerate(MISFITS):
         match status:
             case "pending":
@@ -165,7 +165,7 @@ async def test_columns_that_do_not_fit_the_status_are_found(settings: Settings, 
         assert await found(settings, "row") == number + 1, f"{status} with {assignments}"
 
 
-async def test_attempts_that_are_out_of_order_or_do_not_fit_are_found(settings: Settings, pool: Pool, worker: str, small_pages: None) -> None:
+async def test_attempts_that_are_out_of_order_or_do_not_fit_are_found(settings: FleetSettings, pool: Pool, worker: str, small_pages: None) -> None:
     for number, statement in enumerate(DISORDERS):
         task_id = await settled(pool, tries=3)
         assert await audited(settings) == ({"timeline": number} if number else {})
@@ -173,7 +173,7 @@ async def test_attempts_that_are_out_of_order_or_do_not_fit_are_found(settings: 
         assert await audited(settings) == {"timeline": number + 1}, statement
 
 
-async def test_a_run_that_began_before_the_try_that_came_before_it_ended_is_found(settings: Settings, pool: Pool, worker: str) -> None:
+async def test_a_run_that_began_before_the_try_that_came_before_it_ended_is_found(settings: FleetSettings, pool: Pool, worker: str) -> None:
     [first] = await given.running(pool)
     await tasks.settle(pool, [(given.fence(first), decide(Failed(ERROR, after=0.0), Tries(0, 3)))])
     assert await tasks.claim(pool, [first.id], "w1")
@@ -182,7 +182,7 @@ async def test_a_run_that_began_before_the_try_that_came_before_it_ended_is_foun
     assert await audited(settings) == {"timeline": 1}
 
 
-async def test_a_due_task_that_nobody_rang_is_found_and_rung(settings: Settings, pool: Pool, bus: Bus, lanes: None) -> None:
+async def test_a_due_task_that_nobody_rang_is_found_and_rung(settings: FleetSettings, pool: Pool, bus: Bus, lanes: None) -> None:
     ids = await given.waiting(pool, 3, ring=False)
     assert await audited(settings) == {}, "a moment ago: the scheduler is about to"
     await given.change(pool, ids, f"run_at = {LONG_AGO}")
@@ -196,7 +196,9 @@ async def holds(bus: Bus, count: int) -> bool:
     return await stream.doorbells(bus) == count
 
 
-async def test_tasks_whose_doorbells_are_lost_are_found_one_by_one_and_rung(settings: Settings, pool: Pool, bus: Bus, lanes: None, small_pages: None) -> None:
+async def test_tasks_whose_doorbells_are_lost_are_found_one_by_one_and_rung(
+    settings: FleetSettings, pool: Pool, bus: Bus, lanes: None, small_pages: None
+) -> None:
     await rung(pool, bus, 5)
     await rung(pool, bus, 2, priority=3)
     assert await audited(settings) == {}
@@ -210,7 +212,7 @@ async def test_tasks_whose_doorbells_are_lost_are_found_one_by_one_and_rung(sett
     assert await holds(bus, 7)
 
 
-async def test_without_the_stream_every_doorbell_is_lost_and_a_repair_says_that_it_could_do_nothing(settings: Settings, pool: Pool, bus: Bus) -> None:
+async def test_without_the_stream_every_doorbell_is_lost_and_a_repair_says_that_it_could_do_nothing(settings: FleetSettings, pool: Pool, bus: Bus) -> None:
     ids = await given.waiting(pool, 2)
     await given.change(pool, ids, f"rung_at = {LONG_AGO}")
     report = await audit(settings, wait=0.0, repair=True)
@@ -218,7 +220,7 @@ async def test_without_the_stream_every_doorbell_is_lost_and_a_repair_says_that_
     assert (await given.row(pool, ids[0]))["rung_at"] is not None
 
 
-async def test_a_stream_of_an_older_version_is_said_to_need_a_migration_which_keeps_what_it_holds(settings: Settings, pool: Pool, bus: Bus) -> None:
+async def test_a_stream_of_an_older_version_is_said_to_need_a_migration_which_keeps_what_it_holds(settings: FleetSettings, pool: Pool, bus: Bus) -> None:
     older = topology.work_stream(settings)
     older.allow_direct = False
     await bus.jetstream().add_stream(older)
@@ -230,7 +232,7 @@ async def test_a_stream_of_an_older_version_is_said_to_need_a_migration_which_ke
     assert (broken(report), report.seen.doorbells) == ({}, 2)
 
 
-async def test_a_paused_queue_and_a_full_lane_are_told_and_in_order(settings: Settings, pool: Pool, bus: Bus) -> None:
+async def test_a_paused_queue_and_a_full_lane_are_told_and_in_order(settings: FleetSettings, pool: Pool, bus: Bus) -> None:
     await topology.ensure(bus, msgspec.structs.replace(settings, lane_limit=2), ["default"])
     await rung(pool, bus, 2)
     await given.change(pool, await given.waiting(pool, 3), f"rung_at = {LONG_AGO}")
@@ -247,7 +249,7 @@ async def test_a_paused_queue_and_a_full_lane_are_told_and_in_order(settings: Se
     assert await audited(settings) == {"orphan": 5}
 
 
-async def test_doorbells_that_a_waiting_worker_should_have_acked_are_found_and_removed(settings: Settings, pool: Pool, bus: Bus, worker: str) -> None:
+async def test_doorbells_that_a_waiting_worker_should_have_acked_are_found_and_removed(settings: FleetSettings, pool: Pool, bus: Bus, worker: str) -> None:
     [cancelled, deleted, fresh, waits] = await rung(pool, bus, 4)
     await tasks.cancel(pool, cancelled)
     await tasks.cancel(pool, deleted)
@@ -267,7 +269,7 @@ async def test_doorbells_that_a_waiting_worker_should_have_acked_are_found_and_r
     assert await given.row(pool, waits)
 
 
-async def test_a_doorbell_in_no_lane_is_found_and_removed(settings: Settings, bus: Bus, lanes: None) -> None:
+async def test_a_doorbell_in_no_lane_is_found_and_removed(settings: FleetSettings, bus: Bus, lanes: None) -> None:
     await bus.jetstream().publish("waggle.work.default.urgent", subjects.doorbell(uuid7(), (await bus.jetstream().stream_info(subjects.WORK_STREAM)).created))
     assert await audited(settings) == {"stray": 1}
     assert await audited(settings, repair=True) == {}
@@ -275,7 +277,7 @@ async def test_a_doorbell_in_no_lane_is_found_and_removed(settings: Settings, bu
 
 
 async def test_running_tasks_without_a_live_worker_are_found_and_taken_back_once_a_lease_has_passed(
-    settings: Settings, pool: Pool, bus: Bus, worker: str
+    settings: FleetSettings, pool: Pool, bus: Bus, worker: str
 ) -> None:
     settings = msgspec.structs.replace(settings, lease=1.0)
     [alive] = await given.running(pool)
@@ -292,7 +294,7 @@ async def test_running_tasks_without_a_live_worker_are_found_and_taken_back_once
     await until(lambda: holds(bus, 1))
 
 
-async def test_tasks_past_their_deadline_are_found_and_failed(settings: Settings, pool: Pool, worker: str) -> None:
+async def test_tasks_past_their_deadline_are_found_and_failed(settings: FleetSettings, pool: Pool, worker: str) -> None:
     [waits] = await given.waiting(pool, ring=False, delay=60.0)
     [runs] = await given.running(pool)
     await given.change(pool, [waits, runs.id], f"deadline = {LONG_AGO}")
@@ -301,7 +303,7 @@ async def test_tasks_past_their_deadline_are_found_and_failed(settings: Settings
     assert (broken(report), report.repaired["overdue"]) == ({}, 2)
 
 
-async def test_what_is_wrong_for_a_moment_only_is_waited_for(settings: Settings, pool: Pool, bus: Bus, lanes: None) -> None:
+async def test_what_is_wrong_for_a_moment_only_is_waited_for(settings: FleetSettings, pool: Pool, bus: Bus, lanes: None) -> None:
     ids = await given.waiting(pool, 3, ring=False)
     await given.change(pool, ids, f"run_at = {LONG_AGO}")
 
@@ -314,7 +316,7 @@ async def test_what_is_wrong_for_a_moment_only_is_waited_for(settings: Settings,
     await late
 
 
-async def test_history_can_be_left_out_beyond_an_age(settings: Settings, pool: Pool, worker: str) -> None:
+async def test_history_can_be_left_out_beyond_an_age(settings: FleetSettings, pool: Pool, worker: str) -> None:
     old = await settled(pool)
     await pool.execute("UPDATE tasks SET id = '01000000-0000-7000-8000-000000000000', completed_at = NULL WHERE id = $1", old)
     await pool.execute("UPDATE task_attempts SET task_id = '01000000-0000-7000-8000-000000000000' WHERE task_id = $1", old)
@@ -324,7 +326,7 @@ async def test_history_can_be_left_out_beyond_an_age(settings: Settings, pool: P
     assert (broken(report), report.seen.tasks) == ({}, 1)
 
 
-async def test_a_busy_system_is_clean_at_every_moment_and_at_rest(settings: Settings, pool: Pool, client: Client) -> None:
+async def test_a_busy_system_is_clean_at_every_moment_and_at_rest(settings: FleetSettings, pool: Pool, client: Client) -> None:
     def load(count: int) -> list[dict[str, object]]:
         kinds: list[dict[str, object]] = [
             {"type": "demo.echo", "payload": {}},
@@ -344,7 +346,7 @@ async def test_a_busy_system_is_clean_at_every_moment_and_at_rest(settings: Sett
     await until(lambda: rested(settings), 30.0)
 
 
-async def rested(settings: Settings) -> bool:
+async def rested(settings: FleetSettings) -> bool:
     return (await audit(settings, wait=0.0)).seen.doorbells == 0
 
 

@@ -9,11 +9,11 @@ from uuid import UUID
 import msgspec
 
 from support.facts import until
+from support.fleet import FleetSettings
 from support.handlers import app
 from support.processes import Process, launch
 from support.servers import NatsServer, PostgresServer, run
 from waggle.bus import connection, topology
-from waggle.settings.shared import Settings
 from waggle.store import catalogue
 from waggle.store import postgres as store
 from waggle.store.catalogue import TaskType
@@ -29,7 +29,7 @@ async def announce(connection: Connection) -> None:
     await catalogue.announce(connection, types, sorted({"default", *(h.queue for h in handlers)}))
 
 
-async def prepare(settings: Settings) -> None:
+async def prepare(settings: FleetSettings) -> None:
     """The types, and the lanes of the queue `default`; where a worker and a scheduler run, they do it."""
     async with connection.connection(settings, "test") as bus, store.pool(settings, "test", 1) as pool:
         await announce(pool)
@@ -45,7 +45,7 @@ def one_api(postgres: PostgresServer, folder: Path, name: str) -> Iterator[Proce
     nats = NatsServer(folder / "nats")
     try:
         with postgres.fresh_database(name) as database:
-            settings = Settings(postgres_url=database, nats_url=nats.url, api_port=0, grace=2.0)
+            settings = FleetSettings(postgres_url=database, nats_url=nats.url, api_port=0, grace=2.0)
             run(prepare(settings))
             process = launch("api", settings, folder)
             try:

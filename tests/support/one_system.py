@@ -5,16 +5,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from support.fleet import FleetSettings
 from support.processes import Process, end, launch, ready
 from support.servers import NatsServer, PostgresServer, run
-from waggle.settings.shared import Settings
 
 
 @dataclass
 class OneSystem:
     """What runs; `effects` is where its handlers leave a line for each thing they did."""
 
-    settings: Settings
+    settings: FleetSettings
     api: Process
     worker: Process
     effects: Path
@@ -36,7 +36,7 @@ def one_system(postgres: PostgresServer, folder: Path, name: str, **changes: obj
     try:
         with postgres.fresh_database(name) as database:
             fields: dict[str, object] = {"lease": 2.0, "grace": 2.0, "app": "support.handlers:app", **changes}
-            settings = Settings(postgres_url=database, nats_url=nats.url, api_port=0, **fields)  # type: ignore[arg-type]
+            settings = FleetSettings(postgres_url=database, nats_url=nats.url, api_port=0, **fields)  # type: ignore[arg-type]
             api, scheduler, worker = (launch(service, settings, folder, environ={"EFFECTS": str(effects)}) for service in ("api", "scheduler", "worker"))
             try:
                 run(ready(api, scheduler, worker))

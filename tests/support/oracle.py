@@ -12,8 +12,8 @@ import asyncpg
 import httpx2
 
 from support.facts import until
+from support.fleet import FleetSettings
 from support.system import Client
-from waggle.settings.shared import Settings
 from waggle_cli.audit.rounds import audit
 
 REST_SECONDS = 40.0  # a lease that has to run out, a doorbell whose ack was lost, and the loops
@@ -89,7 +89,7 @@ async def check(pool: "asyncpg.Pool[asyncpg.Record]", history: History, effects:
     return Counter(tasks=len(history.accepted), duplicates=duplicates, extra_attempts=sum(row["attempt"] - 1 for row in rows))
 
 
-async def audited(settings: Settings, seconds: float = REST_SECONDS) -> None:
+async def audited(settings: FleetSettings, seconds: float = REST_SECONDS) -> None:
     """`waggle audit`: each task in exactly one place, with its doorbell, its worker and its attempts in order; waited for, because the loops may be at it."""
     seen = (await audit(settings, wait=seconds)).seen
     left = {name: (found.count, found.examples) for name, found in seen.found.items() if found.count}

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from support.facts import until
-from waggle.settings.shared import Settings
+from support.fleet import FleetSettings
 from waggle.settings.sources import PREFIX
 from waggle_embedded.child import last_lines, spawn
 
@@ -33,7 +33,7 @@ class Process:
     """A service that runs; it ends with the test, at the latest with the tests' own process."""
 
     name: str
-    settings: Settings
+    settings: FleetSettings
     process: subprocess.Popen[bytes] = field(repr=False)
     ready_file: Path
     log: Path
@@ -115,7 +115,7 @@ def kill(process: subprocess.Popen[Any]) -> None:
     process.wait(GONE_SECONDS)
 
 
-def launch(name: str, settings: Settings, folder: Path, *, environ: Mapping[str, str] | None = None) -> Process:
+def launch(name: str, settings: FleetSettings, folder: Path, *, environ: Mapping[str, str] | None = None) -> Process:
     """Start a service and do not wait until it is ready. `environ` are further variables of its environment."""
     number = next(_numbers)
     ready_file = folder / f"{name}-{number}.ready"
@@ -128,7 +128,7 @@ def launch(name: str, settings: Settings, folder: Path, *, environ: Mapping[str,
 
 
 @asynccontextmanager
-async def service(name: str, settings: Settings, folder: Path, *, environ: Mapping[str, str] | None = None) -> AsyncIterator[Process]:
+async def service(name: str, settings: FleetSettings, folder: Path, *, environ: Mapping[str, str] | None = None) -> AsyncIterator[Process]:
     """A service that is ready, for the length of a block. Fails, with the end of its log, when it died by itself."""
     process = launch(name, settings, folder, environ=environ)
     try:
@@ -162,10 +162,10 @@ async def end(*processes: Process) -> None:
     assert not crashed, "\n".join([*crashed, *(process.tail() for process in processes if process.process.returncode != 0)])
 
 
-def variables(settings: Settings) -> dict[str, str]:
+def variables(settings: FleetSettings) -> dict[str, str]:
     """Settings as the environment of a service; only what differs from the defaults."""
     found = {}
-    for info in msgspec.structs.fields(Settings):
+    for info in msgspec.structs.fields(FleetSettings):
         value = getattr(settings, info.name)
         if info.required or value != info.default:
             found[PREFIX + info.name.upper()] = ",".join(value) if isinstance(value, tuple) else str(value)

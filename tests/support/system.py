@@ -10,8 +10,8 @@ import httpx2
 import msgspec
 
 from support.facts import until
+from support.fleet import FleetSettings
 from support.processes import Process, launch, ready
-from waggle.settings.shared import Settings
 
 Json = dict[str, Any]
 
@@ -22,7 +22,7 @@ AT_REST = ("completed", "failed", "cancelled", "dead_letter")
 class Services:
     """The services that a test started, all with the test's settings unless told otherwise."""
 
-    settings: Settings
+    settings: FleetSettings
     folder: Path
     logs: dict[str, Path] = field(default_factory=dict)
     processes: list[Process] = field(default_factory=list)

@@ -12,10 +12,11 @@ from nats.aio.client import Server
 from nats.aio.msg import Msg
 
 from support.facts import until
+from support.fleet import FleetSettings
 from support.servers import NatsServer
 from waggle.bus import connection
 from waggle.bus.connection import RECONNECT_CAP, RECONNECT_FIRST, Bus, _servers, _with_jitter
-from waggle.settings.shared import Settings, SettingsError
+from waggle.settings.shared import SettingsError
 
 
 def a_server(reconnects: int) -> Server:
@@ -72,7 +73,7 @@ def test_a_server_of_the_oldest_version_that_will_do_is_used() -> None:
 @pytest.mark.parametrize("url", ["", "nats://", "nats://h:port", "nats://h:70000", "nats://h,", "nats://[::1", "http://h:4222", "not an address"])
 async def test_an_address_that_cannot_be_one_stops_the_start(url: str) -> None:
     with pytest.raises(SettingsError, match="WAGGLE_NATS_URL"):
-        async with connection.connection(Settings(postgres_url="unused", nats_url=url), "test"):
+        async with connection.connection(FleetSettings(postgres_url="unused", nats_url=url), "test"):
             pass
 
 
@@ -107,7 +108,7 @@ async def test_while_nats_is_away_a_publish_is_refused_and_a_request_raises(nats
         raise AssertionError("a request was answered by nobody")
 
 
-async def test_a_service_starts_without_nats_and_finds_it_later(nats: NatsServer, settings: Settings) -> None:
+async def test_a_service_starts_without_nats_and_finds_it_later(nats: NatsServer, settings: FleetSettings) -> None:
     nats.kill()
     async with connection.connection(settings, "test") as bus:
         assert not bus.connected
@@ -139,7 +140,7 @@ async def test_a_cancellation_that_comes_together_with_an_answer_is_not_lost(bus
     assert task.cancelled()
 
 
-async def test_many_clients_come_back_over_a_while_and_not_at_once(nats: NatsServer, settings: Settings) -> None:
+async def test_many_clients_come_back_over_a_while_and_not_at_once(nats: NatsServer, settings: FleetSettings) -> None:
     async with AsyncExitStack() as stack:
         buses = [await stack.enter_async_context(connection.connection(settings, f"test{n}")) for n in range(20)]
         await until(lambda: all(bus.connected for bus in buses))

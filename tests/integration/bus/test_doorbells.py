@@ -14,13 +14,13 @@ from uuid_utils.compat import uuid7
 
 from support import stream
 from support.facts import until
+from support.fleet import FleetSettings
 from support.loops import loop
 from support.servers import NatsServer
 from waggle.bus import lane_head, pull, subjects, topology
 from waggle.bus.connection import OUTAGE, Bus
 from waggle.bus.pull import Pull
 from waggle.bus.ring import Bell, Ringer
-from waggle.settings.shared import Settings
 
 AT_ONCE = 2.5  # seconds: half of what a pull waits when it has to notice by itself that it is deaf
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -118,7 +118,9 @@ async def test_a_pull_goes_on_after_nats_was_killed_and_started_again(nats: Nats
 
 
 @pytest.mark.usefixtures("lanes")
-async def test_a_pull_goes_on_after_the_store_was_wiped_and_the_topology_made_again(nats: NatsServer, bus: Bus, ringer: Ringer, settings: Settings) -> None:
+async def test_a_pull_goes_on_after_the_store_was_wiped_and_the_topology_made_again(
+    nats: NatsServer, bus: Bus, ringer: Ringer, settings: FleetSettings
+) -> None:
     async with pulling(bus) as lane:
         await ringer.ring(bells(1))
         await until(lambda: len(lane.buffer) == 1)
@@ -132,7 +134,7 @@ async def test_a_pull_goes_on_after_the_store_was_wiped_and_the_topology_made_ag
 
 
 @pytest.mark.usefixtures("lanes")
-async def test_a_pull_goes_on_after_the_stream_was_deleted_under_it(bus: Bus, ringer: Ringer, settings: Settings) -> None:
+async def test_a_pull_goes_on_after_the_stream_was_deleted_under_it(bus: Bus, ringer: Ringer, settings: FleetSettings) -> None:
     async with pulling(bus) as lane:
         await ringer.ring(bells(1))
         await until(lambda: len(lane.buffer) == 1)
@@ -143,7 +145,7 @@ async def test_a_pull_goes_on_after_the_stream_was_deleted_under_it(bus: Bus, ri
         await until(lambda: {bell[0] for bell in rung} <= {held.id for held in lane.buffer}, AT_ONCE)
 
 
-async def test_a_pull_begins_to_hear_when_its_lane_is_made_at_last(bus: Bus, ringer: Ringer, settings: Settings) -> None:
+async def test_a_pull_begins_to_hear_when_its_lane_is_made_at_last(bus: Bus, ringer: Ringer, settings: FleetSettings) -> None:
     async with pulling(bus, queue="late") as lane:
         await topology.ensure(bus, settings, ["default"])
         await topology.ensure(bus, settings, ["late"])
@@ -172,7 +174,7 @@ async def test_pulls_of_two_workers_share_a_lane_without_stealing(bus: Bus, ring
 
 
 @pytest.fixture
-async def narrow(bus: Bus, settings: Settings) -> None:
+async def narrow(bus: Bus, settings: FleetSettings) -> None:
     """Lanes that hold five doorbells each."""
     await topology.ensure(bus, msgspec.structs.replace(settings, lane_limit=5), ["default"])
 

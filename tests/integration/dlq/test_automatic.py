@@ -7,10 +7,10 @@ import structlog.testing
 
 from support import given
 from support.facts import never, until
+from support.fleet import FleetSettings
 from support.given_dead import dead, error_of
 from support.loops import loop
 from support.system import Services
-from waggle.settings.shared import Settings
 from waggle_dlq import automatic
 
 Pool = asyncpg.Pool
@@ -85,7 +85,7 @@ async def test_usually_only_those_that_died_lately_are_looked_at(pool: Pool) -> 
     assert await retry(pool) == 1
 
 
-async def test_the_loop_retries_what_died_before_it_began_and_what_dies_later(pool: Pool, settings: Settings, start: Services) -> None:
+async def test_the_loop_retries_what_died_before_it_began_and_what_dies_later(pool: Pool, settings: FleetSettings, start: Services) -> None:
     for already in (1, 2):
         await dead(pool)
         if already == 1:
@@ -94,7 +94,7 @@ async def test_the_loop_retries_what_died_before_it_began_and_what_dies_later(po
     assert dlq.logged("dead letters retried automatically", count=1)
 
 
-async def test_without_a_limit_there_are_no_automatic_retries(pool: Pool, settings: Settings) -> None:
+async def test_without_a_limit_there_are_no_automatic_retries(pool: Pool, settings: FleetSettings) -> None:
     await dead(pool)
     await pool.execute("UPDATE tasks SET updated = now() - interval '1 day'")
     async with loop(automatic.retry(pool, settings, asyncio.Event())):

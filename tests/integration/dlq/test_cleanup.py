@@ -11,12 +11,12 @@ import structlog.testing
 
 from support import given
 from support.facts import until
+from support.fleet import FleetSettings
 from support.loops import loop
 from support.processes import Process
 from support.servers import PostgresServer
 from support.system import Services
 from waggle.bus.dlq_commands import Cleaned
-from waggle.settings.shared import Settings
 from waggle_dlq import cleanup
 
 Pool = asyncpg.Pool
@@ -62,7 +62,7 @@ async def test_a_cleanup_that_moves_nothing_says_nothing(pool: Pool) -> None:
     assert lines == []
 
 
-async def test_it_cleans_again_and_again(pool: Pool, settings: Settings) -> None:
+async def test_it_cleans_again_and_again(pool: Pool, settings: FleetSettings) -> None:
     often = msgspec.structs.replace(settings, dlq_max_size=5, dlq_cleanup_interval=0.05)
     async with loop(cleanup.keep_clean(pool, often, asyncio.Event())):
         for _ in range(3):

@@ -11,11 +11,11 @@ import pytest
 
 from support import given, stream
 from support.facts import never, until
+from support.fleet import FleetSettings
 from support.loops import loop
 from support.servers import NatsServer
 from waggle.bus.connection import Bus
 from waggle.bus.ring import Ringer
-from waggle.settings.shared import Settings
 from waggle_scheduler import due
 
 Pool = asyncpg.Pool
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("lanes")
 
 
 @asynccontextmanager
-async def ringing(pool: Pool, bus: Bus, settings: Settings) -> AsyncIterator[None]:
+async def ringing(pool: Pool, bus: Bus, settings: FleetSettings) -> AsyncIterator[None]:
     """A scheduler's loop for due tasks, and the one that listens for new ones."""
     wake, stopping = asyncio.Event(), asyncio.Event()
     async with loop(due.listen(settings.postgres_url, wake, stopping)), loop(due.ring(pool, bus, Ringer(bus), wake, stopping)):
@@ -32,7 +32,7 @@ async def ringing(pool: Pool, bus: Bus, settings: Settings) -> AsyncIterator[Non
 
 
 @pytest.fixture
-async def scheduler(pool: Pool, bus: Bus, settings: Settings) -> AsyncIterator[None]:
+async def scheduler(pool: Pool, bus: Bus, settings: FleetSettings) -> AsyncIterator[None]:
     async with ringing(pool, bus, settings):
         await until(lambda: listener(pool))
         yield
@@ -73,21 +73,21 @@ async def test_a_row_inserted_by_sql_wakes_the_scheduler(pool: Pool, bus: Bus) -
         await until(partial(holds, bus, count), 1)
 
 
-async def test_a_task_that_came_without_a_wake_is_found_all_the_same(pool: Pool, bus: Bus, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_task_that_came_without_a_wake_is_found_all_the_same(pool: Pool, bus: Bus, settings: FleetSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(due, "LONGEST", 0.3)
     async with ringing(pool, bus, settings):
         await pool.execute("INSERT INTO tasks (id, type) VALUES (gen_random_uuid(), 'demo.echo')")
         await until(lambda: holds(bus, 1), 3)
 
 
-async def test_more_than_fits_a_batch_is_rung_without_a_pause(pool: Pool, bus: Bus, settings: Settings) -> None:
+async def test_more_than_fits_a_batch_is_rung_without_a_pause(pool: Pool, bus: Bus, settings: FleetSettings) -> None:
     await given.waiting(pool, 3500, ring=False)
     async with ringing(pool, bus, settings):
         await until(lambda: holds(bus, 3500), 5)
 
 
 @pytest.mark.usefixtures("scheduler")
-async def test_two_schedulers_ring_each_due_task_once(pool: Pool, bus: Bus, settings: Settings) -> None:
+async def test_two_schedulers_ring_each_due_task_once(pool: Pool, bus: Bus, settings: FleetSettings) -> None:
     async with ringing(pool, bus, settings):
         for _ in range(20):
             await given.waiting(pool, 50, ring=False, delay=0.3)

@@ -8,13 +8,13 @@ import pytest
 
 from support import given, stream
 from support.facts import until
+from support.fleet import FleetSettings
 from support.loops import loop
 from support.processes import ready
 from support.servers import NatsServer, PostgresServer
 from support.system import Services
 from waggle.bus import subjects
 from waggle.bus.connection import Bus
-from waggle.settings.shared import Settings
 from waggle.store import catalogue
 from waggle_scheduler import topology
 
@@ -27,7 +27,9 @@ async def metric(url: str, name: str) -> float:
     return sum(float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith((f"{name} ", f"{name}{{")))
 
 
-async def test_it_makes_the_topology_and_the_lanes_of_queues_that_appear(pool: Pool, bus: Bus, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_it_makes_the_topology_and_the_lanes_of_queues_that_appear(
+    pool: Pool, bus: Bus, settings: FleetSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(topology, "EVERY", 0.1)
     async with loop(topology.keep(pool, bus, settings, asyncio.Event(), asyncio.Event())):
         await until(lambda: _has_lanes(bus, "default"))

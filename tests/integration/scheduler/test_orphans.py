@@ -12,13 +12,13 @@ from uuid_utils.compat import uuid7
 
 from support import given, stream
 from support.facts import until
+from support.fleet import FleetSettings
 from support.loops import loop
 from support.servers import NatsServer
 from support.system import Services
 from waggle.bus import subjects, topology
 from waggle.bus.connection import Bus
 from waggle.bus.ring import Ringer
-from waggle.settings.shared import Settings
 from waggle.store import waiting
 from waggle_scheduler import orphans
 
@@ -125,7 +125,7 @@ async def test_nats_that_does_not_answer_is_no_empty_lane(pool: Pool, bus: Bus, 
     assert await rung_again(pool, ids) == set()
 
 
-async def test_no_more_are_rung_than_the_lane_has_room_for(pool: Pool, bus: Bus, ringer: Ringer, settings: Settings) -> None:
+async def test_no_more_are_rung_than_the_lane_has_room_for(pool: Pool, bus: Bus, ringer: Ringer, settings: FleetSettings) -> None:
     await topology.ensure(bus, msgspec.structs.replace(settings, lane_limit=5), ["default"])
     ids = await rung_ago(pool, 60.0, 12)
     assert not await orphans.ring_lane(pool, bus, ringer, LANE)

@@ -11,8 +11,8 @@ from uuid_utils.compat import uuid7
 
 from support import given
 from support.facts import until
+from support.fleet import FleetSettings
 from support.loops import loop
-from waggle.settings.shared import Settings
 from waggle.store import tasks
 from waggle.task import Status
 from waggle_scheduler import retention
@@ -120,7 +120,7 @@ async def test_a_scheduler_deletes_when_it_starts_and_says_how_much(pool: Pool) 
     await given_old(pool, 100, timedelta(days=2))
     await given_old(pool, 7, timedelta(days=2), "failed")
     await given_old(pool, 9, timedelta(days=2), "cancelled")
-    settings = Settings(postgres_url="postgresql://not.used/x", nats_url="nats://not.used", retention=DAY, retention_failed=3 * DAY)
+    settings = FleetSettings(postgres_url="postgresql://not.used/x", nats_url="nats://not.used", retention=DAY, retention_failed=3 * DAY)
     with structlog.testing.capture_logs() as lines:
         async with loop(retention.retire(pool, retention.ages(settings), asyncio.Event())):
             await until(lambda: lines)
@@ -131,7 +131,7 @@ async def test_a_scheduler_deletes_when_it_starts_and_says_how_much(pool: Pool) 
 async def test_keys_are_kept_as_long_as_the_tasks_that_are_kept_longest(pool: Pool) -> None:
     for key, days in (("old", 4), ("younger", 2)):
         await pool.execute("INSERT INTO idempotency_keys VALUES ('me', $1, 'hash', $2, now() - $3 * interval '1 day')", key, [id_from(timedelta())], days)
-    settings = Settings(postgres_url="postgresql://not.used/x", nats_url="nats://not.used", retention=DAY, retention_failed=3 * DAY)
+    settings = FleetSettings(postgres_url="postgresql://not.used/x", nats_url="nats://not.used", retention=DAY, retention_failed=3 * DAY)
     with structlog.testing.capture_logs() as lines:
         async with loop(retention.retire(pool, retention.ages(settings), asyncio.Event())):
             await until(lambda: lines)

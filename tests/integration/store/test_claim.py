@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 
 from support import given
-from waggle.settings.shared import Settings
+from support.fleet import FleetSettings
 from waggle.store import postgres as store
 from waggle.store import tasks
 from waggle.task import AttemptOutcome, Status, Step
@@ -118,7 +118,7 @@ async def test_a_claimed_task_is_shown_as_it_stands(pool: Pool) -> None:
         assert getattr(shown, name) == getattr(stored, name), name
 
 
-async def test_a_claim_is_flushed_before_it_is_answered_whatever_the_servers_default(pool: Pool, settings: Settings) -> None:
+async def test_a_claim_is_flushed_before_it_is_answered_whatever_the_servers_default(pool: Pool, settings: FleetSettings) -> None:
     await pool.execute(f"ALTER DATABASE {settings.postgres_url.rpartition('/')[2]} SET synchronous_commit = off")
     async with store.pool(settings, "worker", 1) as workers:
         assert await workers.fetchval("SELECT current_setting('synchronous_commit')") == "on"

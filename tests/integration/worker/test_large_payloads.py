@@ -15,12 +15,12 @@ import pytest
 
 from support import given
 from support.facts import until
+from support.fleet import FleetSettings
 from support.loops import loop
 from support.rest import at_rest
 from support.system import Services
 from waggle.bus.connection import Bus
 from waggle.bus.ring import Ringer
-from waggle.settings.shared import Settings
 from waggle.store import postgres as store
 from waggle.store import tasks
 from waggle.store.idempotency import Key
@@ -36,7 +36,7 @@ WORKER_MB = 120
 
 
 @pytest.fixture
-async def committer(pool: Pool, bus: Bus, settings: Settings) -> AsyncIterator[Committer]:
+async def committer(pool: Pool, bus: Bus, settings: FleetSettings) -> AsyncIterator[Committer]:
     async with store.pool(settings, "api", 12) as own:
         catalogue, ringer = Catalogue(own), Ringer(bus)
         await ringer.open()

@@ -10,11 +10,11 @@ from uuid import uuid4
 import pytest
 
 from support.facts import until
+from support.fleet import FleetSettings
 from support.processes import TESTS
 from waggle import App, Context, Reject
 from waggle.bus.breakers import State
 from waggle.bus.connection import Bus
-from waggle.settings.shared import Settings
 from waggle.task import AttemptOutcome, Claimed, Fence, Step
 from waggle_worker.processes.children import Children
 from waggle_worker.protect.breakers import Breakers
@@ -91,13 +91,13 @@ class Settled:
 
 
 def runs_into(settled: Settled, breakers: Breakers | None = None, may_start: Callable[[str], bool] = lambda _: True) -> Runs:
-    children = Children(Settings(postgres_url="", nats_url="", app="support.handlers:app"))
+    children = Children(FleetSettings(postgres_url="", nats_url="", app="support.handlers:app"))
     return Runs(app.handlers, cast("Settler", settled), 10, lambda: None, children, breakers, may_start)
 
 
 def half_open(name: str) -> Breakers:
     """The breakers of a worker without NATS; whoever uses this one next is its probe."""
-    breakers = Breakers(Bus(["nats://127.0.0.1:1"], "nobody"), Settings(postgres_url="", nats_url=""))
+    breakers = Breakers(Bus(["nats://127.0.0.1:1"], "nobody"), FleetSettings(postgres_url="", nats_url=""))
     breakers.of(name).becomes(State.OPEN, 0.0)
     return breakers
 

@@ -10,11 +10,11 @@ import pytest
 
 from support import given
 from support.facts import until
+from support.fleet import FleetSettings
 from support.processes import Process, end, launch, ready
 from support.rest import at_rest
 from support.servers import NatsServer, PostgresServer
 from support.servers import run as run_async
-from waggle.settings.shared import Settings
 from waggle.store import postgres as store
 
 Pool = asyncpg.Pool
@@ -22,24 +22,24 @@ Rest = Callable[..., Awaitable[dict[str, Any]]]
 
 
 @pytest.fixture(scope="module")
-def shared(session_folder: Path, postgres: PostgresServer) -> Iterator[Settings]:
+def shared(session_folder: Path, postgres: PostgresServer) -> Iterator[FleetSettings]:
     """A database and a NATS server for this file."""
     folder = session_folder / "worker-tries"
     folder.mkdir(mode=0o711)
     (folder / "effects").touch()
     server = NatsServer(folder / "nats")
     with postgres.fresh_database("worker_tries") as url:
-        yield Settings(postgres_url=url, nats_url=server.url, lease=2.0, grace=2.0, concurrency=10, app="support.handlers:app")
+        yield FleetSettings(postgres_url=url, nats_url=server.url, lease=2.0, grace=2.0, concurrency=10, app="support.handlers:app")
     server.kill()
 
 
 @pytest.fixture(scope="module")
-def effects(shared: Settings, session_folder: Path) -> Path:
+def effects(shared: FleetSettings, session_folder: Path) -> Path:
     return session_folder / "worker-tries" / "effects"
 
 
 @pytest.fixture(scope="module")
-def worker(shared: Settings, effects: Path) -> Iterator[Process]:
+def worker(shared: FleetSettings, effects: Path) -> Iterator[Process]:
     processes = [launch(name, shared, effects.parent, environ={"EFFECTS": str(effects)}) for name in ("scheduler", "worker")]
     run_async(ready(*processes))
     yield processes[1]
@@ -47,7 +47,7 @@ def worker(shared: Settings, effects: Path) -> Iterator[Process]:
 
 
 @pytest.fixture
-async def pool(shared: Settings) -> AsyncIterator[Pool]:
+async def pool(shared: FleetSettings) -> AsyncIterator[Pool]:
     async with store.pool(shared, "test", 3) as made:
         yield made
 

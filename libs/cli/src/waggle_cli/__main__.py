@@ -130,10 +130,11 @@ def worker(
         if value is not None:
             os.environ[name] = str(value)
     from waggle.settings.environment import read
+    from waggle.settings.services import WorkerSettings
     from waggle.settings.shared import SettingsError
 
     with contextlib.suppress(SettingsError):  # the worker itself says what is wrong with them
-        settings = read(os.environ)
+        settings = read(WorkerSettings, os.environ)
         if settings.processes > 1:
             from waggle_cli.workers import run
 
@@ -155,11 +156,12 @@ def migrate() -> int:
     A NATS that does not answer is no error: the scheduler creates what is missing there.
     """
     from waggle.settings.environment import read
+    from waggle.settings.services import CommandLineSettings
     from waggle.settings.shared import SettingsError
     from waggle_cli.migrate import migrate
 
     try:
-        return migrate(read(os.environ))
+        return migrate(read(CommandLineSettings, os.environ))
     except SettingsError as error:
         print(f"waggle migrate: wrong settings\n{error}", file=sys.stderr)
         return 2

@@ -45,15 +45,13 @@ def show(*, output: Output = "table") -> int:
     """
     import json
 
-    import msgspec
-
     from waggle.settings.environment import gather
-    from waggle.settings.shared import Settings
+    from waggle.settings.services import declared
     from waggle_cli import show as shown
     from waggle_cli.words import plain
 
     reading = gather(os.environ)
-    items = [_item(field, reading) for field in msgspec.structs.fields(Settings)]
+    items = [_item(field, reading) for field in declared().values()]
     if output == "json":
         shown.raw(json.dumps({"items": items, "findings": reading.findings}, ensure_ascii=False).encode())
     else:

@@ -11,14 +11,15 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from waggle.bus import connection, topology
 from waggle.bus.connection import OUTAGE
-from waggle.settings.shared import Settings, SettingsError
+from waggle.settings.services import CommandLineSettings
+from waggle.settings.shared import SettingsError
 from waggle.store import catalogue, postgres
 from waggle.store.migrate import migrate as apply
 
 NATS_SECONDS = 2.0
 
 
-def migrate(settings: Settings) -> int:
+def migrate(settings: CommandLineSettings) -> int:
     """Bring both up to date and say what was done; the exit code. Raises SettingsError.
 
     A NATS that does not answer is no error: the scheduler creates what is missing there.
@@ -39,7 +40,7 @@ def _check(postgres_url: str) -> None:
         raise SettingsError(f"WAGGLE_POSTGRES_URL cannot be used: {error}") from None
 
 
-async def _migrate(settings: Settings) -> int:
+async def _migrate(settings: CommandLineSettings) -> int:
     try:
         before, after = await apply(settings.postgres_url)
         async with postgres.pool(settings, "migrate", 1) as pool:
@@ -52,7 +53,7 @@ async def _migrate(settings: Settings) -> int:
     return await _ensure_topology(settings, list(queues))
 
 
-async def _ensure_topology(settings: Settings, queues: list[str]) -> int:
+async def _ensure_topology(settings: CommandLineSettings, queues: list[str]) -> int:
     async with connection.connection(settings, "migrate") as bus:
         await bus.renewed(NATS_SECONDS)
         if not bus.connected:

@@ -1,4 +1,4 @@
-"""docs/settings.md, made from the settings' own table: name, variable, kind and range, default, who reads it, what it means."""
+"""docs/settings.md, made from the declarations of the settings: name, variable, kind and range, default, who reads it, what it means."""
 
 from collections.abc import Iterator
 from typing import Any, Final
@@ -6,32 +6,35 @@ from typing import Any, Final
 import msgspec
 from msgspec import inspect
 
-from waggle.settings.shared import Settings
-from waggle.settings.sources import CONFIG, facts, file_variable, is_secret, variable
+from waggle.settings.services import READERS, declared, readers
+from waggle.settings.sources import CONFIG, file_variable, is_secret, variable
 
 ABOVE: Final = f"""\
-<!-- Made from libs/common/src/waggle/settings/shared.py: change it there, then run `uv run just docs`. A test holds this page against the code. -->
+<!-- Made from libs/common/src/waggle/settings/: change it there, then run `uv run just docs`. A test holds this page against the code. -->
 
 # Settings
 
 A setting comes from the first of these that names it:
 
 1. the environment: the variable `WAGGLE_` and the setting's name in capitals (`WAGGLE_LEASE=20`; lists are separated by commas);
-2. for secrets, the file that the variable with `_FILE` at its end names (`WAGGLE_POSTGRES_URL_FILE=/run/secrets/postgres_url`); line ends behind the secret
-   do not count. A secret and its file are never given both;
-3. the TOML file that `{CONFIG}` names, and no other: there is no file that is read without being named;
+2. for secrets, the file that the variable with `_FILE` at its end names (`WAGGLE_POSTGRES_URL_FILE=/run/secrets/postgres_url`); line ends after the secret
+   are ignored. Setting both a secret and its file is an error;
+3. the TOML file that `{CONFIG}` names; no other file is read;
 4. the default.
 
 ```toml
-# waggle.toml; WAGGLE_CONFIG=waggle.toml. Keys are the settings' names, all at the top; numbers and lists are TOML's own.
+# waggle.toml; WAGGLE_CONFIG=waggle.toml. Keys are the names of the settings, all at the top level; numbers and lists are TOML values.
 nats_url = "nats://nats-1:4222,nats://nats-2:4222"
 concurrency = 200
 queues = ["default", "mail"]
 ```
 
-Everything is checked when a process starts. An unknown name (with the one that was meant, probably), a value out of its range, a file that cannot be read: all
-of it is told at once, and the process ends with exit code 2. `waggle config show` says the same without starting anything, and where each value comes from.
-Secrets are never shown.
+All services can share one environment: each reads the settings that name it below, and ignores the others. `all` are the services, `waggle up`, and the
+commands that reach Postgres and NATS themselves.
+
+A process checks everything when it starts, the settings of other services included. An unknown name, a value out of range, an unreadable file: it reports
+all of them at once and exits with code 2. For an unknown name it suggests the closest one. `waggle config show` reports the same without starting
+anything, and shows where each value comes from. Secrets are never shown.
 
 In Kubernetes set `enableServiceLinks: false`: a service called `waggle-api` would inject `WAGGLE_API_PORT=tcp://…`.
 """
@@ -41,7 +44,7 @@ UNITS: Final = ((86_400_000, "days"), (3_600_000, "h"), (60_000, "min"), (1_000,
 
 def page() -> str:
     """The whole page."""
-    rows = [_line(TITLES), _line("---" for _ in TITLES), *(_line(_cells(field)) for field in msgspec.structs.fields(Settings))]
+    rows = [_line(TITLES), _line("---" for _ in TITLES), *(_line(_cells(field)) for field in declared().values())]
     return ABOVE + "\n" + "\n".join(rows) + "\n"
 
 
@@ -55,8 +58,13 @@ def _cells(field: msgspec.structs.FieldInfo) -> Iterator[str]:
     yield f"`{variable(field.name)}`" + (f", `{file_variable(field.name)}`" if is_secret(field.type) else "")
     yield _kind(inspect.type_info(field.type))
     yield "required" if field.required else _default(field.default, description)
-    yield facts(field.type).get("read_by", "")
+    yield _read_by(field.name)
     yield description + (" (secret)" if is_secret(field.type) else "")
+
+
+def _read_by(name: str) -> str:
+    found = readers(name)
+    return "all" if len(found) == len(READERS) else ", ".join(found)
 
 
 def _description(type_: Any) -> str:

@@ -17,7 +17,8 @@ import msgspec
 
 from waggle.machine import cores
 from waggle.settings.environment import read
-from waggle.settings.shared import Settings, SettingsError
+from waggle.settings.services import UpSettings
+from waggle.settings.shared import SettingsError
 from waggle.settings.sources import PREFIX
 from waggle_cli import announcement
 from waggle_cli.terminal import Terminal
@@ -76,7 +77,7 @@ def up(
         return 1
 
 
-def _environment(port: int | None, app: str, processes: int | None) -> tuple[dict[str, str], Settings]:
+def _environment(port: int | None, app: str, processes: int | None) -> tuple[dict[str, str], UpSettings]:
     """What the services get beside their own ports and files: the user's environment, with our options on top."""
     environ = {name: value for name, value in os.environ.items() if name not in {PREFIX + ours for ours in OURS}}
     if app:
@@ -86,7 +87,7 @@ def _environment(port: int | None, app: str, processes: int | None) -> tuple[dic
     if port is not None:
         environ["WAGGLE_API_PORT"] = str(port)
     environ = {name: value for name, value in environ.items() if value or name not in ("WAGGLE_POSTGRES_URL", "WAGGLE_NATS_URL")}
-    settings = read(environ, otherwise=dict.fromkeys(("postgres_url", "nats_url"), EMBEDDED))
+    settings = read(UpSettings, environ, otherwise=dict.fromkeys(("postgres_url", "nats_url"), EMBEDDED))
     for name, url in (("WAGGLE_POSTGRES_URL", settings.postgres_url), ("WAGGLE_NATS_URL", settings.nats_url)):
         environ.pop(f"{name}_FILE", None)  # whoever gave it, a variable, a secret's file or the TOML file: the services get it like our own ones
         if url != EMBEDDED:
@@ -149,7 +150,7 @@ class Stack:
 
     supervisor: Supervisor
     environ: dict[str, str]
-    settings: Settings
+    settings: UpSettings
     data: Path
     kept: bool
     ready_file: Path | None

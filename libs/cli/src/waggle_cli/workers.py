@@ -11,7 +11,7 @@ from typing import Final
 
 import structlog
 
-from waggle.settings.shared import Settings
+from waggle.settings.services import WorkerSettings
 from waggle.telemetry import logs
 from waggle_embedded import services
 from waggle_embedded.child import Child, Ended, ServerError
@@ -23,9 +23,9 @@ MISCONFIGURED: Final = 2
 LONGER: Final = 10.0  # seconds that a child has beyond its grace
 
 
-def run(settings: Settings) -> int:
+def run(settings: WorkerSettings) -> int:
     """Run them until a signal; the exit code."""
-    logs.configure("worker", settings)
+    logs.configure("worker", settings.log_level, settings.log_format)
     supervisor = Supervisor(_Lines())
     with supervisor.signals(), tempfile.TemporaryDirectory(prefix="waggle-worker-") as folder:
         supervisor.changed = lambda: _announce(settings, supervisor)
@@ -47,7 +47,7 @@ def run(settings: Settings) -> int:
     return 0
 
 
-def _member(settings: Settings, number: int, folder: Path) -> Member:
+def _member(settings: WorkerSettings, number: int, folder: Path) -> Member:
     """A chosen port for metrics is that of the first one; the others have the following ones."""
     port = settings.metrics_port and settings.metrics_port + number
     environ = {**os.environ, "WAGGLE_METRICS_PORT": str(port), "WAGGLE_PROCESSES": str(settings.processes)}
@@ -59,7 +59,7 @@ def _member(settings: Settings, number: int, folder: Path) -> Member:
     return Member(name, launch, stop_rank=0, grace=settings.grace + LONGER, follow=False)
 
 
-def _announce(settings: Settings, supervisor: Supervisor) -> None:
+def _announce(settings: WorkerSettings, supervisor: Supervisor) -> None:
     """All are ready, and they are these: say so, also in the ready file."""
     children = [member.child for member in supervisor.members if isinstance(member.child, services.Service)]
     facts = {"pid": os.getpid(), "pids": [child.pid for child in children], "metrics_url": [child.facts().get("metrics_url", "") for child in children]}

@@ -11,15 +11,15 @@ import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, Generic, NoReturn, TypeVar
 
 import structlog
 import uvloop
 from prometheus_client import disable_created_metrics
 
 from waggle import failpoint, machine
-from waggle.settings.environment import read
-from waggle.settings.shared import Settings, SettingsError
+from waggle.settings.environment import AnySettings, read
+from waggle.settings.shared import SettingsError
 from waggle.telemetry import endpoint, logs
 
 log = structlog.get_logger()
@@ -33,10 +33,10 @@ class StoppedEarly(Exception):
     """Leaves the block of `running` without a word."""
 
 
-class Service:
+class Service(Generic[AnySettings]):
     """A running service: its resources are closed in reverse order after its loops have ended."""
 
-    def __init__(self, name: str, settings: Settings, stack: AsyncExitStack) -> None:
+    def __init__(self, name: str, settings: AnySettings, stack: AsyncExitStack) -> None:
         self.name, self.settings = name, settings
         self.stopping = asyncio.Event()
         self.is_ready = False
@@ -102,7 +102,7 @@ class Service:
 
 
 @asynccontextmanager
-async def running(name: str, settings: Settings) -> AsyncIterator[Service]:
+async def running(name: str, settings: AnySettings) -> AsyncIterator[Service[AnySettings]]:
     """The life of a service: open resources, start loops, say `ready()`, wait for `stopped()`, drain; leaving the block stops the rest."""
     async with AsyncExitStack() as stack:
         service = Service(name, settings, stack)
@@ -119,21 +119,21 @@ async def running(name: str, settings: Settings) -> AsyncIterator[Service]:
 
 
 @asynccontextmanager
-async def metrics_endpoint(service: Service) -> AsyncIterator[str]:
-    """The page of a service without a door of its own; gives the address of its metrics."""
-    listener = endpoint.listen(service.settings.metrics_host, service.settings.metrics_port)
+async def metrics_endpoint(service: Service[Any], host: str, port: int) -> AsyncIterator[str]:
+    """The pages of a service that is no HTTP server itself. Yields the address of its metrics."""
+    listener = endpoint.listen(host, port)
     async with endpoint.serving(listener, lambda: service.is_ready):
         yield endpoint.address(listener) + "/metrics"
 
 
-def main(name: str, run: Callable[[Settings], Coroutine[Any, Any, None]]) -> NoReturn:
-    """The body of a service's `__main__`: read the settings, configure the logs, run until it ends."""
+def main(name: str, kind: type[AnySettings], run: Callable[[AnySettings], Coroutine[Any, Any, None]]) -> NoReturn:
+    """The body of a service's `__main__`: read its settings, configure the logs, run until it ends."""
     try:
-        settings = read(os.environ)
+        settings = read(kind, os.environ)
     except SettingsError as error:
         print(f"waggle {name}: wrong settings\n{error}", file=sys.stderr)
         sys.exit(2)
-    logs.configure(name, settings)
+    logs.configure(name, settings.log_level, settings.log_format)
     if settings.failpoint:
         log.warning("a failpoint is set: this process is made to die or to stand still", failpoint=settings.failpoint)
         failpoint.arm(settings.failpoint)

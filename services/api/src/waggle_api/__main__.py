@@ -8,7 +8,7 @@ from waggle import service
 from waggle.bus import connection as bus
 from waggle.bus.ring import Ringer
 from waggle.service import Service
-from waggle.settings.shared import Settings
+from waggle.settings.services import ApiSettings
 from waggle.store import postgres
 from waggle.telemetry import endpoint
 from waggle_api.app import create_app
@@ -25,7 +25,7 @@ log = structlog.get_logger()
 CONNECTIONS = 16
 
 
-async def run(settings: Settings) -> None:
+async def run(settings: ApiSettings) -> None:
     """Listen at once, open the door when Postgres is there; at the stop finish what was accepted."""
     listener = endpoint.listen(settings.api_host, settings.api_port)
     async with service.running("api", settings) as api:
@@ -44,7 +44,7 @@ async def run(settings: Settings) -> None:
         await _drain(door.committer)
 
 
-async def _furnish(api: Service) -> tuple[Catalogue, Door]:
+async def _furnish(api: Service[ApiSettings]) -> tuple[Catalogue, Door]:
     pool = await api.enter(postgres.pool(api.settings, "api", CONNECTIONS))
     health_pool = await api.enter(postgres.pool(api.settings, "api-health", 1))
     nats = await api.enter(bus.connection(api.settings, "api"))
@@ -78,4 +78,4 @@ async def _drain(committer: Committer) -> None:
 
 
 if __name__ == "__main__":
-    service.main("api", run)
+    service.main("api", ApiSettings, run)

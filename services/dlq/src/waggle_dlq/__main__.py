@@ -6,7 +6,7 @@ from typing import Final, NoReturn
 from waggle import service
 from waggle.bus import connection, subjects
 from waggle.bus.rpc import Endpoints
-from waggle.settings.shared import Settings
+from waggle.settings.services import DlqSettings
 from waggle.store import postgres
 from waggle_dlq import automatic, cleanup, redriving
 from waggle_dlq.commands import Commands
@@ -15,10 +15,10 @@ CONNECTIONS: Final = 6
 PATIENCE: Final = 2.0  # seconds to wait for NATS before the service is ready without it
 
 
-async def run(settings: Settings) -> None:
+async def run(settings: DlqSettings) -> None:
     """Without NATS it cleans up, retries and redrives all the same; only commands wait for it."""
     async with service.running("dlq", settings) as dlq:
-        metrics_url = await dlq.enter(service.metrics_endpoint(dlq))
+        metrics_url = await dlq.enter(service.metrics_endpoint(dlq, settings.metrics_host, settings.metrics_port))
         pool = await dlq.enter(postgres.pool(settings, "dlq", CONNECTIONS))
         bus = await dlq.enter(connection.connection(settings, "dlq"))
         await dlq.until(postgres.wait_until_migrated(pool))
@@ -37,7 +37,7 @@ async def run(settings: Settings) -> None:
 
 
 def main() -> NoReturn:
-    service.main("dlq", run)
+    service.main("dlq", DlqSettings, run)
 
 
 if __name__ == "__main__":

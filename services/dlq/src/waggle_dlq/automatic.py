@@ -13,7 +13,7 @@ import asyncpg
 import structlog
 
 from waggle.loops import periodic
-from waggle.settings.shared import Settings
+from waggle.settings.services import DlqSettings
 from waggle.store import dead_letters
 from waggle.store.postgres import OUTAGE
 from waggle_dlq import meters
@@ -25,7 +25,7 @@ SWEEP_EVERY: Final = 600.0
 EVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-async def retry(pool: "asyncpg.Pool[asyncpg.Record]", settings: Settings, stopping: asyncio.Event) -> None:
+async def retry(pool: "asyncpg.Pool[asyncpg.Record]", settings: DlqSettings, stopping: asyncio.Event) -> None:
     """The loop; it ends at once when there are no automatic retries."""
     if not settings.dlq_retry_limit:
         return

@@ -15,7 +15,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from waggle.bus.dlq_commands import Cleaned
 from waggle.loops import periodic
-from waggle.settings.shared import Settings
+from waggle.settings.services import DlqSettings
 from waggle.store import dead_letters, redrives, waiting
 from waggle.store.postgres import OUTAGE
 from waggle.store.sql import Connection
@@ -35,7 +35,7 @@ SUCCESS = Counter("dlq_cleanup_success", "Cleanups that went through")
 FAILURE = Counter("dlq_cleanup_failure", "Cleanups that were broken off")
 
 
-async def keep_clean(pool: Connection, settings: Settings, stopping: asyncio.Event) -> None:
+async def keep_clean(pool: Connection, settings: DlqSettings, stopping: asyncio.Event) -> None:
     async def step() -> bool:
         with DURATION.time(), FAILURE.count_exceptions(OUTAGE):
             await clean(pool, settings.dlq_retention_period_ms / 1000, settings.dlq_max_size)

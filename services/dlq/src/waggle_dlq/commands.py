@@ -14,7 +14,7 @@ from waggle import nesting
 from waggle.bus import dlq_commands, subjects
 from waggle.bus.dlq_commands import Cleaned, Command, Refusal, Refused
 from waggle.redrive import Redrive
-from waggle.settings.shared import Settings
+from waggle.settings.services import DlqSettings
 from waggle.store import dead_letters, redrives, tasks
 from waggle.store.dead_letters import Borrowed
 from waggle.store.postgres import OUTAGE, REFUSED
@@ -37,7 +37,7 @@ OBSTACLES: Final[Mapping[str, str]] = {
 class Commands:
     """What this service does when it is asked; `wake` is set when a redrive began."""
 
-    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", settings: Settings, wake: asyncio.Event) -> None:
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", settings: DlqSettings, wake: asyncio.Event) -> None:
         self._pool, self._settings, self._wake = pool, settings, wake
 
     def handlers(self) -> dict[str, Callable[[bytes], Awaitable[bytes]]]:

@@ -11,7 +11,7 @@ from waggle.bus.connection import Bus
 from waggle.bus.ring import Ringer
 from waggle.loops import wait_for
 from waggle.service import Service
-from waggle.settings.shared import Settings
+from waggle.settings.services import SchedulerSettings
 from waggle.store import postgres
 from waggle_scheduler import deadlines, due, orphans, retention, take_back, topology
 
@@ -19,9 +19,9 @@ CONNECTIONS: Final = 6
 PATIENCE: Final = 5.0  # seconds to wait for NATS before the rest of the work begins without it
 
 
-async def run(settings: Settings) -> None:
+async def run(settings: SchedulerSettings) -> None:
     async with service.running("scheduler", settings) as scheduler:
-        metrics_url = await scheduler.enter(service.metrics_endpoint(scheduler))
+        metrics_url = await scheduler.enter(service.metrics_endpoint(scheduler, settings.metrics_host, settings.metrics_port))
         pool = await scheduler.enter(postgres.pool(settings, "scheduler", CONNECTIONS))
         bus = await scheduler.enter(connection.connection(settings, "scheduler"))
         await scheduler.until(postgres.wait_until_migrated(pool))
@@ -31,7 +31,7 @@ async def run(settings: Settings) -> None:
         await scheduler.stopped()
 
 
-async def _start_loops(scheduler: Service, pool: "asyncpg.Pool[asyncpg.Record]", bus: Bus) -> asyncio.Event:
+async def _start_loops(scheduler: Service[SchedulerSettings], pool: "asyncpg.Pool[asyncpg.Record]", bus: Bus) -> asyncio.Event:
     """Returns what is set once the topology was seen to be there."""
     settings, stopping = scheduler.settings, scheduler.stopping
     ringer = Ringer(bus)
@@ -48,7 +48,7 @@ async def _start_loops(scheduler: Service, pool: "asyncpg.Pool[asyncpg.Record]",
 
 
 def main() -> NoReturn:
-    service.main("scheduler", run)
+    service.main("scheduler", SchedulerSettings, run)
 
 
 if __name__ == "__main__":

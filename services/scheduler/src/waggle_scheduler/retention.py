@@ -13,7 +13,7 @@ import structlog
 from prometheus_client import Counter
 
 from waggle.loops import periodic, wait_for
-from waggle.settings.shared import Settings
+from waggle.settings.services import SchedulerSettings
 from waggle.store import cleanups, leases, waiting
 from waggle.store.sql import Connection
 from waggle.task import Status
@@ -31,7 +31,7 @@ START: Final = UUID(int=0)
 RETIRED = Counter("waggle_tasks_retired", "Finished tasks deleted after their retention")
 
 
-def ages(settings: Settings) -> dict[Status, float]:
+def ages(settings: SchedulerSettings) -> dict[Status, float]:
     """How many seconds a task is kept after it finished, by its status."""
     own = {Status.COMPLETED: settings.retention_completed, Status.FAILED: settings.retention_failed, Status.CANCELLED: settings.retention_cancelled}
     return {status: settings.retention if keep is None else keep for status, keep in own.items()}

@@ -6,7 +6,7 @@ from typing import Final
 from waggle.bus import topology
 from waggle.bus.connection import Bus
 from waggle.loops import periodic
-from waggle.settings.shared import Settings
+from waggle.settings.services import SchedulerSettings
 from waggle.store import catalogue, waiting
 from waggle.store.sql import Connection
 from waggle_scheduler import OUTAGE
@@ -15,7 +15,7 @@ EVERY: Final = 2.0
 AGAIN: Final = 0.5  # seconds until the next try in an outage
 
 
-async def keep(pool: Connection, bus: Bus, settings: Settings, ensured: asyncio.Event, stopping: asyncio.Event) -> None:
+async def keep(pool: Connection, bus: Bus, settings: SchedulerSettings, ensured: asyncio.Event, stopping: asyncio.Event) -> None:
     """Sets `ensured` once all was there. Several schedulers may create the same thing at once: NATS takes the second for a repetition."""
 
     async def step() -> bool:

@@ -14,7 +14,7 @@ from waggle.bus import connection, subjects
 from waggle.bus.connection import Bus
 from waggle.loops import wait_for
 from waggle.service import Service, running
-from waggle.settings.shared import Settings
+from waggle.settings.services import WorkerSettings
 from waggle.store import catalogue, postgres
 from waggle.store.postgres import OUTAGE
 from waggle.store.sql import Connection
@@ -36,7 +36,7 @@ log = structlog.get_logger()
 CONNECTIONS = 8  # two claims, two settles and two payloads in flight, the heartbeat, and one to spare
 
 
-async def run(settings: Settings) -> None:
+async def run(settings: WorkerSettings) -> None:
     outgoing = Outgoing(settings)
     found = handlers.load(settings.app, outgoing.app())
     queues = handlers.queues(found, settings.queues)
@@ -44,7 +44,7 @@ async def run(settings: Settings) -> None:
         pool = await svc.enter(postgres.pool(settings, "worker", CONNECTIONS, plans_once=True))
         bus = await svc.enter(connection.connection(settings, "worker"))
         await svc.enter(outgoing)
-        metrics_url = await svc.enter(service.metrics_endpoint(svc))
+        metrics_url = await svc.enter(service.metrics_endpoint(svc, settings.metrics_host, settings.metrics_port))
         worker = Worker(settings, pool, bus, found, queues)
         await svc.until(worker.open())
         worker.start(svc)
@@ -60,7 +60,7 @@ async def run(settings: Settings) -> None:
 class Worker:
     """The parts of a worker, and how they are joined."""
 
-    def __init__(self, settings: Settings, pool: Connection, bus: Bus, found: handlers.Handlers, queues: list[str]) -> None:
+    def __init__(self, settings: WorkerSettings, pool: Connection, bus: Bus, found: handlers.Handlers, queues: list[str]) -> None:
         self._settings, self._pool, self._bus, self._handlers, self._queues = settings, pool, bus, found, queues
         self.lease = Lease(pool, settings, queues, sorted(found))
         self.settler = Settler(pool, bus, found)
@@ -101,7 +101,7 @@ class Worker:
                 log.warning("cannot register, waiting", error=str(error) or type(error).__name__)
                 await asyncio.sleep(0.5)
 
-    def start(self, svc: Service) -> None:
+    def start(self, svc: Service[WorkerSettings]) -> None:
         svc.start("lease", self.lease.keep(lambda: self.runs.running, self._beat, self._lost))
         svc.start("settler", self.settler.loop())
         for number in range(AT_ONCE):
@@ -171,7 +171,7 @@ class Worker:
 
 
 def main() -> NoReturn:
-    service.main("worker", run)
+    service.main("worker", WorkerSettings, run)
 
 
 if __name__ == "__main__":

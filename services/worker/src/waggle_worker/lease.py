@@ -15,7 +15,7 @@ from typing import Final
 
 import structlog
 
-from waggle.settings.shared import Settings
+from waggle.settings.services import WorkerSettings
 from waggle.store import leases
 from waggle.store.postgres import OUTAGE
 from waggle.store.sql import Connection
@@ -29,7 +29,7 @@ VERSION: Final = version("waggle")
 class Lease:
     """A heartbeat row of this worker, under one id at a time."""
 
-    def __init__(self, connection: Connection, settings: Settings, queues: list[str], types: list[str]) -> None:
+    def __init__(self, connection: Connection, settings: WorkerSettings, queues: list[str], types: list[str]) -> None:
         self._connection, self._settings = connection, settings
         self._queues, self._types = queues, types
         self._until = 0.0

@@ -7,10 +7,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from support.fleet import FleetSettings
 from support.one_api import one_api
 from support.processes import Process, end, launch, ready
 from support.servers import PostgresServer, run
-from waggle.settings.shared import Settings
 
 _numbers = itertools.count(1)
 
@@ -38,7 +38,7 @@ def dlq(both: tuple[Process, Process]) -> Process:
 
 
 @pytest.fixture
-def settings(process: Process) -> Settings:
+def settings(process: Process) -> FleetSettings:
     """Theirs: `bus` leads to their NATS."""
     return process.settings
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from support.facts import until
+from support.fleet import FleetSettings
 from support.links import ANSWER_LOST, GO, LOST, Clock, Link
 from support.servers import NatsServer
 from waggle.bus import breakers as bucket
@@ -13,7 +14,6 @@ from waggle.bus import connection, subjects, topology
 from waggle.bus.breakers import Entry, Record, State
 from waggle.bus.connection import Bus
 from waggle.context import BreakerOpen
-from waggle.settings.shared import Settings
 from waggle_worker.protect import breakers as module
 from waggle_worker.protect.breakers import Breakers
 
@@ -24,7 +24,7 @@ Begin = Callable[[], tuple[Breakers, Link]]
 @pytest.fixture
 async def real(nats: NatsServer) -> AsyncIterator[Bus]:
     """A connection, and the bucket."""
-    settings = Settings(postgres_url="x", nats_url=nats.url)
+    settings = FleetSettings(postgres_url="x", nats_url=nats.url)
     async with connection.connection(settings, "test") as opened:
         await until(lambda: opened.connected)
         await topology.ensure(opened, settings, [])
@@ -44,7 +44,7 @@ def begin(real: Bus, clock: Clock) -> Begin:
 
     def begun() -> tuple[Breakers, Link]:
         link = Link(real, clock)
-        return Breakers(link, Settings(postgres_url="x", nats_url="x", breaker_threshold=1, breaker_reset=10.0, lease=15.0)), link
+        return Breakers(link, FleetSettings(postgres_url="x", nats_url="x", breaker_threshold=1, breaker_reset=10.0, lease=15.0)), link
 
     return begun
 
@@ -337,7 +337,7 @@ async def test_a_wipe_does_not_take_the_probe_away_from_its_worker(real: Bus, be
     token = await worker.probe(worker.of(NAME))
     await other.share()
     await real.jetstream().delete_stream(subjects.BREAKERS_STREAM)
-    await topology.ensure(real, Settings(postgres_url="x", nats_url="x"), [])
+    await topology.ensure(real, FleetSettings(postgres_url="x", nats_url="x"), [])
     await other.share()  # it is the first to tell
     assert (await found(real)).record.probe == token
     await worker.share()
@@ -349,7 +349,7 @@ async def test_a_wipe_does_not_take_the_probe_away_from_its_worker(real: Bus, be
 
 async def test_a_full_bucket_keeps_sharing_what_it_holds(real: Bus, begin: Begin, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(topology, "MAX_BREAKERS", 1)
-    await real.jetstream().update_stream(topology.breakers_stream(Settings(postgres_url="x", nats_url="x")))
+    await real.jetstream().update_stream(topology.breakers_stream(FleetSettings(postgres_url="x", nats_url="x")))
     (worker, _), (other, _) = begin(), begin()
     worker.of(NAME)
     await worker.share()

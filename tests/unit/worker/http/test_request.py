@@ -6,8 +6,8 @@ import jsonschema_rs
 import pytest
 from yarl import URL
 
+from support.fleet import FleetSettings
 from waggle.context import checked_breaker
-from waggle.settings.shared import Settings
 from waggle_worker.http.request import RETRY_AFTER_MOST, Outgoing, breaker_name, retry_after
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -64,7 +64,7 @@ def test_the_longest_host_has_a_name_of_its_own_too() -> None:
 
 
 async def test_its_schema_refuses_at_the_door_what_cannot_be_sent() -> None:
-    check = jsonschema_rs.validator_for(Outgoing(Settings(postgres_url="x", nats_url="x")).app().handlers["http.request"].schema).is_valid
+    check = jsonschema_rs.validator_for(Outgoing(FleetSettings(postgres_url="x", nats_url="x")).app().handlers["http.request"].schema).is_valid
     good = {"url": "https://a.example/", "method": "PUT", "headers": {"X-A": "1"}, "json": [1], "timeout": 5, "expected_status": [200, 404]}
     assert check(good)
     for wrong in (

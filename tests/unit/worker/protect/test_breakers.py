@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from support.fleet import FleetSettings
 from waggle.bus.breakers import Record, State
 from waggle.bus.connection import Bus
-from waggle.settings.shared import Settings
 from waggle_worker.protect import breakers as module
 from waggle_worker.protect.breakers import Breakers
 
@@ -18,7 +18,7 @@ NOBODY = Bus(["nats://127.0.0.1:1"], "nobody")
 def breakers(monkeypatch: pytest.MonkeyPatch) -> Breakers:
     """Two failures open one; a hundred are remembered."""
     monkeypatch.setattr(module, "MOST", 100)
-    return Breakers(NOBODY, Settings(postgres_url="x", nats_url="x", breaker_threshold=2, breaker_reset=60.0))
+    return Breakers(NOBODY, FleetSettings(postgres_url="x", nats_url="x", breaker_threshold=2, breaker_reset=60.0))
 
 
 def test_hosts_that_failed_once_and_never_came_again_are_forgotten(breakers: Breakers) -> None:
@@ -62,7 +62,7 @@ async def test_another_one_may_come_up_while_a_probe_is_renewed(breakers: Breake
 
 
 def test_a_wait_of_others_that_is_longer_than_the_most_is_kept_too() -> None:
-    patient = Breakers(NOBODY, Settings(postgres_url="x", nats_url="x", breaker_reset=60.0, breaker_reset_max=10.0))
+    patient = Breakers(NOBODY, FleetSettings(postgres_url="x", nats_url="x", breaker_reset=60.0, breaker_reset_max=10.0))
     now = datetime.now(UTC)
     patient._clock = now, time.monotonic()
     assert patient._until(now + timedelta(seconds=60.0)) - time.monotonic() > 50.0

@@ -7,13 +7,13 @@ from collections.abc import Callable
 
 import pytest
 
+from support.fleet import FleetSettings
 from waggle import BreakerOpen, Reject, Retry, Snooze
 from waggle.app import App
 from waggle.bus.breakers import State
 from waggle.bus.connection import Bus
 from waggle.context import Context, checked_breaker
 from waggle.errors import ErrorCode, TaskError
-from waggle.settings.shared import Settings
 from waggle.task import AttemptOutcome, Done, Failed, Snoozed
 from waggle_worker import outcomes
 from waggle_worker.protect.breaker import Breaker
@@ -27,7 +27,7 @@ Enter = Callable[..., Guard]
 @pytest.fixture
 def breakers() -> Breakers:
     """Two failures open one; nobody else can be asked."""
-    settings = Settings(postgres_url="x", nats_url="x", breaker_threshold=2, breaker_reset=AGAIN, breaker_reset_max=AGAIN)
+    settings = FleetSettings(postgres_url="x", nats_url="x", breaker_threshold=2, breaker_reset=AGAIN, breaker_reset_max=AGAIN)
     return Breakers(Bus(["nats://127.0.0.1:1"], "nobody"), settings)
 
 

@@ -60,6 +60,7 @@ def audit(
     import structlog
 
     from waggle.settings.environment import read
+    from waggle.settings.services import CommandLineSettings
     from waggle.settings.shared import SettingsError
     from waggle_cli.audit import report, rounds
     from waggle_cli.client import Unreachable
@@ -67,7 +68,7 @@ def audit(
 
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("critical"))  # what goes wrong is in the report
     try:
-        told = asyncio.run(rounds.audit(read(os.environ, servers(Path.cwd())), wait=wait, repair=repair, since=since))
+        told = asyncio.run(rounds.audit(read(CommandLineSettings, os.environ, servers(Path.cwd())), wait=wait, repair=repair, since=since))
     except SettingsError as error:
         print(f"waggle audit: wrong settings\n{error}", file=sys.stderr)
         return Exit.USAGE

@@ -11,6 +11,7 @@ import asyncpg
 
 from waggle.bus import connection
 from waggle.bus.connection import Bus
+from waggle.settings.services import CommandLineSettings
 from waggle.settings.shared import Settings
 from waggle.settings.sources import masked
 from waggle.store import postgres
@@ -33,7 +34,7 @@ class Report:
     repaired: dict[str, int] = field(default_factory=dict)
 
 
-async def audit(settings: Settings, *, wait: float, repair: bool = False, since: float | None = None) -> Report:
+async def audit(settings: CommandLineSettings, *, wait: float, repair: bool = False, since: float | None = None) -> Report:
     """Look until everything holds, for at most `wait` seconds after the first look; then repair, and look again. Raises Unreachable or SettingsError."""
     began = time.monotonic()
     async with _servers(settings) as (pool, bus):

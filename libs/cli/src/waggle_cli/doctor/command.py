@@ -60,6 +60,7 @@ def doctor(*, output: Output = "table", url: Url = "") -> int:
 def _patient(url: str) -> Any:
     """Who is examined. Raises SettingsError, also for no system at all, and WrongUrl."""
     from waggle.settings.environment import read
+    from waggle.settings.services import CommandLineSettings
     from waggle.settings.shared import SettingsError
     from waggle_cli.client import Unreachable, find
     from waggle_cli.doctor.patient import Patient
@@ -68,7 +69,7 @@ def _patient(url: str) -> Any:
     folder = Path.cwd()
     data, running = announced(folder)
     try:
-        settings = read(os.environ, otherwise=servers(folder))
+        settings = read(CommandLineSettings, os.environ, otherwise=servers(folder))
     except SettingsError as error:
         if running or "is missing" not in str(error):
             raise

@@ -12,7 +12,7 @@ import asyncpg
 from waggle.bus import connection
 from waggle.bus.connection import OUTAGE as BUS_OUTAGE
 from waggle.bus.connection import Abrupt, Bus
-from waggle.settings.shared import Settings
+from waggle.settings.services import CommandLineSettings
 from waggle.settings.sources import masked
 from waggle.store import diagnosis
 from waggle.store.postgres import OUTAGE, check_url
@@ -39,7 +39,7 @@ class Patient:
     `schema_fits` is set once the database is known to have the schema of this code. `data` is the folder of the `waggle up` that was found.
     """
 
-    settings: Settings
+    settings: CommandLineSettings
     data: Path | None = None
     api_url: str = ""
     database: "asyncpg.Connection[asyncpg.Record] | None" = None

@@ -11,7 +11,7 @@ from nats.js.errors import NotFoundError
 
 from waggle.bus import subjects
 from waggle.bus.connection import Bus
-from waggle.settings.shared import Settings
+from waggle.settings.services import TopologySettings
 from waggle.task import Priority
 
 log = structlog.get_logger()
@@ -24,7 +24,7 @@ CHANGEABLE: Final = ("max_msgs_per_subject", "max_bytes", "num_replicas", "allow
 MAX_ACK_PENDING: Final = 1_000_000  # does not bind: a lane must not stall because many doorbells are held
 
 
-def work_stream(settings: Settings) -> StreamConfig:
+def work_stream(settings: TopologySettings) -> StreamConfig:
     """A limit per lane, so that a paused or slow lane cannot fill the others; new doorbells are refused, old ones never dropped."""
     return StreamConfig(
         name=subjects.WORK_STREAM,
@@ -41,7 +41,7 @@ def work_stream(settings: Settings) -> StreamConfig:
     )
 
 
-def breakers_stream(settings: Settings) -> StreamConfig:
+def breakers_stream(settings: TopologySettings) -> StreamConfig:
     """The KV bucket of the circuit breakers, as KV clients know one. What was not written for a week is forgotten; a full bucket takes no new names."""
     return StreamConfig(
         name=subjects.BREAKERS_STREAM,
@@ -71,7 +71,7 @@ def lane_consumer(queue: str, priority: int) -> ConsumerConfig:
     )
 
 
-async def ensure(bus: Bus, settings: Settings, queues: Iterable[str]) -> list[str]:
+async def ensure(bus: Bus, settings: TopologySettings, queues: Iterable[str]) -> list[str]:
     """Create what is missing for these queues; returns the names of what was created. Raises one of bus.OUTAGE."""
     js = bus.jetstream()
     created = await _ensure_stream(js, settings)
@@ -88,7 +88,7 @@ async def ensure(bus: Bus, settings: Settings, queues: Iterable[str]) -> list[st
     return created
 
 
-async def _ensure_stream(js: JetStreamContext, settings: Settings) -> list[str]:
+async def _ensure_stream(js: JetStreamContext, settings: TopologySettings) -> list[str]:
     wanted = work_stream(settings)
     try:
         found = (await js.stream_info(subjects.WORK_STREAM)).config
@@ -101,7 +101,7 @@ async def _ensure_stream(js: JetStreamContext, settings: Settings) -> list[str]:
     return []
 
 
-async def _ensure_breakers(js: JetStreamContext, settings: Settings) -> list[str]:
+async def _ensure_breakers(js: JetStreamContext, settings: TopologySettings) -> list[str]:
     try:
         found = (await js.stream_info(subjects.BREAKERS_STREAM)).config
     except NotFoundError:

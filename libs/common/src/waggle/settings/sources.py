@@ -1,17 +1,19 @@
 """Where settings come from: `WAGGLE_…` variables, files that hold one secret each, one TOML file. Strict, and every finding comes at once.
 
-It knows no setting by name: it reads for any Struct. A field with `Meta(extra={"secret": True})` is a secret: it may come from a file, and no finding shows it.
+It knows no setting by name: it reads the fields that it is given. A field with `Meta(extra={"secret": True})` is a secret: it may come from a file, and
+no finding shows it.
 """
 
 import difflib
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, get_args, get_origin
 
 import msgspec
+from msgspec.structs import FieldInfo
 
 PREFIX: Final = "WAGGLE_"
 CONFIG: Final = f"{PREFIX}CONFIG"
@@ -52,16 +54,13 @@ class Unusable(Exception):
     """A file cannot be used; the message says why."""
 
 
-def gather(kind: type[msgspec.Struct], environ: Mapping[str, str]) -> Reading:
+def gather(fields: Sequence[FieldInfo], environ: Mapping[str, str]) -> Reading:
     """Everything that the environment, and the files that it names, say of these fields; a variable counts more than the TOML file."""
     reading = Reading()
-    types = {found.name: found.type for found in msgspec.structs.fields(kind)}
+    types = {found.name: found.type for found in fields}
     _take_variables(reading, types, environ)
     if path := environ.get(CONFIG):
         _take_file(reading, types, path)
-    for found in msgspec.structs.fields(kind):
-        if found.required and found.name not in reading.sources:
-            reading.findings.append(f"{variable(found.name)} is missing")
     return reading
 
 
@@ -77,15 +76,7 @@ def file_variable(name: str) -> str:
 
 def is_secret(type_: object) -> bool:
     """Whether a field of this type is a secret."""
-    return bool(facts(type_).get("secret"))
-
-
-def facts(type_: object) -> dict[str, Any]:
-    """What `Meta(extra=…)` says of a field's type."""
-    found: dict[str, Any] = {}
-    for meta in getattr(type_, "__metadata__", ()):
-        found |= getattr(meta, "extra", None) or {}
-    return found
+    return any((getattr(meta, "extra", None) or {}).get("secret") for meta in getattr(type_, "__metadata__", ()))
 
 
 def _take_variables(reading: Reading, types: Mapping[str, object], environ: Mapping[str, str]) -> None:

@@ -12,7 +12,7 @@ from alembic.config import Config
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from waggle.settings.environment import read
-from waggle.settings.shared import SettingsError
+from waggle.settings.shared import Settings, SettingsError
 from waggle.store.postgres import head
 
 LOCK: Final = 0x77616767  # one migration at a time
@@ -62,7 +62,7 @@ def _upgrade(connection: sqlalchemy.Connection) -> tuple[str | None, str]:
 
 def main() -> None:
     try:
-        before, after = asyncio.run(migrate(read(os.environ).postgres_url))
+        before, after = asyncio.run(migrate(read(Settings, os.environ).postgres_url))
     except SettingsError as error:
         print(f"waggle migrate: {error}", file=sys.stderr)
         sys.exit(2)

@@ -6,26 +6,27 @@ from typing import Final
 
 import structlog
 
-from waggle.settings.shared import Settings
-
 LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
-def configure(service: str, settings: Settings) -> None:
-    """Every line of this process says which service wrote it. Libraries that use the standard logger go the same way, from warning up."""
+def configure(service: str, level: str, form: str) -> None:
+    """Set up the log of this process: level and form as the settings `log_level` and `log_format` have them. Every line names the service.
+
+    Warnings and errors of libraries that use the standard logger go the same way.
+    """
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     render: list[structlog.typing.Processor]
-    if settings.log_format == "console":
+    if form == "console":
         render = [structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())]
     else:
         render = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     structlog.configure(
         processors=[*shared, *render],
-        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[settings.log_level]),
+        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stdout),
         cache_logger_on_first_use=True,
     )

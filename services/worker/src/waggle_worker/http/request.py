@@ -24,7 +24,7 @@ from yarl import URL
 from waggle.app import App
 from waggle.context import Context, Reject, Retry
 from waggle.errors import ErrorCode, storable
-from waggle.settings.shared import Settings
+from waggle.settings.services import WorkerSettings
 from waggle.task import BREAKER_LENGTH
 from waggle_worker.http.addresses import Allowed, CheckedResolver, Refused
 
@@ -72,7 +72,7 @@ class Answer(NamedTuple):
 class Outgoing:
     """The requests of one worker: one session, made when it is first needed. Raises SettingsError for an allow list that is none."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: WorkerSettings) -> None:
         self._allowed, self._limit = Allowed(settings.http_allow), settings.http_body_limit
         self._session: aiohttp.ClientSession | None = None
 

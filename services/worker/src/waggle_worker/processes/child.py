@@ -17,7 +17,7 @@ import msgspec
 
 from waggle.app import App
 from waggle.context import Context
-from waggle.settings.shared import Settings, SettingsError
+from waggle.settings.shared import SettingsError
 from waggle.task import Claimed, Outcome
 from waggle.telemetry import logs
 from waggle_worker import layers, outcomes
@@ -35,7 +35,7 @@ def serve(link: socket.socket) -> None:
     job = _next(link, Job)
     if job is None:
         return
-    logs.configure("worker", Settings(postgres_url="", nats_url="", log_level=job.log_level, log_format=job.log_format))
+    logs.configure("worker", job.log_level, job.log_format)
     app = find(job.app)
     link.sendall(frames.frame(Ready()))
     while (claimed := _next(link, Claimed)) is not None:

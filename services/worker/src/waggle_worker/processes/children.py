@@ -18,7 +18,7 @@ import structlog
 
 from waggle.errors import ErrorCode, TaskError
 from waggle.machine import cores
-from waggle.settings.shared import Settings
+from waggle.settings.services import WorkerSettings
 from waggle.task import AttemptOutcome, Claimed, Failed, Outcome, Snoozed, not_here_delay
 from waggle_worker.processes import frames
 from waggle_worker.processes.frames import Began, Job, Ready
@@ -157,7 +157,7 @@ class Child:
 class Children:
     """All processes of this worker; at most `most` at once."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: WorkerSettings) -> None:
         self._job = Job(settings.app, settings.log_level, settings.log_format)
         self._places = asyncio.Semaphore(most(settings))
         self._idle: list[Child] = []
@@ -218,7 +218,7 @@ def _signal(number: int) -> str:
         return f"signal {number}"
 
 
-def most(settings: Settings) -> int:
+def most(settings: WorkerSettings) -> int:
     """How many process handlers run at once: what the setting says, else this worker's share of the cores."""
     return settings.handler_processes or max(1, cores() // max(1, settings.processes))
 

@@ -22,7 +22,7 @@ from waggle.bus.connection import OUTAGE, Bus
 from waggle.context import BreakerOpen
 from waggle.errors import storable
 from waggle.loops import wait_for
-from waggle.settings.shared import Settings
+from waggle.settings.services import WorkerSettings
 from waggle_worker import meters
 from waggle_worker.protect.breaker import Admission, Breaker, Rules
 
@@ -41,7 +41,7 @@ Intent = Literal["register", "change"]  # what a write is for: to be seen by peo
 class Breakers:
     """By name, and what has to be written to the bucket. `loop()` shares them; `open()` before it."""
 
-    def __init__(self, bus: Bus, settings: Settings) -> None:
+    def __init__(self, bus: Bus, settings: WorkerSettings) -> None:
         self._bus = bus
         self._rules = Rules(settings.breaker_threshold, settings.breaker_reset, settings.breaker_reset_max, settings.breaker_release_rate, settings.lease)
         self._breakers: dict[str, Breaker] = {}

@@ -1,12 +1,21 @@
-"""Settings are strict: whatever is wrong with the environment is told at the start, all of it at once."""
+"""Each service reads its own settings from an environment that all may share. Whatever is wrong with it is an error at the start, all of it at once."""
+
+from typing import Any
 
 import msgspec
 import pytest
 
-from waggle.settings.environment import read
+from support.fleet import FleetSettings
+from waggle.settings import environment
+from waggle.settings.services import READERS, ApiSettings, DlqSettings, WorkerSettings, declared, readers
 from waggle.settings.shared import Settings, SettingsError
 
 NEEDED = {"WAGGLE_POSTGRES_URL": "postgresql://u:p@h/d", "WAGGLE_NATS_URL": "nats://h:4222"}
+
+
+def read(environ: dict[str, str]) -> Any:
+    """Everything that stands in an environment."""
+    return environment.read(FleetSettings, environ)
 
 
 def findings(**variables: str) -> list[str]:
@@ -84,8 +93,44 @@ def test_lists_are_separated_by_commas() -> None:
     assert read({**NEEDED, "WAGGLE_QUEUES": "mail, default,"}).queues == ("mail", "default")
 
 
+@pytest.mark.parametrize("kind", [Settings, *READERS.values()])
+def test_every_service_starts_with_the_two_addresses_and_gets_its_own_struct(kind: type[Settings]) -> None:
+    assert type(environment.read(kind, NEEDED)) is kind
+
+
+def test_a_variable_of_another_service_is_known_but_not_handed_on() -> None:
+    settings = environment.read(DlqSettings, {**NEEDED, "WAGGLE_CONCURRENCY": "5", "WAGGLE_API_PORT": "80", "WAGGLE_DLQ_MAX_SIZE": "7"})
+    assert settings == DlqSettings(**{name.removeprefix("WAGGLE_").lower(): url for name, url in NEEDED.items()}, dlq_max_size=7)
+    assert not hasattr(settings, "concurrency")
+
+
+@pytest.mark.parametrize("kind", READERS.values())
+def test_a_wrong_value_for_another_service_is_an_error_everywhere(kind: type[Settings]) -> None:
+    with pytest.raises(SettingsError, match="WAGGLE_DLQ_MAX_SIZE='-1'"):
+        environment.read(kind, {**NEEDED, "WAGGLE_DLQ_MAX_SIZE": "-1"})
+
+
+def test_what_several_services_read_is_the_same_setting_in_each() -> None:
+    for kind in READERS.values():
+        for field in msgspec.structs.fields(kind):
+            one = declared()[field.name]
+            assert (field.type, field.default) == (one.type, one.default), (kind, field.name)
+
+
+def test_every_setting_has_a_reader() -> None:
+    assert [name for name in declared() if not readers(name)] == []
+    assert readers("postgres_url") == list(READERS)
+    assert readers("unknown_types") == ["api"]
+    assert readers("lease") == ["worker", "scheduler", "command line"]
+
+
+def test_services_do_not_get_the_settings_of_others() -> None:
+    assert "concurrency" not in ApiSettings.__struct_fields__
+    assert "api_port" not in WorkerSettings.__struct_fields__
+
+
 def test_every_setting_is_described() -> None:
-    schema = msgspec.json.schema(Settings)["$defs"]["Settings"]["properties"]
+    schema = msgspec.json.schema(FleetSettings)["$defs"]["FleetSettings"]["properties"]
     assert [name for name, field in schema.items() if not field.get("description")] == []
 
 

@@ -4,11 +4,18 @@ from pathlib import Path
 
 import pytest
 
-from waggle.settings.environment import gather, read
-from waggle.settings.shared import Settings, SettingsError
+from support.fleet import FleetSettings
+from waggle.settings import environment
+from waggle.settings.environment import gather
+from waggle.settings.shared import SettingsError
 from waggle.settings.sources import Source, masked
 
 NEEDED = {"WAGGLE_POSTGRES_URL": "postgresql://u:p@h/d", "WAGGLE_NATS_URL": "nats://h:4222"}
+
+
+def read(environ: dict[str, str], otherwise: dict[str, str] | None = None) -> FleetSettings:
+    """Everything that stands in an environment."""
+    return environment.read(FleetSettings, environ, otherwise)
 
 
 def toml(folder: Path, text: str) -> dict[str, str]:
@@ -47,7 +54,7 @@ def test_what_a_variable_overrides_in_the_toml_file_must_be_right_all_the_same(t
 def test_no_file_is_read_that_nobody_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     toml(tmp_path, "lease = 20\n")
     monkeypatch.chdir(tmp_path)
-    assert read(NEEDED) == read({**NEEDED, "WAGGLE_CONFIG": ""}) == Settings(postgres_url="postgresql://u:p@h/d", nats_url="nats://h:4222")
+    assert read(NEEDED) == read({**NEEDED, "WAGGLE_CONFIG": ""}) == FleetSettings(postgres_url="postgresql://u:p@h/d", nats_url="nats://h:4222")
 
 
 @pytest.mark.parametrize(
@@ -180,11 +187,3 @@ def test_what_nobody_gives_can_be_given_by_the_caller(tmp_path: Path) -> None:
 )
 def test_a_secret_is_shown_without_its_password(secret: str, shown: str) -> None:
     assert masked(secret) == shown
-
-
-def test_every_setting_says_who_reads_it() -> None:
-    import msgspec
-
-    from waggle.settings.sources import facts
-
-    assert [field.name for field in msgspec.structs.fields(Settings) if not facts(field.type).get("read_by")] == []

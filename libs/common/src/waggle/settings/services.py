@@ -1,0 +1,136 @@
+"""A struct of settings for each service: what it reads besides the shared ones. `docs/settings.md` is made from these declarations by `just docs`."""
+
+from typing import Annotated, Final, Literal
+
+import msgspec
+from msgspec import Meta
+from msgspec.structs import FieldInfo
+
+from waggle.settings.shared import CENTURY, Name, Port, Seconds, Settings
+
+# Settings that several services read; their defaults are repeated where they are fields, and a test holds them equal.
+MetricsHost = Annotated[str, Meta(description="where worker, dlq and scheduler serve /metrics, /livez and /readyz")]
+MetricsPort = Annotated[Port, Meta(description="the port of those pages; 0 takes a free one and logs it")]
+ApiHost = Annotated[str, Meta(description="the address that the API listens on")]
+ApiPort = Annotated[Port, Meta(description="the port that the API listens on; 0 takes a free one and logs it")]
+WorkMaxBytes = Annotated[int, Meta(description="bytes of disk that all doorbells take at most", ge=1024, le=1 << 50)]
+Processes = Annotated[int, Meta(description="worker processes that one command runs; 0: one, and under `waggle up` one per core except two", ge=0, le=1_000)]
+Lease = Annotated[
+    float, Meta(description="seconds that a worker counts as alive after its last heartbeat; it sends three heartbeats in that time", ge=1, le=3600)
+]
+
+
+class TopologySettings(Settings, frozen=True, kw_only=True):
+    """What whoever creates the streams has to know."""
+
+    nats_replicas: Annotated[int, Meta(description="replicas of the JetStream streams: 1, or 3 on a cluster", ge=1, le=5)] = 1
+    lane_limit: Annotated[int, Meta(description="doorbells that one lane holds at most", ge=1, le=1_000_000_000)] = 1_000_000
+    work_max_bytes: WorkMaxBytes = 1 << 30
+
+
+class ApiSettings(Settings, frozen=True, kw_only=True):
+    """Settings of the API."""
+
+    api_host: ApiHost = "127.0.0.1"
+    api_port: ApiPort = 8420
+    unknown_types: Annotated[Literal["refuse", "accept"], Meta(description="what the API does with a task type that no worker has announced")] = "refuse"
+
+
+class WorkerSettings(Settings, frozen=True, kw_only=True):
+    """Settings of a worker."""
+
+    metrics_host: MetricsHost = "127.0.0.1"
+    metrics_port: MetricsPort = 0
+    app: Annotated[str, Meta(description="your handlers, module:attribute; empty: only the built-in ones", pattern=r"^(\w[\w.]*:\w[\w.]*)?$")] = ""
+    queues: Annotated[tuple[Name, ...], Meta(description="the queues that a worker serves; empty: default and those of its handlers")] = ()
+    concurrency: Annotated[int, Meta(description="tasks that one worker process runs at the same time", ge=1, le=10_000)] = 100
+    processes: Processes = 0
+    handler_processes: Annotated[
+        int, Meta(description="process=True handlers that one worker process runs at the same time; 0: its share of the cores", ge=0, le=1_000)
+    ] = 0
+    lease: Lease = 15.0
+    breaker_threshold: Annotated[int, Meta(description="failures in a row that open a circuit breaker", ge=1, le=10_000)] = 5
+    breaker_reset: Annotated[
+        float, Meta(description="seconds that a circuit breaker stays open before one call may probe; each failed probe doubles them", gt=0, le=86_400)
+    ] = 30.0
+    breaker_reset_max: Annotated[float, Meta(description="seconds that a circuit breaker stays open at most", gt=0, le=86_400)] = 300.0
+    breaker_release_rate: Annotated[
+        float, Meta(description="tasks per second that return to one worker after they waited for a circuit breaker", gt=0, le=100_000)
+    ] = 50.0
+    http_allow: Annotated[
+        tuple[str, ...], Meta(description="private networks, addresses and hosts that http.request may call, such as 10.0.0.0/8,localhost:8080")
+    ] = ()
+    http_body_limit: Annotated[int, Meta(description="bytes of a response body that http.request keeps", ge=0, le=900_000)] = 262_144
+
+
+class DlqSettings(Settings, frozen=True, kw_only=True):
+    """Settings of the dlq service."""
+
+    metrics_host: MetricsHost = "127.0.0.1"
+    metrics_port: MetricsPort = 0
+    dlq_max_size: Annotated[int, Meta(description="dead letters kept at most; beyond that the oldest become failed", ge=0)] = 100_000
+    dlq_retention_period_ms: Annotated[
+        int, Meta(description="milliseconds that a dead letter is kept before it becomes failed", ge=1, le=int(CENTURY) * 1000)
+    ] = 30 * 86_400_000
+    dlq_cleanup_interval: Annotated[Seconds, Meta(description="seconds between two cleanups of the dead letter queue")] = 60.0
+    dlq_retry_limit: Annotated[int, Meta(description="automatic retries of a dead letter whose error is retryable; 0: none", ge=0, le=1_000)] = 0
+    dlq_backoff_ms: Annotated[
+        int, Meta(description="milliseconds before the first automatic retry of a dead letter; each further retry doubles them", ge=1, le=86_400_000)
+    ] = 60_000
+    dlq_redrive_rate: Annotated[
+        float,
+        Meta(description="dead letters retried per second: by a bulk retry that names no rate, and automatically by each dlq service", ge=0.001, le=10_000),
+    ] = 100.0
+
+
+class SchedulerSettings(TopologySettings, frozen=True, kw_only=True):
+    """Settings of the scheduler."""
+
+    metrics_host: MetricsHost = "127.0.0.1"
+    metrics_port: MetricsPort = 0
+    lease: Lease = 15.0
+    retention: Annotated[Seconds, Meta(description="seconds that finished tasks are kept")] = 7 * 86400.0
+    retention_completed: Annotated[Seconds | None, Meta(description="seconds that completed tasks are kept; if not set, as retention")] = None
+    retention_failed: Annotated[Seconds | None, Meta(description="seconds that failed tasks are kept; if not set, as retention")] = None
+    retention_cancelled: Annotated[Seconds | None, Meta(description="seconds that cancelled tasks are kept; if not set, as retention")] = None
+
+
+class CommandLineSettings(TopologySettings, frozen=True, kw_only=True):
+    """Settings of the commands: those that speak to the API read `url` alone; migrate, doctor and audit reach the servers themselves."""
+
+    lease: Lease = 15.0
+    url: Annotated[str, Meta(description="the API that the command line talks to, http://host:port; empty: that of the `waggle up` of this folder")] = ""
+
+
+class UpSettings(Settings, frozen=True, kw_only=True):
+    """Settings that `waggle up` reads itself; its services read theirs from the same environment."""
+
+    api_host: ApiHost = "127.0.0.1"
+    api_port: ApiPort = 8420
+    processes: Processes = 0
+    work_max_bytes: WorkMaxBytes = 1 << 30
+
+
+READERS: Final[dict[str, type[Settings]]] = {
+    "api": ApiSettings,
+    "worker": WorkerSettings,
+    "dlq": DlqSettings,
+    "scheduler": SchedulerSettings,
+    "command line": CommandLineSettings,
+    "up": UpSettings,
+}
+
+
+def declared() -> dict[str, FieldInfo]:
+    """Every setting of Waggle by its name: the shared ones first, then service by service."""
+    found: dict[str, FieldInfo] = {}
+    kinds: list[type[Settings]] = [Settings, *READERS.values()]
+    for kind in kinds:
+        for field in msgspec.structs.fields(kind):
+            found.setdefault(field.name, field)
+    return found
+
+
+def readers(name: str) -> list[str]:
+    """Who reads a setting."""
+    return [reader for reader, kind in READERS.items() if name in kind.__struct_fields__]
