@@ -8,8 +8,8 @@ import asyncpg
 from uuid_utils.compat import uuid7
 
 from waggle.store import leases, tasks
+from waggle.store.client import Connection
 from waggle.store.leases import Lease
-from waggle.store.sql import Connection
 from waggle.store.tasks import NewTask
 from waggle.task import Claimed, Fence
 

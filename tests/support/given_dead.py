@@ -9,7 +9,7 @@ from uuid_utils.compat import uuid7
 from support import given
 from waggle.errors import ErrorCode, TaskError
 from waggle.store import tasks
-from waggle.store.sql import Connection
+from waggle.store.client import Connection
 from waggle.task import Failed, Tries, decide
 
 

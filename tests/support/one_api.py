@@ -17,7 +17,7 @@ from waggle.bus import connection, topology
 from waggle.store import catalogue
 from waggle.store import postgres as store
 from waggle.store.catalogue import TaskType
-from waggle.store.sql import Connection
+from waggle.store.client import Connection
 
 START_SECONDS = 30.0
 

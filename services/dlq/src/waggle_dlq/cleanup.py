@@ -17,8 +17,8 @@ from waggle.bus.dlq_commands import Cleaned
 from waggle.loops import periodic
 from waggle.settings.services import DlqSettings
 from waggle.store import dead_letters, redrives, waiting
+from waggle.store.client import Connection
 from waggle.store.postgres import OUTAGE
-from waggle.store.sql import Connection
 
 log = structlog.get_logger()
 

@@ -16,9 +16,9 @@ from waggle.bus.dlq_commands import Cleaned, Command, Refusal, Refused
 from waggle.redrive import Redrive
 from waggle.settings.services import DlqSettings
 from waggle.store import dead_letters, redrives, tasks
+from waggle.store.client import Connection
 from waggle.store.dead_letters import Borrowed
 from waggle.store.postgres import OUTAGE, REFUSED
-from waggle.store.sql import Connection
 from waggle.task import Status
 from waggle_dlq import cleanup, meters
 

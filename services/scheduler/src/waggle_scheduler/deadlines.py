@@ -12,7 +12,7 @@ from waggle.bus import subjects
 from waggle.bus.connection import Bus
 from waggle.loops import periodic
 from waggle.store import waiting
-from waggle.store.sql import Connection
+from waggle.store.client import Connection
 from waggle.store.waiting import Overdue
 from waggle.task import Status
 from waggle_scheduler import OUTAGE

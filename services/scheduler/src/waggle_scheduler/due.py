@@ -12,7 +12,7 @@ from waggle.bus.connection import Bus
 from waggle.bus.ring import Ringer
 from waggle.loops import periodic, wait_for
 from waggle.store import postgres, waiting
-from waggle.store.sql import Connection
+from waggle.store.client import Connection, TimeLimitedConnection
 from waggle_scheduler import OUTAGE
 
 CHANNEL: Final = "waggle_wake"
@@ -48,8 +48,8 @@ async def listen(postgres_url: str, wake: asyncio.Event, stopping: asyncio.Event
     async def step() -> bool:
         nonlocal connection
         if connection is None or connection.is_closed():
-            settings, impatient = postgres.session("scheduler"), postgres.Impatient
-            connection = await asyncpg.connect(postgres_url, server_settings=settings, connection_class=impatient, timeout=5, command_timeout=5)
+            settings, limited = postgres.session("scheduler"), TimeLimitedConnection
+            connection = await asyncpg.connect(postgres_url, server_settings=settings, connection_class=limited, timeout=5, command_timeout=5)
             await connection.add_listener(CHANNEL, lambda *_: wake.set())
             wake.set()  # for what was written while nobody listened
         try:

@@ -17,7 +17,7 @@ from waggle.bus.connection import Bus
 from waggle.bus.ring import Ringer
 from waggle.loops import periodic
 from waggle.store import waiting
-from waggle.store.sql import Connection
+from waggle.store.client import Connection
 from waggle_scheduler import OUTAGE
 
 log = structlog.get_logger()

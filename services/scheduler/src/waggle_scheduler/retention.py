@@ -15,7 +15,7 @@ from prometheus_client import Counter
 from waggle.loops import periodic, wait_for
 from waggle.settings.services import SchedulerSettings
 from waggle.store import cleanups, leases, waiting
-from waggle.store.sql import Connection
+from waggle.store.client import Connection
 from waggle.task import Status
 from waggle_scheduler import OUTAGE
 

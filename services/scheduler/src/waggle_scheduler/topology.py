@@ -8,7 +8,7 @@ from waggle.bus.connection import Bus
 from waggle.loops import periodic
 from waggle.settings.services import SchedulerSettings
 from waggle.store import catalogue, waiting
-from waggle.store.sql import Connection
+from waggle.store.client import Connection
 from waggle_scheduler import OUTAGE
 
 EVERY: Final = 2.0

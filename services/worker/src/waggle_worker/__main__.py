@@ -16,8 +16,8 @@ from waggle.loops import wait_for
 from waggle.service import Service, running
 from waggle.settings.services import WorkerSettings
 from waggle.store import catalogue, postgres
+from waggle.store.client import Connection
 from waggle.store.postgres import OUTAGE
-from waggle.store.sql import Connection
 from waggle_worker import handlers
 from waggle_worker.claims import Claims
 from waggle_worker.cleanups import Cleanups

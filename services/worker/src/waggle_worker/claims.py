@@ -17,8 +17,8 @@ from waggle.bus.connection import Bus
 from waggle.bus.pull import Held, Pull
 from waggle.loops import wait_for
 from waggle.store import tasks
+from waggle.store.client import Connection
 from waggle.store.postgres import OUTAGE
-from waggle.store.sql import Connection
 from waggle.task import Priority
 from waggle_worker import meters
 from waggle_worker.lease import Lease

@@ -21,8 +21,8 @@ from waggle.loops import wait_for
 from waggle.retry import backoff
 from waggle.store import cleanups
 from waggle.store.cleanups import AtRest, Cleanup
+from waggle.store.client import Connection
 from waggle.store.postgres import OUTAGE
-from waggle.store.sql import Connection
 from waggle_worker import meters, outcomes
 from waggle_worker.claims import Claims
 from waggle_worker.lease import Lease

@@ -17,8 +17,8 @@ import structlog
 
 from waggle.settings.services import WorkerSettings
 from waggle.store import leases
+from waggle.store.client import Connection
 from waggle.store.postgres import OUTAGE
-from waggle.store.sql import Connection
 from waggle_worker import meters
 
 log = structlog.get_logger()

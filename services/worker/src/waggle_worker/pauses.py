@@ -9,8 +9,8 @@ import structlog
 from waggle.bus.connection import OUTAGE as BUS_OUTAGE
 from waggle.loops import periodic, wait_for
 from waggle.store import queues
+from waggle.store.client import Connection
 from waggle.store.postgres import OUTAGE
-from waggle.store.sql import Connection
 from waggle_worker.claims import Claims
 
 log = structlog.get_logger()

@@ -14,8 +14,8 @@ import msgspec
 import structlog
 
 from waggle.store import tasks
+from waggle.store.client import Connection
 from waggle.store.postgres import OUTAGE
-from waggle.store.sql import Connection
 from waggle.task import Claimed, Fence
 from waggle_worker.lease import Lease
 from waggle_worker.runs import Runs

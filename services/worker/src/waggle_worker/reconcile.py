@@ -3,7 +3,7 @@
 import structlog
 
 from waggle.store import leases
-from waggle.store.sql import Connection
+from waggle.store.client import Connection
 from waggle.task import AttemptOutcome, Snoozed, Tries, decide
 from waggle_worker import meters
 from waggle_worker.claims import Claims

@@ -13,8 +13,8 @@ from waggle.bus import subjects
 from waggle.bus.connection import Bus
 from waggle.errors import ErrorCode
 from waggle.store import tasks
+from waggle.store.client import Connection
 from waggle.store.postgres import OUTAGE, REFUSED
-from waggle.store.sql import Connection
 from waggle.task import AT_REST, AttemptOutcome, Fence, Status, Step, Tries, decide
 from waggle_worker import meters, outcomes
 

@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import Final, NamedTuple
 from uuid import UUID
 
-from waggle.store.sql import Connection, statement
+from waggle.store.client import Connection
+from waggle.store.sql import statement
 
 FIRST: Final = UUID(int=0)
 SLACK: Final = 15.0  # seconds by which two times may be out of order: for so long a statement can have waited

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import asyncpg
 
-from waggle.store.sql import Connection, statement
+from waggle.store.client import Connection
+from waggle.store.sql import statement
 
 
 class TaskType(NamedTuple):

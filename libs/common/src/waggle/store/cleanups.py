@@ -8,7 +8,8 @@ import asyncpg
 
 from waggle import errors
 from waggle.errors import ErrorCode, TaskError
-from waggle.store.sql import Connection, statement
+from waggle.store.client import Connection
+from waggle.store.sql import statement
 from waggle.store.tasks import as_task
 from waggle.task import Claimed, Task
 

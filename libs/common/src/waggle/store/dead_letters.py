@@ -8,7 +8,8 @@ import asyncpg
 import msgspec
 
 from waggle.redrive import DeadLetterFilter
-from waggle.store.sql import Connection, statement
+from waggle.store.client import Connection
+from waggle.store.sql import statement
 from waggle.store.tasks import as_task
 from waggle.task import Object, Task
 

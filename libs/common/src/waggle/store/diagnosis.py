@@ -9,8 +9,10 @@ from typing import Any, Final, NamedTuple
 import asyncpg
 
 from waggle.settings.shared import Settings
-from waggle.store.postgres import Impatient, check_url, session
-from waggle.store.sql import Connection, statement
+from waggle.store import client
+from waggle.store.client import Connection
+from waggle.store.postgres import check_url, session
+from waggle.store.sql import statement
 
 CONNECT_SECONDS: Final = 3.0
 STATEMENT_SECONDS: Final = 4.0
@@ -26,6 +28,7 @@ class Late(NamedTuple):
 
 async def connect(settings: Settings) -> "asyncpg.Connection[asyncpg.Record]":
     """Raises SettingsError for what cannot be an address, and what asyncpg raises for a server that does not let us in."""
+    client.require()
     check_url(settings.postgres_url)
     ours = session("doctor")
     del ours["synchronous_commit"]  # to see the server's own
@@ -35,7 +38,7 @@ async def connect(settings: Settings) -> "asyncpg.Connection[asyncpg.Record]":
         server_settings={**ours, **limits},
         timeout=CONNECT_SECONDS,
         command_timeout=STATEMENT_SECONDS + 1,
-        connection_class=Impatient,
+        connection_class=client.TimeLimitedConnection,
     )
 
 

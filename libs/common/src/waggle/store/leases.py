@@ -7,7 +7,8 @@ from typing import NamedTuple
 import asyncpg
 import msgspec
 
-from waggle.store.sql import Connection, statement
+from waggle.store.client import Connection
+from waggle.store.sql import statement
 from waggle.task import Fence, Lost, Step, Tries, decide
 
 

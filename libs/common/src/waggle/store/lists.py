@@ -11,7 +11,8 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
-from waggle.store.sql import Connection, statement
+from waggle.store.client import Connection
+from waggle.store.sql import statement
 from waggle.store.tasks import as_task
 from waggle.task import FINAL, Status, Task
 

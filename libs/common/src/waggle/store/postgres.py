@@ -13,13 +13,13 @@ import structlog
 
 from waggle.settings.shared import Settings, SettingsError
 from waggle.settings.sources import masked
-from waggle.store.sql import Connection
+from waggle.store import client
+from waggle.store.client import Connection
 
 log = structlog.get_logger()
 
 MINIMUM_VERSION: Final = 14
 STATEMENT_SECONDS: Final = 10.0
-ACKNOWLEDGE_SECONDS: Final = 0.5  # for the server to say that it cancelled a statement
 
 # What a caller may wait out: the server is away, full, restarting, or holds locks for somebody else. The outcome of the statement is unknown.
 OUTAGE: Final[tuple[type[Exception], ...]] = (
@@ -45,7 +45,6 @@ REFUSED: Final[tuple[type[Exception], ...]] = (
     asyncpg.DataError,
     asyncpg.IntegrityConstraintViolationError,
     asyncpg.ProgramLimitExceededError,
-    asyncpg.exceptions._base.DataError,
 )
 
 
@@ -73,21 +72,6 @@ def session(name: str, *, plans_once: bool = False) -> dict[str, str]:
     }
 
 
-class Impatient(asyncpg.Connection):
-    """Closes itself when the server does not acknowledge a cancellation: whoever cancelled a statement, or saw it time out, has waited enough.
-
-    asyncpg waits for as long as a statement may take, which is longer than a lease: a backend that stands still would cost a worker all its runs.
-    """
-
-    def _cancel_current_command(self, waiter: "asyncio.Future[None]", cancel_waiter: "asyncio.Future[None] | None" = None) -> None:
-        super()._cancel_current_command(waiter, cancel_waiter)  # type: ignore[misc]  # not in its stubs
-        asyncio.get_running_loop().call_later(ACKNOWLEDGE_SECONDS, self._give_up, cancel_waiter)
-
-    def _give_up(self, cancel_waiter: "asyncio.Future[None] | None") -> None:
-        if cancel_waiter is not None and not cancel_waiter.done():
-            self.terminate()
-
-
 async def _keep(_: object) -> None:
     """Nothing to reset: no statement here leaves session state behind, and the default reset costs a round trip for each use."""
 
@@ -106,6 +90,7 @@ def check_url(url: str) -> None:
 @asynccontextmanager
 async def pool(settings: Settings, name: str, size: int, *, plans_once: bool = False) -> AsyncIterator["asyncpg.Pool[asyncpg.Record]"]:
     """A pool of at most `size` connections, opened as they are needed: it can be made while Postgres is away. `plans_once`: see `session`."""
+    client.require()
     check_url(settings.postgres_url)
     try:
         made = asyncpg.create_pool(
@@ -115,7 +100,7 @@ async def pool(settings: Settings, name: str, size: int, *, plans_once: bool = F
             server_settings=session(name, plans_once=plans_once),
             command_timeout=STATEMENT_SECONDS,
             timeout=5,
-            connection_class=Impatient,
+            connection_class=client.TimeLimitedConnection,
             reset=_keep,
             max_inactive_connection_lifetime=0,
         )

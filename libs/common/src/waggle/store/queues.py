@@ -7,7 +7,8 @@ from uuid import UUID
 
 import asyncpg
 
-from waggle.store.sql import Connection, statement
+from waggle.store.client import Connection
+from waggle.store.sql import statement
 from waggle.store.tasks import CANCELLED, as_text
 
 WALKED: Final = 100_000  # tasks that the figures of a queue are counted over at most

@@ -9,8 +9,9 @@ import msgspec
 
 from waggle.redrive import DeadLetterFilter, Progress, Recent, Redrive
 from waggle.store import dead_letters
+from waggle.store.client import Connection
 from waggle.store.dead_letters import Borrowed, Revival
-from waggle.store.sql import Connection, statement
+from waggle.store.sql import statement
 
 
 class Due(NamedTuple):

@@ -10,7 +10,8 @@ import msgspec
 
 from waggle import errors
 from waggle.errors import ErrorCode, TaskError
-from waggle.store.sql import Connection, statement
+from waggle.store.client import Connection
+from waggle.store.sql import statement
 from waggle.task import AttemptOutcome, Claimed, Fence, Priority, Status, Step, Task
 
 CANCELLED = TaskError(ErrorCode.TASK_CANCELLED, "cancelled on request", retryable=False)

@@ -5,7 +5,8 @@ from typing import NamedTuple
 from uuid import UUID
 
 from waggle.errors import ErrorCode, TaskError
-from waggle.store.sql import Connection, statement
+from waggle.store.client import Connection
+from waggle.store.sql import statement
 from waggle.store.tasks import as_text
 from waggle.task import Status
 

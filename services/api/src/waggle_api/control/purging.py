@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 from waggle.bus import subjects
 from waggle.bus.connection import Bus
 from waggle.store import queues, waiting
-from waggle.store.sql import Connection
+from waggle.store.client import Connection
 from waggle.task import Status
 
 SECONDS: Final = 4.0  # that one request goes on; a reader's connection is given up after twice that

@@ -3,11 +3,11 @@
 import re
 from functools import cache
 from importlib import resources
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import asyncpg
 
-Connection: TypeAlias = "asyncpg.Pool[asyncpg.Record] | asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+from waggle.store.client import Connection
 
 _TOKEN: Final = re.compile(r"--[^\n]*|'[^']*'|::|:([a-z_]+)")
 
