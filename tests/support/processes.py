@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+import waggle
 from support.facts import until
 from support.fleet import FleetSettings
 from waggle.settings.sources import PREFIX
@@ -194,4 +196,15 @@ def another_version(distribution: str, folder: Path) -> dict[str, str]:
     metadata = folder / f"{distribution.replace('-', '_')}-0.0.1.dist-info" / "METADATA"
     metadata.parent.mkdir()
     metadata.write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 0.0.1\n")
+    return {"PYTHONPATH": f"{folder}{os.pathsep}{TESTS}"}
+
+
+def broken_statement(statement: str, right: str, wrong: str, folder: Path) -> dict[str, str]:
+    """Variables with which a process runs a copy of `waggle` that has a mistake in one statement, such as `tasks/claim`: `wrong` for the last `right`."""
+    copy = folder / "waggle"
+    shutil.copytree(Path(waggle.__file__).parent, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    source = copy / "store" / "sql" / f"{statement}.sql"
+    text = source.read_text()
+    assert right in text, f"{statement} has no {right!r}"
+    source.write_text(wrong.join(text.rsplit(right, 1)))
     return {"PYTHONPATH": f"{folder}{os.pathsep}{TESTS}"}

@@ -99,7 +99,7 @@ class Settler:
         while True:
             try:
                 held = await tasks.settle(self._connection, [(fence, step) for fence, step, _ in batch])
-            except REFUSED as error:  # first: asyncpg's own DataError is an InterfaceError too, and so an outage by its class
+            except REFUSED as error:
                 await self._one_by_one(batch, error)
                 return
             except OUTAGE as error:

@@ -22,11 +22,12 @@ MINIMUM_VERSION: Final = 14
 STATEMENT_SECONDS: Final = 10.0
 
 # What a caller may wait out: the server is away, full, restarting, or holds locks for somebody else. The outcome of the statement is unknown.
+# Not asyncpg's InterfaceError and InternalClientError, which are the parents of programming mistakes: where the cause is a connection that is closed,
+# `store.client` raises ConnectionDoesNotExistError instead.
 OUTAGE: Final[tuple[type[Exception], ...]] = (
     OSError,
     TimeoutError,
     asyncpg.PostgresConnectionError,
-    asyncpg.InterfaceError,
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
     asyncpg.InvalidAuthorizationSpecificationError,
@@ -37,7 +38,7 @@ OUTAGE: Final[tuple[type[Exception], ...]] = (
     asyncpg.InvalidCatalogNameError,
     asyncpg.InternalServerError,
     asyncpg.PostgresSystemError,
-    asyncpg.InternalClientError,  # what asyncpg says when a connection breaks at the wrong moment
+    asyncpg.TargetServerAttributeNotMatched,  # with several hosts: none of them is the primary at the moment
 )
 
 # What Postgres says of a value that it will not store: the row fails alone.
@@ -93,10 +94,13 @@ async def pool(settings: Settings, name: str, size: int, *, plans_once: bool = F
     client.require()
     check_url(settings.postgres_url)
     try:
-        made = asyncpg.create_pool(
+        made = client.Pool(
             settings.postgres_url,
             min_size=0,
             max_size=size,
+            max_queries=50_000,
+            loop=None,
+            record_class=asyncpg.Record,
             server_settings=session(name, plans_once=plans_once),
             command_timeout=STATEMENT_SECONDS,
             timeout=5,

@@ -30,7 +30,7 @@ class Kind(NamedTuple):
     title: str
 
 
-# The first that fits counts: asyncpg's DataError is an InterfaceError too, and so an outage as well as a refusal.
+# The first that fits counts.
 TABLE: Final = (
     Kind((refusals.Malformed,), 400, ErrorCode.INVALID_INPUT, "The request cannot be read"),
     Kind((refusals.NotFound,), 404, ErrorCode.NOT_FOUND, "Not found"),
