@@ -8,42 +8,58 @@ default:
 up *args:
     uv run waggle up {{ args }}
 
-# all tests, on real servers that they start themselves
+# run all tests, on real servers that they start
 test *args:
     uv run pytest {{ args }}
 
-# the pure tests only: seconds
+# run the tests that need no server (seconds)
 unit *args:
     uv run pytest -n 0 tests/unit {{ args }}
 
-# the fault tests at full size; each prints its figures and its seed (FAULTS_SEED=… repeats it)
+# run the fault tests at full size; each prints its figures and its seed (FAULTS_SEED=… repeats a run)
 faults *args:
     FAULTS=full uv run pytest -n 0 -o timeout=0 -o faulthandler_timeout=0 tests/faults -rP {{ args }}
 
-# style, types, import arrows
+# check style, types and imports
 lint:
     uv run ruff check
     uv run ruff format --check
     uv run mypy
     uv run lint-imports
 
-# let ruff mend what it can
+# let ruff fix what it can
 format:
     uv run ruff check --fix
     uv run ruff format
 
-# docs/settings.md, made anew from the settings' own table
+# write docs/settings.md from the settings' own table
 docs:
     uv run waggle config docs > docs/settings.new && mv docs/settings.new docs/settings.md
 
-# the benchmarks and the table of their figures (about ten minutes; `just bench --help` has names, sizes, exit codes)
+# run the benchmarks and print a table (about ten minutes; see `just bench --help`)
 bench *args:
     uv run python bench/table.py {{ args }}
 
-# whether memory stays flat over twenty minutes of mixed work
+# check that memory stays flat over twenty minutes of mixed work
 soak *args:
     uv run python bench/soak.py {{ args }}
 
-# what decides whether a change lands
+# check what surprised us about the software below Waggle: runs it alone, fails if it changed (downloads packages)
+findings *scripts:
+    #!/usr/bin/env bash
+    set -uo pipefail
+    shopt -s nullglob
+    failed=()
+    for script in {{ if scripts == "" { "findings/*.sh" } else { scripts } }}; do
+        echo "== $script"
+        bash "$script" || failed+=("$script")
+    done
+    [ ${#failed[@]} -eq 0 ] || { echo "failed: ${failed[*]}"; exit 1; }
+
+# record docs/waggle.svg, the picture in the README, with a real `waggle up`
+picture:
+    uv run python docs/record.py
+
+# run what decides whether a change lands
 ci:
     bash .ci/run
