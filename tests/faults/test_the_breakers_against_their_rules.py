@@ -25,7 +25,7 @@ from waggle.context import BreakerOpen
 from waggle_worker.protect import breaker as one
 from waggle_worker.protect import breakers as module
 from waggle_worker.protect.breakers import Breakers
-from waggle_worker.protect.guards import Guard
+from waggle_worker.protect.calls import BreakerCall
 
 NAME = "service"
 RUNS, STEPS = sized((50, 60), (1_000, 90))
@@ -40,7 +40,7 @@ class Worker:
         settings = FleetSettings(postgres_url="x", nats_url="x", breaker_threshold=1, breaker_reset=RESET, breaker_reset_max=MOST, lease=LEASE)
         self.breakers = Breakers(self.link, settings)
         self.tasks: dict[asyncio.Task[Any], str] = {}  # under way, and what it is
-        self.calls: list[Guard] = []
+        self.calls: list[BreakerCall] = []
         self.blurred = False  # whether it may have a probe that the fleet does not know of
         self.began = 0.0  # its last probe
 
@@ -98,7 +98,7 @@ class Fleet:
         await self._call(worker)
 
     async def _call(self, worker: Worker) -> None:
-        guard = Guard(worker.breakers, NAME, (), asyncio.get_running_loop(), set())
+        guard = BreakerCall(worker.breakers, NAME, (), asyncio.get_running_loop(), set())
         knows_bucket = worker.breakers._made == (await bucket.look(self.real)).made  # else a revision that it knows may by chance be another's there
         asked_fleet = worker.link.connected and worker.breakers._shared and knows_bucket
         try:
@@ -118,7 +118,7 @@ class Fleet:
         guard = worker.calls.pop(self.chance.randrange(len(worker.calls)))
         before, token = worker.breaker.state, worker.breaker.token
         how = self.chance.choices((None, OSError("no answer"), asyncio.CancelledError()), (5, 4, 1))[0]
-        guard.left(how)
+        guard.exited(how)
         if token is not None and worker.breaker.state is State.CLOSED and before is not State.CLOSED:
             self.closings.append(self.clock.now)
         self.tell(worker, f"a call ends: {how!r}")
@@ -268,7 +268,7 @@ class Fleet:
             worker.tasks.clear()
             if self.chance.random() < 0.5:  # else its probe ended with it
                 for guard in worker.calls:
-                    guard.left(asyncio.CancelledError())
+                    guard.exited(asyncio.CancelledError())
             elif worker.calls:
                 await self.die(worker)
         self.story.append("healed")
@@ -283,7 +283,7 @@ class Fleet:
             worker.calls.clear()
             await self._call(worker)
             for guard in worker.calls:
-                guard.left(None)
+                guard.exited(None)
             await self._all_share()
             self.clock.now += one.MEANWHILE
         await self._all_share()

@@ -15,12 +15,16 @@ from support.processes import TESTS
 from waggle import App, Context, Reject
 from waggle.bus.breakers import State
 from waggle.bus.connection import Bus
+from waggle.store.client import Connection
 from waggle.task import AttemptOutcome, Claimed, Fence, Step
-from waggle_worker.processes.children import Children
+from waggle_worker.processes.children import HandlerProcesses
 from waggle_worker.protect.breakers import Breakers
-from waggle_worker.runs import Runs, suspect_delay
+from waggle_worker.runs import Runs
 from waggle_worker.settler import Settler
+from waggle_worker.suspects import suspect_delay
 
+NOBODY = Bus(["nats://127.0.0.1:1"], "nobody")
+SETTINGS = FleetSettings(postgres_url="", nats_url="", app="support.handlers:app")
 app = App()
 _stuck_until = threading.Event()
 
@@ -76,10 +80,11 @@ def let_go() -> Iterator[None]:
     _stuck_until.set()
 
 
-class Settled:
-    """In the settler's place: what the runs came to."""
+class Settled(Settler):
+    """A settler that keeps what the runs came to."""
 
     def __init__(self) -> None:
+        super().__init__(cast("Connection", None), NOBODY, {}, asyncio.Event())
         self.steps: list[Step] = []
         self.under_way = False
 
@@ -90,14 +95,19 @@ class Settled:
         self.steps.append(step)
 
 
-def runs_into(settled: Settled, breakers: Breakers | None = None, may_start: Callable[[str], bool] = lambda _: True) -> Runs:
-    children = Children(FleetSettings(postgres_url="", nats_url="", app="support.handlers:app"))
-    return Runs(app.handlers, cast("Settler", settled), 10, lambda: None, children, breakers, may_start)
+def runs_into(
+    settled: Settled,
+    breakers: Breakers | None = None,
+    may_start: Callable[[str], bool] = lambda _: True,
+    processes: HandlerProcesses | None = None,
+) -> Runs:
+    breakers, processes = breakers or Breakers(NOBODY, SETTINGS), processes or HandlerProcesses(SETTINGS)
+    return Runs(app.handlers, settled, 10, processes, breakers, may_start, asyncio.Event(), asyncio.Event())
 
 
 def half_open(name: str) -> Breakers:
     """The breakers of a worker without NATS; whoever uses this one next is its probe."""
-    breakers = Breakers(Bus(["nats://127.0.0.1:1"], "nobody"), FleetSettings(postgres_url="", nats_url=""))
+    breakers = Breakers(NOBODY, SETTINGS)
     breakers.of(name).becomes(State.OPEN, 0.0)
     return breakers
 
@@ -201,10 +211,11 @@ def test_a_suspect_comes_back_before_the_one_before_it_has_run_twice_as_long() -
 async def test_a_handler_does_not_start_once_its_lease_is_no_longer_believed_live(task_type: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(TESTS)  # a process finds its module from there
     settled = Settled()
-    runs = runs_into(settled, may_start=lambda worker_id: worker_id != "w1")
+    processes = HandlerProcesses(SETTINGS)
+    runs = runs_into(settled, may_start=lambda worker_id: worker_id != "w1", processes=processes)
     runs.start(claimed(task_type), "w1")
     await until(lambda: not runs.running, 20.0)
-    await runs._children.close()
+    await processes.close()
     assert [(step.ended, step.counted) for step in settled.steps] == [(AttemptOutcome.GIVEN_BACK, False)]
 
 

@@ -159,7 +159,7 @@ async def test_a_type_without_a_handler_waits_without_cost(pool: Pool, worker: P
     await until(snoozed)
     row = await given.row(pool, task_id)
     assert (row["retry_count"], row["rung_at"], row["worker_id"]) == (0, None, None)
-    assert worker.logged("no handler for this type here, snoozed", task_id=str(task_id))
+    assert worker.logged("no handler for task type", task_id=str(task_id))
 
 
 async def test_the_end_of_a_try_is_told_with_its_outcome_and_a_success_only_to_those_who_want_every_line(run: Rest, worker: Process) -> None:

@@ -21,14 +21,15 @@ from waggle.store.postgres import OUTAGE
 from waggle_worker import handlers
 from waggle_worker.claims import Claims
 from waggle_worker.cleanups import Cleanups
+from waggle_worker.execution import STUBBORN_SECONDS
 from waggle_worker.http.request import Outgoing
 from waggle_worker.lease import Lease
 from waggle_worker.pauses import Pauses
 from waggle_worker.payloads import AT_ONCE, Payloads
-from waggle_worker.processes.children import Children
+from waggle_worker.processes.children import HandlerProcesses
 from waggle_worker.protect.breakers import Breakers
 from waggle_worker.reconcile import reconcile
-from waggle_worker.runs import STUBBORN, Runs
+from waggle_worker.runs import Runs
 from waggle_worker.settler import Settler
 
 log = structlog.get_logger()
@@ -62,23 +63,15 @@ class Worker:
 
     def __init__(self, settings: WorkerSettings, pool: Connection, bus: Bus, found: handlers.Handlers, queues: list[str]) -> None:
         self._settings, self._pool, self._bus, self._handlers, self._queues = settings, pool, bus, found, queues
+        slot_freed, hooks_due = asyncio.Event(), asyncio.Event()
         self.lease = Lease(pool, settings, queues, sorted(found))
-        self.settler = Settler(pool, bus, found)
-        self.children = Children(settings)
+        self.settler = Settler(pool, bus, found, hooks_due)
+        self.processes = HandlerProcesses(settings)
         self.breakers = Breakers(bus, settings)
-        self.runs = Runs(
-            found,
-            self.settler,
-            settings.concurrency,
-            lambda: self.claims.wake(),  # noqa: PLW0108  # claims is made after runs
-            self.children,
-            self.breakers,
-            lambda worker_id: self.lease.live and self.lease.id == worker_id,
-        )
-        self.payloads = Payloads(pool, self.lease, self.runs)
-        self.claims = Claims(pool, bus, self.lease, self.runs, self.payloads, self.settler, queues)
-        self.cleanups = Cleanups(pool, self.lease, found, self.runs, self.claims)
-        self.settler.ended_badly = self.runs.stopped = self.cleanups.wake
+        self.runs = Runs(found, self.settler, settings.concurrency, self.processes, self.breakers, self.lease.covers, slot_freed, hooks_due)
+        self.payloads = Payloads(pool, self.lease, self.runs, self.settler, slot_freed)
+        self.claims = Claims(pool, bus, self.lease, self.runs, self.payloads, self.settler, queues, slot_freed)
+        self.cleanups = Cleanups(pool, self.lease, found, self.runs, self.claims, hooks_due)
         self.pauses = Pauses(pool, self.claims, queues)
 
     async def open(self) -> None:
@@ -114,7 +107,8 @@ class Worker:
 
     async def drain(self, grace: float) -> None:
         """Finish what can be finished in the grace time, give the rest back at once and without cost, end the lease."""
-        self.lease.draining = self.cleanups.draining = True
+        self.lease.drain()
+        self.cleanups.drain()
         await self.claims.close()
         self.payloads.drain()
         self.runs.drain()
@@ -123,11 +117,11 @@ class Worker:
             self.runs.give_back()
             self.payloads.give_back()
             self.cleanups.give_back()
-            await self._all_ended(STUBBORN)
+            await self._all_ended(STUBBORN_SECONDS)
             self.runs.insist()
-        await self.children.close()
+        await self.processes.close()
         await self.breakers.close()
-        if await wait_for(self.settler.idle, STUBBORN):
+        if await wait_for(self.settler.idle, STUBBORN_SECONDS):
             try:
                 await self.lease.leave()
             except OUTAGE as error:

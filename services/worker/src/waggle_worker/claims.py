@@ -43,13 +43,15 @@ OUTAGE_PAUSE: Final = 0.5
 class Claims:
     """The pulls of one worker and the claims that are under way."""
 
-    def __init__(self, connection: Connection, bus: Bus, lease: Lease, runs: Runs, payloads: Payloads, settler: Settler, queues: Sequence[str]) -> None:
+    def __init__(
+        self, connection: Connection, bus: Bus, lease: Lease, runs: Runs, payloads: Payloads, settler: Settler, queues: Sequence[str], wake: asyncio.Event
+    ) -> None:
         self._connection, self._bus, self._lease, self._runs, self._payloads, self._settler = connection, bus, lease, runs, payloads, settler
-        self._lanes = {priority: [Pull(bus, queue, priority, self.wake) for queue in queues] for priority in Priority}
+        self._lanes = {priority: [Pull(bus, queue, priority, wake.set) for queue in queues] for priority in Priority}
         self._serving = dict(self._lanes)  # those of queues that are not paused
         self._paused: Set[str] = frozenset()
         self._picker = Picker()
-        self._wake = asyncio.Event()
+        self._wake = wake
         self._free = asyncio.Semaphore(IN_FLIGHT)
         self._slots_taken = 0  # by claims under way
         self._retry: list[Held] = []
@@ -57,11 +59,7 @@ class Claims:
         self._not_before = 0.0
         self._batch = BATCH  # less after claims without an answer: over a slow link a batch of large payloads may be too much for one
         self._claiming: set[UUID] = set()
-        self.draining = False
-        payloads.done = self.wake
-
-    def wake(self) -> None:
-        self._wake.set()
+        self._draining = False
 
     @property
     def under_way(self) -> set[UUID]:
@@ -92,7 +90,7 @@ class Claims:
 
     async def pause(self, queues: Set[str]) -> None:
         """Serve every queue but these. What is held of a paused one goes back at once; what runs, or is being claimed, goes on."""
-        if queues == self._paused or self.draining:
+        if queues == self._paused or self._draining:
             return
         paused, resumed = queues - self._paused, self._paused - queues
         self._paused = queues
@@ -100,11 +98,11 @@ class Claims:
         await asyncio.gather(*(lane.close() for lane in self._all() if lane.queue in paused))
         await self._give_back(older_than=HELD_AT_MOST)
         await asyncio.gather(*(lane.open_again() for lane in self._all() if lane.queue in resumed))
-        self.wake()
+        self._wake.set()
 
     async def close(self) -> None:
         """Claim nothing any more; what is held, and what still comes, goes back."""
-        self.draining = True
+        self._draining = True
         await asyncio.gather(*(lane.close() for lane in self._all()))
         await self._give_back(older_than=0.0)
 
@@ -113,7 +111,7 @@ class Claims:
 
     def _able(self) -> bool:
         """Whether anything may be claimed now, slots aside."""
-        return not (self.draining or not self._lease.live or self._settler.full or time.monotonic() < self._not_before)
+        return not (self._draining or not self._lease.live or self._settler.full or time.monotonic() < self._not_before)
 
     @property
     def _slots_left(self) -> int:
@@ -160,7 +158,7 @@ class Claims:
             for task in claimed:
                 if not task.payload:
                     self._payloads.add(task, worker_id)
-                elif self._lease.live and self._lease.id == worker_id:
+                elif self._lease.covers(worker_id):
                     self._runs.start(task, worker_id)
             got = {task.id for task in claimed}
             passed = await self._passed_over([task_id for task_id in ids if task_id not in got])
@@ -192,7 +190,7 @@ class Claims:
         self._rate = max(rate, self._rate * 0.7)
         self._counted, self._ticked = self._runs.started, now
         meters.RUNNING.set(self._runs.running)
-        await self._give_back(older_than=0.0 if self.draining else HELD_AT_MOST)
+        await self._give_back(older_than=0.0 if self._draining else HELD_AT_MOST)
 
     async def _give_back(self, older_than: float) -> None:
         now = time.monotonic()

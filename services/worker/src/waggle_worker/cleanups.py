@@ -40,14 +40,14 @@ PAUSE: Final = 0.5
 class Cleanups:
     """The hooks that run here, and what is owed to tasks."""
 
-    def __init__(self, connection: Connection, lease: Lease, handlers: Mapping[str, Handler], runs: Runs, claims: Claims) -> None:
+    def __init__(self, connection: Connection, lease: Lease, handlers: Mapping[str, Handler], runs: Runs, claims: Claims, due: asyncio.Event) -> None:
         self._connection, self._lease, self._runs, self._claims = connection, lease, runs, claims
         self.hooks = {name: handler for name, handler in handlers.items() if handler.cleanup}
         self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="cleanup")
         self._in_threads: list[Future[Any]] = []
         self._going: dict[UUID, asyncio.Task[None]] = {}
-        self._wake = asyncio.Event()
-        self.draining = False
+        self._due = due  # set when a hook may have to be called
+        self._draining = False
 
     @property
     def running(self) -> int:
@@ -59,18 +59,14 @@ class Cleanups:
         self._in_threads = [future for future in self._in_threads if not future.done()]
         return len(self._in_threads)
 
-    def wake(self) -> None:
-        """Something may be owed."""
-        self._wake.set()
-
     async def loop(self) -> None:
         """Take what is owed, as long as there are hooks."""
         out = False
         async with asyncio.TaskGroup() as group:
             while self.hooks:
-                if await wait_for(self._wake, EVERY):
+                if await wait_for(self._due, EVERY):
                     await asyncio.sleep(SOON)
-                self._wake.clear()
+                self._due.clear()
                 try:
                     await self._take(group)
                     out = False
@@ -79,6 +75,10 @@ class Cleanups:
                         log.warning("outage, waiting", loop="cleanups", error=str(error) or type(error).__name__)
                     out = True
 
+    def drain(self) -> None:
+        """Call no more hooks; those that run go on."""
+        self._draining = True
+
     def give_back(self) -> None:
         """Stop the hooks that run; they go back, uncounted."""
         for task in self._going.values():
@@ -86,7 +86,7 @@ class Cleanups:
 
     async def _take(self, group: asyncio.TaskGroup) -> None:
         free = AT_ONCE - max(len(self._going), self.in_threads)
-        if self.draining or not self._lease.live or free <= 0:
+        if self._draining or not self._lease.live or free <= 0:
             return
         worker_id = self._lease.id
         busy = [*self._going, *self._runs.tasks, *self._claims.under_way]
@@ -99,7 +99,7 @@ class Cleanups:
     def _served(self, task_id: UUID, more: bool, _task: asyncio.Task[None]) -> None:
         del self._going[task_id]
         if more:
-            self._wake.set()
+            self._due.set()
 
     async def _serve(self, cleanup: Cleanup, worker_id: str) -> None:
         await self._until_answered(await self._run(cleanup, worker_id))
@@ -151,7 +151,7 @@ class Cleanups:
                 await settle()
                 return
             except OUTAGE as error:
-                if self.draining:
+                if self._draining:
                     log.warning("a cleanup could not be settled, it is repeated elsewhere", error=str(error) or type(error).__name__)
                     return
                 await asyncio.sleep(PAUSE)

@@ -34,12 +34,20 @@ class Lease:
         self._queues, self._types = queues, types
         self._until = 0.0
         self.id = ""
-        self.draining = False
+        self._draining = False
 
     @property
     def live(self) -> bool:
-        """Whether a handler may start now."""
+        """Whether this worker may claim now."""
         return time.monotonic() < self._until
+
+    def covers(self, worker_id: str) -> bool:
+        """Whether a handler may start now whose task was claimed under this id. Asked when a claim is answered, and again when the handler really starts."""
+        return self.id == worker_id and time.monotonic() < self._until
+
+    def drain(self) -> None:
+        """The next heartbeats say that this worker takes no more tasks."""
+        self._draining = True
 
     async def take(self) -> None:
         """A new lease under a fresh id. Raises one of OUTAGE."""
@@ -89,7 +97,7 @@ class Lease:
 
     async def _renew(self, running: int) -> bool:
         sent = time.monotonic()
-        renewed = await leases.renew(self._connection, self.id, running=running, draining=self.draining)
+        renewed = await leases.renew(self._connection, self.id, running=running, draining=self._draining)
         if renewed:
             self._until = sent + self._settings.lease
         return renewed

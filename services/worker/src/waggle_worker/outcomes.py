@@ -8,10 +8,11 @@ import msgspec
 from waggle import nesting
 from waggle.context import BreakerOpen, Reject, Retry, Snooze
 from waggle.errors import MESSAGE_LIMIT, ErrorCode, TaskError, storable
-from waggle.task import RESULT_LIMIT, Done, Failed, Outcome, Snoozed
+from waggle.task import RESULT_LIMIT, AttemptOutcome, Done, Failed, Outcome, Snoozed
 
 TRACE_LIMIT: Final = MESSAGE_LIMIT
 DETAILS_LIMIT: Final = 64 << 10  # bytes
+GIVEN_BACK: Final = Snoozed(0.0, AttemptOutcome.GIVEN_BACK)  # to be run again at once, without cost
 _encode: Final = msgspec.json.Encoder().encode
 
 

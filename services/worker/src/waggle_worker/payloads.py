@@ -5,7 +5,6 @@ A task whose payload does not come goes back, without cost: it was never started
 
 import asyncio
 import random
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -19,6 +18,7 @@ from waggle.store.postgres import OUTAGE
 from waggle.task import Claimed, Fence
 from waggle_worker.lease import Lease
 from waggle_worker.runs import Runs
+from waggle_worker.settler import Settler
 
 log = structlog.get_logger()
 
@@ -37,14 +37,13 @@ class Awaited:
 
 
 class Payloads:
-    """Claimed tasks that wait for their payload: each of them holds a slot. `done` is called whenever one waits no more."""
+    """Claimed tasks that wait for their payload: each of them holds a slot. Sets `slot_freed` whenever one no longer waits."""
 
-    def __init__(self, connection: Connection, lease: Lease, runs: Runs) -> None:
-        self._connection, self._lease, self._runs = connection, lease, runs
+    def __init__(self, connection: Connection, lease: Lease, runs: Runs, settler: Settler, slot_freed: asyncio.Event) -> None:
+        self._connection, self._lease, self._runs, self._settler, self._slot_freed = connection, lease, runs, settler, slot_freed
         self._awaited: set[Awaited] = set()  # a task may be there twice: claimed anew under another lease while a fetch still hangs
         self._queue: asyncio.Queue[Awaited] = asyncio.Queue()
         self._draining = False
-        self.done: Callable[[], None] = lambda: None
 
     @property
     def count(self) -> int:
@@ -101,21 +100,21 @@ class Payloads:
         if payload and self._may_start(one):
             self._runs.start(msgspec.structs.replace(one.claimed, payload=payload), one.worker_id)
         else:
-            self._runs.hand_back(one.claimed, one.worker_id, 0.0 if self._draining else _pause())
+            self._settler.give_back(one.claimed, one.worker_id, 0.0 if self._draining else _pause())
 
     def _make_room(self) -> None:
         """All that wait go back for a while: their slots are for others."""
         while not self._queue.empty():
             one = self._queue.get_nowait()
-            self._runs.hand_back(one.claimed, one.worker_id, _pause())
+            self._settler.give_back(one.claimed, one.worker_id, _pause())
             self._leaves(one)
 
     def _leaves(self, one: Awaited) -> None:
         self._awaited.discard(one)
-        self.done()
+        self._slot_freed.set()
 
     def _may_start(self, one: Awaited) -> bool:
-        return not one.stopped and self._lease.live and self._lease.id == one.worker_id
+        return not one.stopped and self._lease.covers(one.worker_id)
 
 
 def _pause() -> float:

@@ -4,7 +4,7 @@ A statement without an answer is repeated. An outcome that Postgres refuses fail
 """
 
 import asyncio
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Container, Sequence
 from uuid import UUID
 
 import structlog
@@ -15,7 +15,7 @@ from waggle.errors import ErrorCode
 from waggle.store import tasks
 from waggle.store.client import Connection
 from waggle.store.postgres import OUTAGE, REFUSED
-from waggle.task import AT_REST, AttemptOutcome, Fence, Status, Step, Tries, decide
+from waggle.task import AT_REST, AttemptOutcome, Claimed, Fence, Outcome, Snoozed, Status, Step, Tries, decide
 from waggle_worker import meters, outcomes
 
 log = structlog.get_logger()
@@ -32,10 +32,10 @@ Item = tuple[Fence, Step, str]  # the third is the task's type
 
 
 class Settler:
-    """Outcomes on their way to Postgres. `idle` is set while there are none."""
+    """Outcomes on their way to Postgres. `idle` is set while there are none; `hooks_due` is set when tasks ended without success."""
 
-    def __init__(self, connection: Connection, bus: Bus, types: Container[str]) -> None:
-        self._connection, self._bus, self._types = connection, bus, types
+    def __init__(self, connection: Connection, bus: Bus, types: Container[str], hooks_due: asyncio.Event) -> None:
+        self._connection, self._bus, self._types, self._hooks_due = connection, bus, types, hooks_due
         self._waiting: list[Item] = []
         self._bytes = 0
         self._held: set[tuple[UUID, int]] = set()
@@ -43,12 +43,20 @@ class Settler:
         self._free = asyncio.Semaphore(IN_FLIGHT)
         self.idle = asyncio.Event()
         self.idle.set()
-        self.ended_badly: Callable[[], None] = lambda: None  # called when Postgres has tasks that ended without success
 
     @property
     def full(self) -> bool:
         """Whether so many outcomes wait that no more tasks should be started."""
         return len(self._waiting) > UNSETTLED or self._bytes > UNSETTLED_BYTES
+
+    def settle(self, claimed: Claimed, worker_id: str, outcome: Outcome, *, dead_letter: bool = True) -> None:
+        """What an attempt came to. `dead_letter` is False for a type that opted out of the dead letter queue."""
+        tries = Tries(claimed.retry_count, claimed.max_retries, dead_letter)
+        self.add(Fence(claimed.id, claimed.attempt, worker_id, claimed.started_at), decide(outcome, tries), claimed.type)
+
+    def give_back(self, claimed: Claimed, worker_id: str, delay: float = 0.0) -> None:
+        """A claimed task that was not started here, without cost, to be run after `delay` seconds."""
+        self.settle(claimed, worker_id, Snoozed(delay, AttemptOutcome.GIVEN_BACK))
 
     def add(self, fence: Fence, step: Step, task_type: str) -> None:
         self._waiting.append((fence, step, task_type))
@@ -136,7 +144,7 @@ class Settler:
             if step.status in AT_REST:
                 ended.append((fence.id, step.status))
             if step.error is not None and step.ended is not AttemptOutcome.SNOOZED:
-                _tell(fence, step, task_type)
+                _log_settled(fence, step, task_type)
         for (task_type, outcome), count in tally.items():
             meters.attempts(task_type if task_type in self._types else meters.OTHER, outcome).inc(count)
         if repeated:  # an earlier try may have settled them: whoever waits should look
@@ -144,7 +152,7 @@ class Settler:
         if ended:
             await self._bus.publish(subjects.SETTLED, subjects.settled(ended))
             if any(status is not Status.COMPLETED for _, status in ended):
-                self.ended_badly()
+                self._hooks_due.set()
         if dropped:
             await self._explain(dropped)
 
@@ -179,7 +187,7 @@ class Settler:
             )
 
 
-def _tell(fence: Fence, step: Step, task_type: str) -> None:
+def _log_settled(fence: Fence, step: Step, task_type: str) -> None:
     fields = {
         "task_id": str(fence.id),
         "task_type": task_type,

@@ -25,7 +25,7 @@ from waggle.errors import ErrorCode
 from waggle.task import Claimed
 from waggle_worker.http.request import Outgoing
 from waggle_worker.protect.breakers import Breakers
-from waggle_worker.protect.guards import Guard
+from waggle_worker.protect.calls import BreakerCall
 
 Pool = asyncpg.Pool
 Ask = Callable[..., Any]
@@ -44,7 +44,7 @@ def a_context(breakers: Breakers, timeout: float = 60.0) -> Context:
         queue="default", priority=1, description="", metadata="{}", created=now, run_at=now, deadline=None, unique_key=None, traceparent=None,
     )  # fmt: skip
     loop = asyncio.get_running_loop()
-    return Context(claimed, lambda: False, lambda name, ignore: Guard(breakers, name, ignore, loop, set()))
+    return Context(claimed, lambda: False, lambda name, ignore: BreakerCall(breakers, name, ignore, loop, set()))
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from waggle.errors import ErrorCode, TaskError
 from waggle.machine import cores
 from waggle.settings.services import WorkerSettings
 from waggle.task import AttemptOutcome, Claimed, Failed, Outcome, Snoozed, not_here_delay
+from waggle_worker import outcomes
 from waggle_worker.processes import frames
 from waggle_worker.processes.frames import Began, Job, Ready
 
@@ -55,7 +56,7 @@ def _closed_on_failure(link: socket.socket) -> Iterator[None]:
         raise
 
 
-class Child:
+class HandlerProcess:
     """One process."""
 
     def __init__(self, process: Process, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -68,7 +69,7 @@ class Child:
         return self._process.returncode is None and not self._reader.at_eof()
 
     @classmethod
-    async def start(cls, job: Job) -> "Child":
+    async def start(cls, job: Job) -> "HandlerProcess":
         """A process that has imported the user's module. Raises Died, or TimeoutError."""
         ours, theirs = socket.socketpair()
         with theirs, _closed_on_failure(ours):
@@ -154,13 +155,13 @@ class Child:
         return True
 
 
-class Children:
+class HandlerProcesses:
     """All processes of this worker; at most `most` at once."""
 
     def __init__(self, settings: WorkerSettings) -> None:
         self._job = Job(settings.app, settings.log_level, settings.log_format)
         self._places = asyncio.Semaphore(most(settings))
-        self._idle: list[Child] = []
+        self._idle: list[HandlerProcess] = []
 
     async def run(self, claimed: Claimed, may_start: Callable[[], bool], began: Callable[[], None]) -> Outcome:
         """Run a task in a process that is free; one that waits for that too long, or may no longer start then, goes back, uncounted.
@@ -180,14 +181,14 @@ class Children:
     async def _in_one(self, claimed: Claimed, may_start: Callable[[], bool], began: Callable[[], None]) -> Outcome:
         while True:
             try:
-                child = self._an_idle_one() or await Child.start(self._job)
+                child = self._an_idle_one() or await HandlerProcess.start(self._job)
             except (Died, OSError, TimeoutError) as error:
                 how = error.how if isinstance(error, Died) else str(error) or "was not ready in time"
                 log.error("a handler's process cannot be started", how=how)
                 return _failed(f"the handler's process could not be started: it {how}", error)
             if not may_start():
                 self._idle.append(child)
-                return Snoozed(0.0, AttemptOutcome.GIVEN_BACK)
+                return outcomes.GIVEN_BACK
             try:
                 outcome = await child.run(claimed, began)
             except Died as error:
@@ -197,7 +198,7 @@ class Children:
                 self._idle.append(child)
                 return outcome
 
-    def _an_idle_one(self) -> Child | None:
+    def _an_idle_one(self) -> HandlerProcess | None:
         while self._idle:
             child = self._idle.pop()
             if child.alive:

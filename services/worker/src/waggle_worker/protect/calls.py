@@ -18,14 +18,16 @@ from waggle_worker.protect.breakers import Breakers
 NEUTRAL: Final = (Snooze, Reject)
 
 
-class Guard:
+class BreakerCall:
     """Enter it, then tell it once how the call ended. On the event loop, except for `with`, which is for threads."""
 
-    __slots__ = ("_breaker", "_breakers", "_ignore", "_loop", "_name", "_times", "_token", "_uses")
+    __slots__ = ("_breaker", "_breakers", "_ignore", "_loop", "_name", "_open_calls", "_times", "_token")
 
-    def __init__(self, breakers: Breakers, name: str, ignore: tuple[type[BaseException], ...], loop: asyncio.AbstractEventLoop, uses: "set[Guard]") -> None:
-        """`uses` holds the guards that a run is inside of, for whoever stops it."""
-        self._breakers, self._name, self._ignore, self._loop, self._uses = breakers, name, ignore, loop, uses
+    def __init__(
+        self, breakers: Breakers, name: str, ignore: tuple[type[BaseException], ...], loop: asyncio.AbstractEventLoop, open_calls: "set[BreakerCall]"
+    ) -> None:
+        """`open_calls` holds the calls that a run is inside of; this one is among them while it lasts."""
+        self._breakers, self._name, self._ignore, self._loop, self._open_calls = breakers, name, ignore, loop, open_calls
         self._breaker: Breaker | None = None  # while it is inside
         self._token: str | None = None
         self._times = 0  # how often the breaker had opened when it was entered
@@ -46,21 +48,21 @@ class Guard:
 
     def _is_in(self, breaker: Breaker, token: str | None) -> None:
         self._breaker, self._token, self._times = breaker, token, breaker.times
-        self._uses.add(self)
+        self._open_calls.add(self)
 
     def _is_out(self) -> Breaker | None:
         """The breaker, to be told how it went; None when that was told before, or it opened in between: the call says nothing new, even if it closed again."""
         breaker, self._breaker = self._breaker, None
-        self._uses.discard(self)
+        self._open_calls.discard(self)
         is_old = breaker is not None and self._token is None and breaker.times != self._times
         return None if is_old else breaker
 
-    def left(self, error: BaseException | None) -> None:
+    def exited(self, error: BaseException | None) -> None:
         """The block was left. The first that is told counts."""
         if error is None:
             self._succeeded()
         elif isinstance(error, (*NEUTRAL, *self._ignore)) or not isinstance(error, Exception):
-            self.says_nothing()
+            self.neutral()
         else:
             said = outcomes.said(error)
             self._failed(said if isinstance(error, Retry) else f"{type(error).__name__}: {said}")
@@ -73,12 +75,12 @@ class Guard:
             case Failed(error) if error.retryable:
                 self._failed(error.message)
             case _:
-                self.says_nothing()
+                self.neutral()
 
     def timed_out(self, seconds: float) -> None:
         self._failed(f"no answer within the task's timeout of {seconds:g} s")
 
-    def says_nothing(self) -> None:
+    def neutral(self) -> None:
         """Stopped from outside, or ended by what the service has nothing to do with."""
         if (breaker := self._is_out()) is not None:
             self._breakers.released(breaker, self._token)
@@ -91,16 +93,16 @@ class Guard:
         if (breaker := self._is_out()) is not None:
             self._breakers.failed(breaker, self._token, error)
 
-    async def __aenter__(self) -> "Guard":
+    async def __aenter__(self) -> "BreakerCall":
         if self._breaker is not None:
             raise RuntimeError(f"this use of the circuit breaker {self._name} has begun already: call ctx.breaker() again")
         await self.enter()
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.left(error)
+        self.exited(error)
 
-    def __enter__(self) -> "Guard":
+    def __enter__(self) -> "BreakerCall":
         with contextlib.suppress(RuntimeError):
             asyncio.get_running_loop()
             raise TypeError(f'use `async with ctx.breaker("{self._name}")` in an async handler')
@@ -108,4 +110,4 @@ class Guard:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: the worker ends
-            self._loop.call_soon_threadsafe(self.left, error)
+            self._loop.call_soon_threadsafe(self.exited, error)

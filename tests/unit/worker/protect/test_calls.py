@@ -18,10 +18,10 @@ from waggle.task import AttemptOutcome, Done, Failed, Snoozed
 from waggle_worker import outcomes
 from waggle_worker.protect.breaker import Breaker
 from waggle_worker.protect.breakers import Breakers
-from waggle_worker.protect.guards import Guard
+from waggle_worker.protect.calls import BreakerCall
 
 AGAIN = 0.05
-Enter = Callable[..., Guard]
+Enter = Callable[..., BreakerCall]
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def breakers() -> Breakers:
 @pytest.fixture
 async def guard(breakers: Breakers) -> Enter:
     loop = asyncio.get_running_loop()
-    return lambda *ignore: Guard(breakers, "smtp", ignore, loop, set())
+    return lambda *ignore: BreakerCall(breakers, "smtp", ignore, loop, set())
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def smtp(breakers: Breakers) -> Breaker:
     return breakers.of("smtp")
 
 
-async def leave(guard: Guard, error: BaseException | None = None) -> None:
+async def leave(guard: BreakerCall, error: BaseException | None = None) -> None:
     with contextlib.suppress(type(error) if error is not None else ()):
         async with guard:
             if error is not None:
@@ -100,7 +100,7 @@ async def test_a_call_that_began_before_it_opened_says_nothing_new_even_after_it
     await trip(guard)
     smtp.becomes(State.CLOSED, 0.0)
     for one in old:
-        one.left(ConnectionError("refused"))
+        one.exited(ConnectionError("refused"))
     assert smtp.state is State.CLOSED
 
 
@@ -108,7 +108,7 @@ async def test_a_timeout_counts_when_it_happens_and_not_again_when_the_handler_e
     hanging = guard()
     await hanging.__aenter__()
     hanging.timed_out(3.0)
-    hanging.left(asyncio.CancelledError())
+    hanging.exited(asyncio.CancelledError())
     await leave(guard(), ConnectionError("refused"))
     assert (smtp.state, smtp.failures) == (State.OPEN, 2)
 

@@ -1,0 +1,97 @@
+"""How handlers run: an async one as a task on the loop, one with `process=True` in a process of its own, any other in a thread.
+
+A timeout cancels an async handler, kills a process, and gives up on a thread, whose slot stays taken. The last look at the lease is here.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+from waggle.task import Outcome
+from waggle_worker import layers, outcomes
+from waggle_worker.processes.children import HandlerProcesses
+from waggle_worker.run import Run
+
+STUBBORN_SECONDS: Final = 5.0  # that a cancelled handler gets to end before its outcome is settled without it
+
+
+class Execution:
+    """Runs handlers. Each run that was started ends with one call of `ended(run, outcome)`; before that, `overdue(run)` says that a timeout did not end it."""
+
+    def __init__(
+        self,
+        slots: int,
+        processes: HandlerProcesses,
+        narrator: layers.Narrator,
+        may_start: Callable[[str], bool],
+        ended: Callable[[Run, Outcome], None],
+        overdue: Callable[[Run], None],
+    ) -> None:
+        self._processes, self._narrator, self._may_start, self._ended, self._overdue = processes, narrator, may_start, ended, overdue
+        self._threads = ThreadPoolExecutor(slots, thread_name_prefix="handler")
+        self._loop = asyncio.get_running_loop()
+
+    def start(self, run: Run, arguments: dict[str, Any]) -> None:
+        if run.handler.process:
+            run.task = self._loop.create_task(self._in_process(run))
+            return
+        self._begin(run)
+        if run.handler.is_async:
+            run.task = self._loop.create_task(self._on_loop(run, arguments))
+        else:
+            run.task = self._loop.run_in_executor(self._threads, layers.called, run.handler, run.context(), arguments)
+            run.task.add_done_callback(lambda done: self._ended(run, _outcome_of(done)))
+
+    def start_after(self, turn: Coroutine[Any, Any, None], run: Run, arguments: dict[str, Any]) -> None:
+        """Start a run that has to wait for its turn."""
+        run.task = self._loop.create_task(self._in_turn(turn, run, arguments))
+
+    async def _in_turn(self, turn: Coroutine[Any, Any, None], run: Run, arguments: dict[str, Any]) -> None:
+        try:
+            await turn
+            if run.is_cancelled():
+                raise asyncio.CancelledError
+        except BaseException as error:  # BreakerOpen, mostly
+            self._ended(run, outcomes.of_exception(error))
+        else:
+            if self._may_start(run.worker_id):  # the lease may have ended meanwhile
+                self.start(run, arguments)
+            else:
+                self._ended(run, outcomes.GIVEN_BACK)
+
+    def _begin(self, run: Run) -> None:
+        run.begin()
+        run.timer = self._loop.call_later(run.claimed.timeout, self._time_out, run)
+        self._narrator.started(run.claimed)
+
+    async def _on_loop(self, run: Run, arguments: dict[str, Any]) -> None:
+        run.stepped = True
+        if run.is_cancelled():
+            outcome = outcomes.of_exception(asyncio.CancelledError())
+        elif self._may_start(run.worker_id):
+            outcome = await layers.awaited(run.handler, run.context(), arguments)
+        else:
+            outcome = outcomes.GIVEN_BACK
+        self._ended(run, outcome)
+
+    async def _in_process(self, run: Run) -> None:
+        run.stepped = True
+        try:
+            if run.is_cancelled():
+                raise asyncio.CancelledError
+            outcome = await self._processes.run(run.claimed, lambda: self._may_start(run.worker_id), lambda: self._begin(run))
+        except BaseException as error:  # CancelledError too: the process is gone, and the slot is free
+            outcome = outcomes.of_exception(error)
+        self._ended(run, outcome)
+
+    def _time_out(self, run: Run) -> None:
+        run.time_out()
+        run.timer = self._loop.call_later(STUBBORN_SECONDS if run.can_be_ended else 0, self._overdue, run)
+
+
+def _outcome_of(done: "asyncio.Future[Any]") -> Outcome:
+    if done.cancelled():
+        return outcomes.GIVEN_BACK
+    error = done.exception()
+    return outcomes.of_exception(error) if error is not None else done.result()

@@ -1,0 +1,159 @@
+"""One attempt of a task on this worker: the states it goes through, and what it comes to in each. Its slot is taken until it has ended.
+
+`Runs` and `Execution` say what happens to it; where that leads is decided here, by one table.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any, Final
+from uuid import UUID
+
+from waggle.app import Handler
+from waggle.context import Context
+from waggle.task import Claimed, Done, Outcome
+from waggle_worker import outcomes
+from waggle_worker.protect.breakers import Breakers
+from waggle_worker.protect.calls import BreakerCall
+
+Attempt = tuple[UUID, int, datetime]  # names a run under one worker id
+
+
+class RunState(StrEnum):
+    """Where a run stands."""
+
+    WAITING = "waiting"  # claimed, and its handler has not started: other suspects, a probe or a process come first
+    RUNNING = "running"
+    TIMED_OUT = "timed_out"  # its handler was asked to end; the outcome is a timeout, whatever the handler returns
+    GOING_BACK = "going_back"  # its handler was asked to end because the worker stops; the task goes back unless it completes
+    LET_GO = "let_go"  # settled without its handler, or ended by somebody else; the handler still has to end
+    ENDED = "ended"
+
+
+NEXT: Final[Mapping[RunState, frozenset[RunState]]] = MappingProxyType(
+    {
+        RunState.WAITING: frozenset({RunState.RUNNING, RunState.GOING_BACK, RunState.LET_GO, RunState.ENDED}),
+        RunState.RUNNING: frozenset({RunState.TIMED_OUT, RunState.GOING_BACK, RunState.LET_GO, RunState.ENDED}),
+        RunState.GOING_BACK: frozenset({RunState.TIMED_OUT, RunState.LET_GO, RunState.ENDED}),
+        RunState.TIMED_OUT: frozenset({RunState.LET_GO, RunState.ENDED}),
+        RunState.LET_GO: frozenset({RunState.ENDED}),
+        RunState.ENDED: frozenset(),
+    }
+)
+WANTED: Final = frozenset({RunState.WAITING, RunState.RUNNING})  # nobody asked the handler to end
+OPEN: Final = frozenset(RunState) - {RunState.LET_GO, RunState.ENDED}  # the outcome is open
+
+
+class Run:
+    """One attempt on this worker."""
+
+    __slots__ = ("_breakers", "_loop", "calls", "claimed", "handler", "since", "state", "stepped", "task", "timer", "type_call", "worker_id")
+
+    def __init__(self, claimed: Claimed, handler: Handler, worker_id: str, breakers: Breakers, loop: asyncio.AbstractEventLoop) -> None:
+        self.claimed, self.handler, self.worker_id, self._breakers, self._loop = claimed, handler, worker_id, breakers, loop
+        self.state = RunState.WAITING
+        self.since = time.monotonic()
+        self.task: asyncio.Future[Any] | None = None
+        self.stepped = False  # the task on the loop has taken its first step: before that a cancellation would never reach the handler
+        self.timer: asyncio.TimerHandle | None = None
+        self.type_call: BreakerCall | None = None  # for a type with `breaker=`: the whole run is the call
+        self.calls: set[BreakerCall] = set()  # the breakers that it is inside of
+
+    @property
+    def attempt(self) -> Attempt:
+        return self.claimed.id, self.claimed.attempt, self.claimed.started_at
+
+    @property
+    def is_open(self) -> bool:
+        return self.state in OPEN
+
+    @property
+    def can_be_ended(self) -> bool:
+        """Whether its handler can be ended from outside: a thread cannot."""
+        return self.handler.is_async or self.handler.process
+
+    def is_cancelled(self) -> bool:
+        return self.state not in WANTED
+
+    def context(self) -> Context:
+        return Context(self.claimed, self.is_cancelled, self.breaker)
+
+    def breaker(self, name: str, ignore: tuple[type[BaseException], ...] = ()) -> BreakerCall:
+        return BreakerCall(self._breakers, name, ignore, self._loop, self.calls)
+
+    def enter_type_breaker(self) -> bool:
+        """Pass the circuit breaker of its type; False when the run would be the probe, which has to be awaited. Raises BreakerOpen."""
+        if self.handler.breaker is None:
+            return True
+        self.type_call = self.breaker(self.handler.breaker)
+        return self.type_call.enter_now()
+
+    def begin(self) -> None:
+        """Its handler starts: the timeout counts from here."""
+        if self.state is RunState.WAITING:
+            self._become(RunState.RUNNING)
+        self.since = time.monotonic()
+
+    def time_out(self) -> None:
+        """Its time is over. Its breakers count that now: a handler that hangs may never end."""
+        if self.is_open:
+            self._become(RunState.TIMED_OUT)
+        for call in list(self.calls):
+            call.timed_out(self.claimed.timeout)
+        self._cancel()
+
+    def go_back(self) -> None:
+        """The worker stops: ask the handler to end."""
+        if self.state in WANTED:
+            self._become(RunState.GOING_BACK)
+        self._cancel()
+
+    def stop(self) -> None:
+        """Somebody else has ended this attempt: its outcome is not wanted."""
+        self._become(RunState.LET_GO)
+        self._cancel()
+
+    def let_go(self) -> Outcome:
+        """Go on without its handler, which was asked to end: what to settle now."""
+        outcome = self._verdict(outcomes.GIVEN_BACK)
+        self._become(RunState.LET_GO)
+        assert outcome is not None
+        return outcome
+
+    def end(self, outcome: Outcome) -> Outcome | None:
+        """Its handler ended with `outcome`: what to settle now; None when that was settled before, or is not wanted."""
+        if self.timer is not None:
+            self.timer.cancel()
+        if self.type_call is not None:
+            self.type_call.neutral() if self.is_cancelled() else self.type_call.ended(outcome)
+        if self.calls:  # left open by the handler: a probe among them would keep its breaker half-open
+            self._leave_calls()
+        verdict = self._verdict(outcome)
+        self._become(RunState.ENDED)
+        return verdict
+
+    def _verdict(self, outcome: Outcome) -> Outcome | None:
+        if self.state in WANTED:
+            return outcome
+        if self.state is RunState.TIMED_OUT:
+            return outcomes.timeout(self.claimed.timeout)
+        if self.state is RunState.GOING_BACK:
+            return outcome if isinstance(outcome, Done) else outcomes.GIVEN_BACK
+        return None
+
+    def _become(self, state: RunState) -> None:
+        if state not in NEXT[self.state]:
+            raise RuntimeError(f"a run that is {self.state} cannot become {state}")
+        self.state = state
+
+    def _cancel(self) -> None:
+        self._leave_calls()
+        if self.task is not None and self.stepped:
+            self.task.cancel()
+
+    def _leave_calls(self) -> None:
+        for call in list(self.calls):
+            call.neutral()
