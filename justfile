@@ -32,9 +32,10 @@ format:
     uv run ruff check --fix
     uv run ruff format
 
-# write docs/settings.md from the settings' own table
+# write docs/settings.md and docs/metrics.md from the declarations in the code
 docs:
     uv run waggle config docs > docs/settings.new && mv docs/settings.new docs/settings.md
+    uv run python -m waggle.telemetry.reference > docs/metrics.new && mv docs/metrics.new docs/metrics.md
 
 # run the benchmarks and print a table (about ten minutes; see `just bench --help`)
 bench *args:

@@ -76,7 +76,7 @@ async def test_a_service_that_stands_still_leaves_the_outcome_open_and_does_not_
     dlq.resume()
 
     async def refused() -> bool:
-        return await metric(dlq, 'dlq_commands_refused_total{reason="too_late"}') == 1
+        return await metric(dlq, 'waggle_dlq_commands_refused_total{reason="too_late"}') == 1
 
     await until(refused)
     assert (await given.row(pool, task_id))["status"] == "dead_letter"
@@ -86,7 +86,7 @@ async def test_several_services_share_the_work_and_each_command_is_done_once(sta
     services = [await start("dlq") for _ in range(2)]
     ids = await dead(pool, 60)
     await asyncio.gather(*[rpc.ask(bus, subjects.DLQ_RETRY, await a_retry(pool, task_id), 10) for task_id in ids])
-    done = [await metric(dlq, 'dlq_tasks_retried_total{how="manual"}') for dlq in services]
+    done = [await metric(dlq, 'waggle_dlq_retried_total{how="manual"}') for dlq in services]
     assert sum(done) == 60
     assert all(done), done
     assert await pool.fetchval("SELECT count(*) FROM dead_letter_retries") == 60

@@ -11,7 +11,6 @@ from typing import Final
 from uuid import UUID
 
 import structlog
-from prometheus_client import Counter, Gauge, Histogram
 
 from waggle.bus.dlq_commands import Cleaned
 from waggle.loops import periodic
@@ -19,6 +18,7 @@ from waggle.settings.services import DlqSettings
 from waggle.store import dead_letters, redrives, waiting
 from waggle.store.client import Connection
 from waggle.store.postgres import OUTAGE
+from waggle.telemetry import catalogue
 
 log = structlog.get_logger()
 
@@ -26,13 +26,12 @@ MOST: Final = 1000  # dead letters moved in one transaction
 EVER: Final = (datetime(1970, 1, 1, tzinfo=UTC), UUID(int=0))  # before all of them
 LOOK_EVERY: Final = 10.0  # seconds between two looks at the size
 
-# The second seed's names.
-SIZE = Gauge("dlq_size", "Tasks in the dead letter queue")
-CLEANED = Counter("dlq_tasks_cleaned", "Dead letters that became failed", ["reason"])
-REMAINING = Gauge("dlq_tasks_remaining", "Tasks in the dead letter queue after the last cleanup")
-DURATION = Histogram("dlq_cleanup_duration", "Seconds that a cleanup took")
-SUCCESS = Counter("dlq_cleanup_success", "Cleanups that went through")
-FAILURE = Counter("dlq_cleanup_failure", "Cleanups that were broken off")
+SIZE: Final = catalogue.DLQ_SIZE.create()
+CLEANED: Final = catalogue.DLQ_CLEANED.create()
+REMAINING: Final = catalogue.DLQ_REMAINING.create()
+DURATION: Final = catalogue.DLQ_CLEANUP_SECONDS.create()
+SUCCESS: Final = catalogue.DLQ_CLEANUP_SUCCESS.create()
+FAILURE: Final = catalogue.DLQ_CLEANUP_FAILURE.create()
 
 
 async def keep_clean(pool: Connection, settings: DlqSettings, stopping: asyncio.Event) -> None:

@@ -6,7 +6,6 @@ from typing import Final
 from uuid import UUID
 
 import structlog
-from prometheus_client import Counter
 
 from waggle.bus import subjects
 from waggle.bus.connection import Bus
@@ -15,6 +14,7 @@ from waggle.store import waiting
 from waggle.store.client import Connection
 from waggle.store.waiting import Overdue
 from waggle.task import Status
+from waggle.telemetry import catalogue
 from waggle_scheduler import OUTAGE
 
 log = structlog.get_logger()
@@ -22,7 +22,7 @@ log = structlog.get_logger()
 EVERY: Final = 1.0
 MOST: Final = 1000
 
-OVERDUE = Counter("waggle_tasks_overdue", "Tasks that failed at their deadline", ["was"])
+OVERDUE: Final = catalogue.TASKS_OVERDUE.create()
 
 
 async def fail_overdue(pool: Connection, bus: Bus, stopping: asyncio.Event) -> None:

@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
-from prometheus_client import Counter
 
 from waggle.bus import lane_head
 from waggle.bus.connection import OUTAGE as BUS_OUTAGE
@@ -18,6 +17,7 @@ from waggle.bus.ring import Ringer
 from waggle.loops import periodic
 from waggle.store import waiting
 from waggle.store.client import Connection
+from waggle.telemetry import catalogue
 from waggle_scheduler import OUTAGE
 
 log = structlog.get_logger()
@@ -26,7 +26,7 @@ EVERY: Final = 2.0
 MOST: Final = 5000  # orphans of a lane rung in one transaction
 SLACK: Final = timedelta(seconds=5)  # for doorbells that are on their way
 
-ORPHANS_RUNG = Counter("waggle_orphans_rung", "Tasks rung again because their doorbell was lost", ["queue"])
+ORPHANS_RUNG: Final = catalogue.ORPHANS_RUNG.create()
 
 Lane = tuple[str, int]
 

@@ -10,13 +10,13 @@ from typing import Final
 from uuid import UUID
 
 import structlog
-from prometheus_client import Counter
 
 from waggle.loops import periodic, wait_for
 from waggle.settings.services import SchedulerSettings
 from waggle.store import cleanups, leases, waiting
 from waggle.store.client import Connection
 from waggle.task import Status
+from waggle.telemetry import catalogue
 from waggle_scheduler import OUTAGE
 
 log = structlog.get_logger()
@@ -28,7 +28,7 @@ LEFT_MOST: Final = 500_000  # rows that one walk reads and leaves
 WORKERS: Final = 3600.0  # seconds that a worker that is gone is still shown
 START: Final = UUID(int=0)
 
-RETIRED = Counter("waggle_tasks_retired", "Finished tasks deleted after their retention")
+RETIRED: Final = catalogue.TASKS_RETIRED.create()
 
 
 def ages(settings: SchedulerSettings) -> dict[Status, float]:

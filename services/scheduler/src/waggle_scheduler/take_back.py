@@ -8,7 +8,6 @@ from typing import Final
 
 import asyncpg
 import structlog
-from prometheus_client import Counter
 
 from waggle import failpoint
 from waggle.bus import subjects
@@ -17,6 +16,7 @@ from waggle.loops import periodic
 from waggle.store import leases, tasks
 from waggle.store.leases import LostTask
 from waggle.task import AT_REST
+from waggle.telemetry import catalogue
 from waggle_scheduler import OUTAGE
 
 log = structlog.get_logger()
@@ -24,7 +24,7 @@ log = structlog.get_logger()
 EVERY: Final = 1.0
 MOST: Final = 100
 
-TAKEN_BACK = Counter("waggle_tasks_taken_back", "Tasks taken back from workers that were gone", ["next"])
+TAKEN_BACK: Final = catalogue.TASKS_TAKEN_BACK.create()
 
 
 class Connected:

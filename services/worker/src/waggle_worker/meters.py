@@ -1,27 +1,24 @@
 """What the worker counts. Children are resolved once for each label, because a lookup costs more than the count."""
 
 from functools import cache
+from typing import Final
 
 from prometheus_client import Counter, Gauge, Histogram
 
 from waggle.task import AttemptOutcome
+from waggle.telemetry import catalogue
 
-ATTEMPTS = Counter("waggle_attempts", "Attempts that ended on this worker", ["type", "outcome"])
-DURATION = Histogram(
-    "task_processing_duration",
-    "Seconds from the start of a handler to its end",
-    ["type"],
-    buckets=(0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 60, 300),
-)
-DROPPED = Counter("waggle_outcomes_dropped", "Outcomes whose attempt no longer held its task", ["reason"])
-UNCLAIMED = Counter("waggle_doorbells_unclaimed", "Doorbells whose task was not claimable")
-GIVEN_BACK = Counter("waggle_doorbells_given_back", "Doorbells held without a free slot and given back")
-RUNNING = Gauge("waggle_worker_running", "Handlers that run now")
-CLEANUPS = Counter("waggle_cleanups", "Calls of cleanup hooks", ["type", "outcome"])
-LEASES = Counter("waggle_leases_lost", "Leases of this worker that expired")
-TRIPS = Counter("circuit_breaker_trips", "Times that a circuit breaker opened because this worker's calls failed", ["breaker"])
-OPEN = Gauge("circuit_breaker_open", "Circuit breakers that are not closed, as this worker knows it", ["breaker"])
-SENT_AWAY = Counter("circuit_breaker_refused", "Calls that were not made because a circuit breaker was open", ["breaker"])
+ATTEMPTS: Final = catalogue.ATTEMPTS.create()
+DURATION: Final = catalogue.TASK_SECONDS.create()
+DROPPED: Final = catalogue.OUTCOMES_DROPPED.create()
+UNCLAIMED: Final = catalogue.DOORBELLS_UNCLAIMED.create()
+GIVEN_BACK: Final = catalogue.DOORBELLS_GIVEN_BACK.create()
+RUNNING: Final = catalogue.WORKER_RUNNING.create()
+CLEANUPS: Final = catalogue.CLEANUPS.create()
+LEASES: Final = catalogue.LEASES_LOST.create()
+TRIPS: Final = catalogue.BREAKER_TRIPS.create()
+OPEN: Final = catalogue.BREAKERS_OPEN.create()
+SENT_AWAY: Final = catalogue.BREAKERS_REFUSED.create()
 
 MOST_BREAKERS = 100
 OTHER = "other"  # instead of a type that nobody announced: labels stay few

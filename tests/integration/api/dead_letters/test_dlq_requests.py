@@ -83,7 +83,7 @@ async def test_its_endpoints_are_micro_services_that_can_be_listed(dlq: Process,
 
 
 async def test_commands_are_told_by_lines_and_metrics(api: Client, dlq: Process, pool: Pool, kind: str) -> None:
-    names = ('dlq_tasks_retried_total{how="redrive"}', 'dlq_redrives_ended_total{state="completed"}', "dlq_tasks_removed_total")
+    names = ('waggle_dlq_retried_total{how="redrive"}', 'waggle_dlq_redrives_ended_total{state="completed"}', "waggle_dlq_removed_total")
     before = [await metric(dlq, name) for name in names]
     await dead(pool, 3, type=kind)
     redrive = ok(await api.post("/api/dlq/retry", json={"type": kind}))

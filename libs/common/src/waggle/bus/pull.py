@@ -12,10 +12,10 @@ from uuid import UUID
 import msgspec
 import structlog
 from nats.aio.msg import Msg
-from prometheus_client import Counter
 
 from waggle.bus import subjects
 from waggle.bus.connection import Bus
+from waggle.telemetry import catalogue
 
 log = structlog.get_logger()
 
@@ -24,7 +24,7 @@ HEARTBEAT: Final = 2.0  # seconds between its signs of life
 DEAF: Final = 2.5 * HEARTBEAT  # after so long without one the request is taken for lost
 PAUSE: Final = 0.25  # seconds to wait after a refusal
 
-UNREADABLE = Counter("waggle_doorbells_unreadable", "Messages in the work stream that are no doorbells")
+UNREADABLE: Final = catalogue.DOORBELLS_UNREADABLE.create()
 
 
 class Held(NamedTuple):

@@ -9,18 +9,18 @@ from uuid import UUID
 import msgspec
 import structlog
 from nats.aio.msg import Msg
-from prometheus_client import Counter
 
 from waggle.bus import subjects
 from waggle.bus.connection import Bus
+from waggle.telemetry import catalogue
 
 log = structlog.get_logger()
 
 ASK_EVERY: Final = 0.25
 SAY_EVERY: Final = 30.0
 
-RUNG = Counter("waggle_doorbells_rung", "Doorbells published", ["queue"])
-REFUSED = Counter("waggle_doorbells_refused", "Batches of doorbells that the stream would not take", ["reason"])
+RUNG: Final = catalogue.DOORBELLS_RUNG.create()
+REFUSED: Final = catalogue.DOORBELLS_REFUSED.create()
 
 Bell = tuple[UUID, str, int, datetime]  # task id, queue, priority, rung_at
 
