@@ -1,1 +1,1 @@
-"""An example application: computation, which would stop everything else on the event loop or in a thread."""
+"""An example application: computation that would block the event loop."""

@@ -1,4 +1,4 @@
-"""Work for a CPU: counting prime numbers, in processes of their own. ../README.md says how to run it."""
+"""Counting prime numbers, in a process for each task. ../README.md says how to run it."""
 
 import os
 import shutil
@@ -12,22 +12,22 @@ from waggle import App, Context, Reject, TaskError
 
 app = App()
 
-MOST = 50_000_000
+LARGEST = 50_000_000
 
 Limit = Annotated[int, Meta(ge=3, description="count the primes below this number")]
 
 
 def remove_scratch(ctx: Context, error: TaskError) -> None:
-    """The cleanup hook: called once when a task ended without success, whatever ended it. A process that is killed cannot tidy up by itself."""
+    """The cleanup hook: runs once when a task has ended without success. A process that is killed cannot tidy up by itself."""
     shutil.rmtree(_scratch(ctx), ignore_errors=True)
     ctx.log.info("scratch removed", code=error.code)
 
 
 @app.task("primes.count", queue="cpu", timeout=60, max_retries=1, process=True, cleanup=remove_scratch)
 def count_primes(ctx: Context, below: Limit) -> dict[str, Any]:
-    """A plain function with process=True: it may compute as long as it wants. A timeout or a cancellation kills its process, and nobody else's."""
-    if below > MOST:
-        raise Reject(f"at most {MOST:,}, this is an example")
+    """A plain function with process=True may use the CPU for as long as it needs. A timeout or a cancellation kills its process only."""
+    if below > LARGEST:
+        raise Reject(f"at most {LARGEST:,}: this is an example")
     scratch = _scratch(ctx)
     scratch.mkdir(exist_ok=True)
     (scratch / "sieve").write_bytes(_sieve(below))
@@ -37,7 +37,7 @@ def count_primes(ctx: Context, below: Limit) -> dict[str, Any]:
 
 
 def _scratch(ctx: Context) -> Path:
-    """Named by the task, so that its next attempt, and the cleanup, find the same folder."""
+    """Named after the task, so that the next attempt and the cleanup hook find the same folder."""
     return Path(tempfile.gettempdir()) / f"primes-{ctx.idempotency_key}"
 
 

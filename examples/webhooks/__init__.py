@@ -1,1 +1,1 @@
-"""An example of a Waggle application: calls of a service that may be out of order."""
+"""An example application: calls to a service that may fail."""

@@ -1,4 +1,7 @@
-"""The service that is called, for trying the breaker out: `python webhooks/receiver.py [PORT]`. PUT /out-of-order breaks it, DELETE mends it, GET counts."""
+"""The called service, for trying out the breaker: `python webhooks/receiver.py [PORT]`.
+
+PUT /out-of-order makes it fail, DELETE /out-of-order makes it work again, GET shows how often it was called.
+"""
 
 import json
 import sys
@@ -6,29 +9,29 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Receiver(BaseHTTPRequestHandler):
-    """Answers 200, or 503 while it is out of order."""
+    """Answers 200, or 503 after a PUT /out-of-order."""
 
-    is_out_of_order = False
+    fails = False
     calls = 0
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers.get("content-length", 0)))
         type(self).calls += 1
-        self._answer(503 if self.is_out_of_order else 200)
+        self._answer(503 if self.fails else 200)
 
     def do_PUT(self) -> None:
-        type(self).is_out_of_order = True
+        type(self).fails = True
         self._answer(200)
 
     def do_DELETE(self) -> None:
-        type(self).is_out_of_order = False
+        type(self).fails = False
         self._answer(200)
 
     def do_GET(self) -> None:
         self._answer(200)
 
     def _answer(self, status: int) -> None:
-        body = json.dumps({"calls": self.calls, "out_of_order": self.is_out_of_order}).encode()
+        body = json.dumps({"calls": self.calls, "out_of_order": self.fails}).encode()
         self.send_response(status)
         self.send_header("content-length", str(len(body)))
         self.end_headers()

@@ -11,7 +11,7 @@ from support.system import Client, ok
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
-def commands(heading: str = "# Examples") -> list[list[str]]:
+def commands(heading: str = "## A shop") -> list[list[str]]:
     """The `waggle tasks` commands below a heading of the README, in its order."""
     readme = (EXAMPLES / "README.md").read_text().partition(f"{heading}\n")[2].partition("\n## ")[0]
     return [shlex.split(line)[3:] for line in re.findall(r"^ {4}(uv run waggle tasks .*)$", readme, re.MULTILINE)]
