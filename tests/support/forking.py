@@ -10,13 +10,13 @@ import random
 import signal
 import sys
 
-from waggle import service
+from waggle import machine, service
+from waggle.settings.services import ApiSettings
 from waggle_api import __main__ as api
-from waggle_embedded.child import _end_with_parent
 
 
 def main() -> None:
-    with_us = _end_with_parent(signal.SIGKILL)
+    with_us = machine.parent_death_hook(signal.SIGKILL)
     for line in sys.stdin:
         order = json.loads(line)
         pid = os.fork()
@@ -35,7 +35,7 @@ def become(environ: dict[str, str], log: str) -> None:
     os.dup2(output, 1)
     os.dup2(output, 2)
     random.seed()  # a fork has its parent's state
-    service.main("api", api.run)
+    service.main("api", ApiSettings, api.run)
 
 
 if __name__ == "__main__":

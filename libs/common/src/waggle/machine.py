@@ -1,33 +1,126 @@
-"""What the machine gives a process: cores, memory, and how Python collects its garbage."""
+"""What a process asks of its machine, and the substitute where a system does not have it. The rest of the code does not ask what system it runs on.
 
+| what | where it exists | elsewhere |
+|---|---|---|
+| the cores that this process may use | Linux | all cores of the machine |
+| keeping freed memory (`mallopt`) | Linux with glibc | the allocator's own policy: large payloads cost more CPU |
+| the kernel ends a handler's process with its worker (`prctl`) | Linux | the process looks once a second whether its worker lives |
+| the kernel ends the children of a killed `waggle up` (`prctl`) | Linux | they go on; the next `waggle up` names those in its way |
+| the folder in which another process works (`/proc`) | Linux | unknown: `None` |
+| the first port that the system gives away by itself (`/proc`) | Linux | 32768, Linux's own default |
+| uvloop | everywhere but Windows | asyncio's own event loop, which is slower |
+| signal handlers of the event loop | everywhere but Windows | Python's own signal handlers |
+"""
+
+import asyncio
 import ctypes
 import gc
 import os
+import signal
 import sys
-from typing import Final
+import threading
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, Final
 
 GC_THRESHOLDS: Final = (20_000, 20, 50)  # a batch makes thousands of objects that die without the collector
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 KEPT_BYTES: Final = 16 << 20
+PR_SET_PDEATHSIG: Final = 1  # of linux/prctl.h
+PARENT_POLL_SECONDS: Final = 1.0
 
 
 def cores() -> int:
-    """The cores that this process may use."""
+    """The number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
-def spare_the_collector() -> None:
-    """Call once after the start: what the start has made stays, and the collector need not look at it again (15 % of a busy worker's time)."""
+def run(main: Coroutine[Any, Any, None]) -> None:
+    """Run the main coroutine of a service until it ends, on uvloop where there is one."""
+    try:
+        import uvloop
+    except ImportError:
+        asyncio.run(main)
+    else:
+        uvloop.run(main)
+
+
+def on_stop_signal(callback: Callable[[], None]) -> None:
+    """Call this back in the running event loop when SIGTERM or SIGINT arrives."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        try:
+            loop.add_signal_handler(number, callback)
+        except NotImplementedError:
+            signal.signal(number, lambda _number, _frame: loop.call_soon_threadsafe(callback))
+
+
+def freeze_garbage() -> None:
+    """Call once after the start. What the start created stays, so the collector skips it from now on (15 % of a busy worker's time)."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
 
 
 def keep_freed_memory() -> None:
-    """Some freed memory stays with the process, where malloc is glibc's. Else each large payload is given back to the kernel at its end, and the next one
-    faults its pages in again: hundreds of page faults a payload instead of ten.
+    """Keep up to 16 MiB of freed memory in this process.
+
+    By default glibc returns each large payload to the kernel when it is freed, and the next one faults its pages in again: hundreds of page faults per
+    payload instead of ten.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
         mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
         mallopt(M_MMAP_THRESHOLD, KEPT_BYTES)
+
+
+def parent_death_hook(number: signal.Signals) -> Callable[[], None] | None:
+    """For `preexec_fn`: the kernel sends this signal to the child when the thread that started it ends. None where the kernel cannot.
+
+    What it returns makes system calls only, so it may run between fork and exec while other threads hold locks.
+    """
+    if sys.platform != "linux":
+        return None
+    prctl, parent = ctypes.CDLL(None, use_errno=True).prctl, os.getpid()
+
+    def arm() -> None:
+        prctl(PR_SET_PDEATHSIG, int(number), 0, 0, 0)
+        if os.getppid() != parent:  # it died before the call: no signal would come
+            os._exit(1)
+
+    return arm
+
+
+def end_with_parent(parent: int) -> None:
+    """From now on this process dies when its parent does, whatever it is doing: at once on Linux, within a second elsewhere."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+    else:
+        threading.Thread(target=_watch, args=(parent,), name="parent", daemon=True).start()
+    if os.getppid() != parent:  # it died before the call: no signal would come
+        os._exit(1)
+
+
+def _watch(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(PARENT_POLL_SECONDS)
+    os._exit(1)
+
+
+def working_folder(pid: int) -> Path | None:
+    """The folder in which another process works; None where that cannot be known. Raises ProcessLookupError when there is no such process."""
+    try:
+        return Path(f"/proc/{pid}/cwd").resolve(strict=True)
+    except FileNotFoundError:
+        if Path("/proc/self").exists():
+            raise ProcessLookupError(pid) from None
+        return None
+
+
+def first_ephemeral_port() -> int:
+    """The first of the ports that the system gives to connections by itself; a server takes one below it."""
+    try:
+        return int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        return 32_768

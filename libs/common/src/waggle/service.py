@@ -6,7 +6,6 @@ What escapes a loop stops the service loudly, with exit code 1; wrong settings a
 import asyncio
 import json
 import os
-import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -14,7 +13,6 @@ from pathlib import Path
 from typing import Any, Generic, NoReturn, TypeVar
 
 import structlog
-import uvloop
 from prometheus_client import disable_created_metrics
 
 from waggle import failpoint, machine
@@ -67,7 +65,7 @@ class Service(Generic[AnySettings]):
     def ready(self, **addresses: str) -> None:
         """The service does its work from now on: `/readyz` says so, and the ready file appears, with its pid and addresses."""
         self.is_ready = True
-        machine.spare_the_collector()
+        machine.freeze_garbage()
         log.info("ready", pid=os.getpid(), **addresses)
         if self.settings.ready_file:
             path = Path(self.settings.ready_file)
@@ -106,8 +104,7 @@ async def running(name: str, settings: AnySettings) -> AsyncIterator[Service[Any
     """The life of a service: open resources, start loops, say `ready()`, wait for `stopped()`, drain; leaving the block stops the rest."""
     async with AsyncExitStack() as stack:
         service = Service(name, settings, stack)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, service.stopping.set)
+        machine.on_stop_signal(service.stopping.set)
         async with service._group:
             try:
                 yield service
@@ -140,7 +137,7 @@ def main(name: str, kind: type[AnySettings], run: Callable[[AnySettings], Corout
     machine.keep_freed_memory()
     disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter, which nobody reads
     try:
-        uvloop.run(run(settings))
+        machine.run(run(settings))
     except KeyboardInterrupt:
         sys.exit(130)
     except BaseException as error:  # the last line of the process: told, then ended

@@ -1,11 +1,9 @@
 """Child processes that end with their parent, each in a session of its own so that Ctrl-C in the terminal reaches only the parent."""
 
 import contextlib
-import ctypes
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 import warnings
@@ -15,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
-PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
+from waggle import machine
+
 LOG_LIMIT: Final = 10 << 20
 
 
@@ -73,28 +72,13 @@ def spawn(
             env=env,
             cwd="/" if account else None,  # another account need not reach where we are
             start_new_session=True,
-            preexec_fn=_end_with_parent(at_parents_death),  # noqa: PLW1509  # see above; it comes after the change of account, which would undo it
+            preexec_fn=machine.parent_death_hook(at_parents_death),  # noqa: PLW1509  # see above; it comes after the change of account, which would undo it
             **(account.options if account else {}),
         )
 
 
 def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)  # statements with their values, and what handlers print, are not for everybody
-
-
-def _end_with_parent(number: signal.Signals) -> Callable[[], None] | None:
-    """Linux only; elsewhere a killed parent leaves its children running."""
-    if sys.platform != "linux":
-        return None
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
-    parent = os.getpid()
-
-    def arm() -> None:
-        prctl(PR_SET_PDEATHSIG, int(number), 0, 0, 0)
-        if os.getppid() != parent:  # the parent died before the call: no signal would come
-            os._exit(1)
-
-    return arm
 
 
 @dataclass(kw_only=True)

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from waggle import machine
 from waggle_embedded.child import Account, ServerError
 
 SYSTEM_FOLDER: Final = Path("/var/lib/waggle")
@@ -112,7 +113,7 @@ def choose_port(folder: Path) -> int:
 
 def free_port() -> int:
     """A free port on 127.0.0.1 that the kernel hands to no outgoing connection, so that a restarted server finds it free again."""
-    for port in random.sample(range(PORTS_FROM, _first_ephemeral_port()), k=100):
+    for port in random.sample(range(PORTS_FROM, max(machine.first_ephemeral_port(), PORTS_FROM + 1000)), k=100):
         if is_free(port):
             return port
     with socket.socket() as listener:
@@ -129,11 +130,3 @@ def is_free(port: int, host: str = "127.0.0.1") -> bool:
         except OSError:
             return False
     return True
-
-
-def _first_ephemeral_port() -> int:
-    with contextlib.suppress(OSError, ValueError):
-        first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-        if first >= PORTS_FROM + 1000:
-            return first
-    return 32_768

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Final
 
+from waggle import machine
 from waggle_embedded.binaries import PostgresBinaries, find_postgres
 from waggle_embedded.child import Account, Busy, Child, ServerError, rotate, spawn, until
 from waggle_embedded.placement import choose_port, make_folder, reachable_folder, server_account
@@ -167,13 +168,14 @@ def _forget_dead_owner(data: Path) -> None:
 def _runs_on(pid: int, data: Path) -> bool:
     """Whether this process is a postmaster of this data; it works in its data folder."""
     try:
-        return Path(f"/proc/{pid}/cwd").resolve(strict=True) == data.resolve()
-    except FileNotFoundError:
-        if Path("/proc/self").exists():
-            return False
+        folder = machine.working_folder(pid)
+    except ProcessLookupError:
+        return False
     except PermissionError:
         return False  # somebody else's process: not ours
-    try:  # no /proc on this system: any living process counts
+    if folder is not None:
+        return folder == data.resolve()
+    try:  # any living process counts
         os.kill(pid, 0)
     except ProcessLookupError:
         return False

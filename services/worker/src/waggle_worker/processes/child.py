@@ -4,17 +4,16 @@ It imports the user's module by itself, and ends when its worker does: with the 
 """
 
 import contextlib
-import ctypes
 import faulthandler
-import os
 import signal
 import socket
 import sys
 from types import FrameType
-from typing import Final, TypeVar
+from typing import TypeVar
 
 import msgspec
 
+from waggle import machine
 from waggle.app import App
 from waggle.context import Context
 from waggle.settings.shared import SettingsError
@@ -26,8 +25,6 @@ from waggle_worker.processes.frames import Began, Job, Ready
 from waggle_worker.user_app import find
 
 S = TypeVar("S", bound=msgspec.Struct)
-
-PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 
 
 def serve(link: socket.socket) -> None:
@@ -80,16 +77,8 @@ def _ignore(_number: int, _frame: FrameType | None) -> None:
     """A function, not SIG_IGN: programs that a handler starts would inherit that."""
 
 
-def _end_with(parent: int) -> None:
-    """When the worker dies, so do we, in the middle of a handler too. Linux only: elsewhere a handler ends first."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-    if os.getppid() != parent:  # it died before the call: no signal would come
-        os._exit(1)
-
-
 def main() -> None:
-    _end_with(int(sys.argv[2]))
+    machine.end_with_parent(int(sys.argv[2]))
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # a stop is often sent to all processes at once; the worker lets us finish
         signal.signal(number, _ignore)
     faulthandler.enable()  # a crash of native code says where
