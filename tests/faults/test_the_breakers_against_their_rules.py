@@ -23,7 +23,7 @@ from waggle.bus.breakers import Entry, State
 from waggle.bus.connection import Bus
 from waggle.context import BreakerOpen
 from waggle_worker.protect import breaker as one
-from waggle_worker.protect import breakers as module
+from waggle_worker.protect import sharing
 from waggle_worker.protect.breakers import Breakers
 from waggle_worker.protect.calls import BreakerCall
 
@@ -38,7 +38,7 @@ class Worker:
     def __init__(self, real: Bus, clock: Clock) -> None:
         self.link = Link(real, clock)
         settings = FleetSettings(postgres_url="x", nats_url="x", breaker_threshold=1, breaker_reset=RESET, breaker_reset_max=MOST, lease=LEASE)
-        self.breakers = Breakers(self.link, settings)
+        self.breakers = Breakers(self.link, settings, clock.monotonic)
         self.tasks: dict[asyncio.Task[Any], str] = {}  # under way, and what it is
         self.calls: list[BreakerCall] = []
         self.blurred = False  # whether it may have a probe that the fleet does not know of
@@ -90,7 +90,7 @@ class Fleet:
 
     async def share(self, worker: Worker) -> None:
         if not worker.busy("share"):
-            await worker.breakers.share()
+            await worker.breakers.sharing.share()
             self.tell(worker, "shares")
             await self.agrees(worker)
 
@@ -99,8 +99,9 @@ class Fleet:
 
     async def _call(self, worker: Worker) -> None:
         guard = BreakerCall(worker.breakers, NAME, (), asyncio.get_running_loop(), set())
-        knows_bucket = worker.breakers._made == (await bucket.look(self.real)).made  # else a revision that it knows may by chance be another's there
-        asked_fleet = worker.link.connected and worker.breakers._shared and knows_bucket
+        # A revision that it knows of an earlier bucket may by chance be another record's in this one.
+        knows_bucket = worker.breakers.sharing.reader.made == (await bucket.look(self.real)).made
+        asked_fleet = worker.link.connected and worker.breakers.sharing.in_touch and knows_bucket
         try:
             await guard.enter()
         except BreakerOpen:
@@ -109,7 +110,7 @@ class Fleet:
         if guard._token is not None:
             self.probes += 1
             self.tell(worker, "probes")
-            worker.blurred, worker.began = not (asked_fleet and worker.breakers._shared), self.clock.now
+            worker.blurred, worker.began = not (asked_fleet and worker.breakers.sharing.in_touch), self.clock.now
             self.one_probe(worker)
 
     async def end_call(self, worker: Worker) -> None:
@@ -125,7 +126,7 @@ class Fleet:
 
     async def share_in_steps(self, worker: Worker) -> None:
         if not worker.busy("share"):
-            await self._begin(worker, "share", worker.breakers.share())
+            await self._begin(worker, "share", worker.breakers.sharing.share())
 
     async def call_in_steps(self, worker: Worker) -> None:
         if not worker.busy("call"):
@@ -169,7 +170,7 @@ class Fleet:
             self.clock.now += LEASE / 5
             for each in self.workers:
                 if each.probes and not each.busy("share"):
-                    await each.breakers.share()
+                    await each.breakers.sharing.share()
         self.tell(worker, "time passes")
 
     async def reset_it(self, _: Worker) -> None:
@@ -196,7 +197,7 @@ class Fleet:
     async def die(self, worker: Worker) -> None:
         self.tell(worker, "dies")
         tasks = list(worker.tasks)
-        worker.breakers._bus = Link(self.real, self.clock)
+        worker.link.away = True  # a dead worker asks nothing more
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -243,7 +244,7 @@ class Fleet:
 
     async def agrees(self, worker: Worker) -> None:
         """A worker that has read everything, undisturbed, thinks what the bucket says; what was reset has not come back."""
-        if worker.link.away or worker.busy("call") or worker.breakers._unwritten:
+        if worker.link.away or worker.busy("call") or worker.breakers.ledger.unwritten:
             return
         found = await self.record()
         if found is None:
@@ -274,7 +275,7 @@ class Fleet:
         self.story.append("healed")
         for _ in range(5):
             await self._all_share()
-        assert not any(worker.breakers._unwritten for worker in self.workers), "somebody has something to tell for ever"
+        assert not any(worker.breakers.ledger.unwritten for worker in self.workers), "somebody has something to tell for ever"
         states = {worker.breaker.state for worker in self.workers if worker.breaker.opened}
         found = await self.record()
         assert found is None or states <= {found.record.state}, f"{states} here, in the bucket {found.record.state}"
@@ -291,7 +292,7 @@ class Fleet:
 
     async def _all_share(self) -> None:
         for worker in self.workers:
-            await worker.breakers.share()
+            await worker.breakers.sharing.share()
 
 
 @asynccontextmanager
@@ -303,9 +304,8 @@ async def bus_of(settings: FleetSettings) -> AsyncIterator[Bus]:
 
 async def test_whatever_gets_lost_or_comes_late(nats: NatsServer, monkeypatch: pytest.MonkeyPatch) -> None:
     chance, clock = dice(), Clock()
-    monkeypatch.setattr(module, "time", clock)
-    for owner in (bucket, module):
-        monkeypatch.setattr(owner, "PATIENCE", 60.0)  # what a test holds up is not an outage
+    monkeypatch.setattr(bucket, "PATIENCE", 60.0)  # what a test holds up is not an outage
+    monkeypatch.setattr(sharing, "SYNC_TIMEOUT_SECONDS", 60.0)
     settings = FleetSettings(postgres_url="x", nats_url=nats.url)
     steps = probes = 0
     async with bus_of(settings) as real:

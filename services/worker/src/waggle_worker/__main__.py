@@ -82,7 +82,7 @@ class Worker:
             for h in self._handlers.values()
         ]
         await self.claims.open()
-        await self.breakers.open()
+        await self.breakers.sharing.open()
         await self._bus.subscribe(subjects.CONTROL_ALL, self._command)
         while True:
             try:
@@ -100,7 +100,7 @@ class Worker:
         for number in range(AT_ONCE):
             svc.start(f"payloads {number}", self.payloads.loop())
         svc.start("claims", self.claims.loop())
-        svc.start("breakers", self.breakers.loop())
+        svc.start("breakers", self.breakers.sharing.loop())
         svc.start("cleanups", self.cleanups.loop())
         svc.start("pauses", self.pauses.keep(svc.stopping))
         log.info("serving", queues=self._queues, types=len(self._handlers), concurrency=self._settings.concurrency)
@@ -120,7 +120,7 @@ class Worker:
             await self._all_ended(STUBBORN_SECONDS)
             self.runs.insist()
         await self.processes.close()
-        await self.breakers.close()
+        await self.breakers.sharing.close()
         if await wait_for(self.settler.idle, STUBBORN_SECONDS):
             try:
                 await self.lease.leave()

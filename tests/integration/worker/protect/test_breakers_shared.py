@@ -14,7 +14,6 @@ from waggle.bus import connection, subjects, topology
 from waggle.bus.breakers import Entry, Record, State
 from waggle.bus.connection import Bus
 from waggle.context import BreakerOpen
-from waggle_worker.protect import breakers as module
 from waggle_worker.protect.breakers import Breakers
 
 NAME = "service"
@@ -32,10 +31,8 @@ async def real(nats: NatsServer) -> AsyncIterator[Bus]:
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    made = Clock()
-    monkeypatch.setattr(module, "time", made)
-    return made
+def clock() -> Clock:
+    return Clock()
 
 
 @pytest.fixture
@@ -44,7 +41,7 @@ def begin(real: Bus, clock: Clock) -> Begin:
 
     def begun() -> tuple[Breakers, Link]:
         link = Link(real, clock)
-        return Breakers(link, FleetSettings(postgres_url="x", nats_url="x", breaker_threshold=1, breaker_reset=10.0, lease=15.0)), link
+        return Breakers(link, FleetSettings(postgres_url="x", nats_url="x", breaker_threshold=1, breaker_reset=10.0, lease=15.0), clock.monotonic), link
 
     return begun
 
@@ -55,7 +52,7 @@ def trips(worker: Breakers) -> None:
 
 async def opened(worker: Breakers) -> None:
     trips(worker)
-    await worker.share()
+    await worker.sharing.share()
 
 
 async def found(real: Bus) -> Entry:
@@ -72,10 +69,10 @@ async def probe_closes_it(worker: Breakers) -> None:
             assert not worker.enter_now(breaker)
             token = await worker.probe(breaker)
         except BreakerOpen:
-            await worker.share()
+            await worker.sharing.share()
         else:
             worker.succeeded(breaker, token)
-            await worker.share()
+            await worker.sharing.share()
             return
     raise AssertionError("nobody may probe")
 
@@ -102,7 +99,7 @@ async def test_a_key_that_others_deleted_or_wrote_over_can_still_be_probed_and_t
     await real.jetstream().publish(subjects.breaker(NAME), data, headers=headers)
     trips(worker)
     for _ in range(2):
-        await worker.share()
+        await worker.sharing.share()
     assert (await found(real)).record.state is State.OPEN
 
 
@@ -115,21 +112,21 @@ async def test_a_reset_wins_over_a_trip_that_was_decided_before_and_is_told_late
     await bucket.reset(Link(real, clock), NAME)
     link.away = False
     for _ in range(2):
-        await away.share()
+        await away.sharing.share()
     assert (away.of(NAME).state, (await found(real)).record.state) == (State.CLOSED, State.CLOSED)
 
 
 async def test_a_trip_that_came_after_the_reset_counts(real: Bus, begin: Begin, clock: Clock) -> None:
     (worker, _), (away, link) = begin(), begin()
     await opened(worker)
-    await away.share()
+    await away.sharing.share()
     await bucket.reset(Link(real, clock), NAME)
-    await away.share()
+    await away.sharing.share()
     link.away = True
     clock.now += 1.0
     trips(away)
     link.away = False
-    await away.share()
+    await away.sharing.share()
     assert (await found(real)).record.state is State.OPEN
 
 
@@ -138,20 +135,20 @@ async def test_a_success_closes_what_was_opened_before_the_servers_clock_went_ba
     await opened(ahead)
     clock.now -= 3_600.0
     for one in (worker, other):
-        await one.share()
+        await one.sharing.share()
         assert one.of(NAME).state is State.OPEN
     clock.now += 10.0
     for one in (worker, other):
         one.of(NAME).until = clock.now
     await probe_closes_it(worker)
-    await other.share()
+    await other.sharing.share()
     assert other.of(NAME).state is State.CLOSED
 
 
 async def test_what_fails_after_the_reset_is_not_closed_by_it_even_if_the_opening_before_is_read_later(real: Bus, begin: Begin, clock: Clock) -> None:
     (other, _), (worker, link) = begin(), begin()
     await opened(other)
-    sharing = asyncio.create_task(worker.share())
+    sharing = asyncio.create_task(worker.sharing.share())
     link.stepped.add(sharing)
     await passes(link, subjects.BREAKERS_INFO)
     await until(lambda: link.gates)
@@ -163,7 +160,7 @@ async def test_what_fails_after_the_reset_is_not_closed_by_it_even_if_the_openin
     trips(worker)
     while not sharing.done():
         await passes(link)
-    await worker.share()
+    await worker.sharing.share()
     assert (worker.of(NAME).state, (await found(real)).record.state) == (State.OPEN, State.OPEN)
 
 
@@ -175,14 +172,14 @@ async def test_what_failed_again_during_an_outage_is_not_closed_by_an_older_reco
     clock.now += 10.0
     worker.failed(worker.of(NAME), await worker.probe(worker.of(NAME)), "still none")
     link.away = False
-    await worker.share()
+    await worker.sharing.share()
     assert (worker.of(NAME).state, (await found(real)).record.state) == (State.OPEN, State.OPEN)
 
 
 async def test_a_trip_while_the_name_is_being_registered_is_told(real: Bus, begin: Begin, clock: Clock) -> None:
     worker, link = begin()
     worker.of(NAME)
-    sharing = asyncio.create_task(worker.share())
+    sharing = asyncio.create_task(worker.sharing.share())
     link.stepped.add(sharing)
     await passes(link, subjects.BREAKERS_INFO)
     await until(lambda: link.gates)
@@ -191,7 +188,7 @@ async def test_a_trip_while_the_name_is_being_registered_is_told(real: Bus, begi
     while not sharing.done():
         await passes(link)
     for _ in range(2):
-        await worker.share()
+        await worker.sharing.share()
     told = (await found(real)).record
     assert (worker.of(NAME).state, told.state, told.trips) == (State.OPEN, State.OPEN, 1)
 
@@ -199,12 +196,12 @@ async def test_a_trip_while_the_name_is_being_registered_is_told(real: Bus, begi
 async def test_a_reset_while_a_worker_finds_out_what_others_wrote_over_its_key_is_not_overlooked(real: Bus, begin: Begin, clock: Clock) -> None:
     (worker, link), (other, _) = begin(), begin()
     await opened(worker)
-    await other.share()
+    await other.sharing.share()
     await real.jetstream().publish(subjects.breaker(NAME), b"hello")
     clock.now += 10.0
     with pytest.raises(BreakerOpen):
         await worker.probe(worker.of(NAME))  # it is not what it knows
-    sharing = asyncio.create_task(worker.share())
+    sharing = asyncio.create_task(worker.sharing.share())
     link.stepped.add(sharing)
     for _ in range(3):
         await passes(link, "$JS.API")  # the clock, what is new (no record), and that this is all
@@ -215,14 +212,14 @@ async def test_a_reset_while_a_worker_finds_out_what_others_wrote_over_its_key_i
     await bucket.reset(Link(real, clock), NAME)
     while not sharing.done():
         await passes(link)
-    await worker.share()
+    await worker.sharing.share()
     assert (worker.of(NAME).state, (await found(real)).record.state) == (State.CLOSED, State.CLOSED)
 
 
 async def test_a_trip_while_the_name_is_being_written_is_told_afterwards(real: Bus, begin: Begin, clock: Clock) -> None:
     worker, link = begin()
     worker.of(NAME)
-    sharing = asyncio.create_task(worker.share())
+    sharing = asyncio.create_task(worker.sharing.share())
     link.stepped.add(sharing)
     await passes(link, subjects.BREAKERS_INFO)
     await until(lambda: link.gates)
@@ -230,7 +227,7 @@ async def test_a_trip_while_the_name_is_being_written_is_told_afterwards(real: B
     await passes(link, subjects.breaker(NAME))
     await sharing
     assert (await found(real)).record.state is State.CLOSED
-    await worker.share()
+    await worker.sharing.share()
     assert (await found(real)).record.state is State.OPEN
 
 
@@ -248,7 +245,7 @@ async def test_a_reset_wins_over_a_write_in_between(real: Bus, begin: Begin, clo
     assert (await resetting, (await found(real)).record.state) == (await found(real), State.CLOSED)
     worker.failed(worker.of(NAME), token, "still none")
     for _ in range(2):
-        await worker.share()
+        await worker.sharing.share()
     assert worker.of(NAME).state is State.CLOSED
 
 
@@ -265,34 +262,34 @@ async def passes(link: Link, what: str = "", fate: str = GO) -> None:
 @pytest.mark.parametrize("fate", [LOST, ANSWER_LOST])
 async def test_a_trip_whose_write_has_no_answer_is_told_all_the_same(real: Bus, begin: Begin, clock: Clock, fate: str) -> None:
     (worker, link), (other, _) = begin(), begin()
-    await worker.share()
+    await worker.sharing.share()
     trips(worker)
-    sharing = asyncio.create_task(worker.share())
+    sharing = asyncio.create_task(worker.sharing.share())
     link.stepped.add(sharing)
     await passes(link, subjects.BREAKERS_INFO)
     await passes(link, "", fate)
     await sharing
-    await worker.share()
-    await other.share()
+    await worker.sharing.share()
+    await other.sharing.share()
     assert (other.of(NAME).state, (await found(real)).record.trips) == (State.OPEN, 1)
 
 
 async def test_a_probe_whose_answer_was_lost_is_the_fleets_one(real: Bus, begin: Begin, clock: Clock) -> None:
     (worker, link), (other, _) = begin(), begin()
     await opened(worker)
-    await other.share()
+    await other.sharing.share()
     clock.now += 10.0
     asking = asyncio.create_task(worker.probe(worker.of(NAME)))
     link.stepped.add(asking)
     await passes(link, "", ANSWER_LOST)
     assert (await asking) == (await found(real)).record.probe
-    await other.share()
+    await other.sharing.share()
     with pytest.raises(BreakerOpen):
         other.enter_now(other.of(NAME))
-    await worker.share()
+    await worker.sharing.share()
     worker.succeeded(worker.of(NAME), await asking)
-    await worker.share()
-    await other.share()
+    await worker.sharing.share()
+    await other.sharing.share()
     assert other.of(NAME).state is State.CLOSED
 
 
@@ -303,8 +300,8 @@ async def test_a_probe_that_takes_longer_than_its_lease_keeps_its_place_and_a_de
     await worker.probe(worker.of(NAME))
     for _ in range(2):
         clock.now += 10.0  # the lease is 15
-        await worker.share()
-    await other.share()
+        await worker.sharing.share()
+    await other.sharing.share()
     with pytest.raises(BreakerOpen):
         other.enter_now(other.of(NAME))
     clock.now += 15.0  # nobody has heard of the worker since
@@ -325,8 +322,8 @@ async def test_a_probe_that_was_cancelled_while_it_was_asked_for_is_handed_back(
     with pytest.raises(BreakerOpen):
         await worker.probe(worker.of(NAME))  # somebody else asks before it is handed back
     for _ in range(2):
-        await worker.share()
-    await other.share()
+        await worker.sharing.share()
+    await other.sharing.share()
     await probe_closes_it(other)
 
 
@@ -335,15 +332,15 @@ async def test_a_wipe_does_not_take_the_probe_away_from_its_worker(real: Bus, be
     await opened(worker)
     clock.now += 10.0
     token = await worker.probe(worker.of(NAME))
-    await other.share()
+    await other.sharing.share()
     await real.jetstream().delete_stream(subjects.BREAKERS_STREAM)
     await topology.ensure(real, FleetSettings(postgres_url="x", nats_url="x"), [])
-    await other.share()  # it is the first to tell
+    await other.sharing.share()  # it is the first to tell
     assert (await found(real)).record.probe == token
-    await worker.share()
+    await worker.sharing.share()
     worker.succeeded(worker.of(NAME), token)
-    await worker.share()
-    await other.share()
+    await worker.sharing.share()
+    await other.sharing.share()
     assert other.of(NAME).state is State.CLOSED
 
 
@@ -352,11 +349,11 @@ async def test_a_full_bucket_keeps_sharing_what_it_holds(real: Bus, begin: Begin
     await real.jetstream().update_stream(topology.breakers_stream(FleetSettings(postgres_url="x", nats_url="x")))
     (worker, _), (other, _) = begin(), begin()
     worker.of(NAME)
-    await worker.share()
+    await worker.sharing.share()
     worker.failed(worker.of("another"), None, "no answer")  # there is no room for it
-    await worker.share()
+    await worker.sharing.share()
     await opened(worker)
-    await other.share()
+    await other.sharing.share()
     assert other.of(NAME).state is State.OPEN
     clock.now += 10.0
     another = worker.of("another")

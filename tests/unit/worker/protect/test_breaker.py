@@ -3,7 +3,7 @@
 import pytest
 
 from waggle.bus.breakers import State
-from waggle_worker.protect.breaker import MEANWHILE, SPARE, SPREAD, Admission, Breaker, Rules
+from waggle_worker.protect.breaker import MEANWHILE, SPARE, SPREAD, Breaker, Permit, Rules
 
 RULES = Rules(threshold=3, reset=10.0, reset_most=35.0, rate=5.0, lease=15.0)
 
@@ -52,20 +52,20 @@ def test_a_success_in_between_begins_the_count_anew(breaker: Breaker) -> None:
 
 
 def test_nobody_passes_until_the_time_has_come_then_one_may_probe(open_one: Breaker) -> None:
-    assert open_one.admit(109.9) is Admission.WAIT
-    assert open_one.admit(110.0) is Admission.PROBE
-    assert probing(open_one, 110.0).admit(110.1) is Admission.WAIT
+    assert open_one.admit(109.9) is Permit.WAIT
+    assert open_one.admit(110.0) is Permit.PROBE
+    assert probing(open_one, 110.0).admit(110.1) is Permit.WAIT
 
 
 def test_while_the_fleet_is_asked_nobody_else_asks(open_one: Breaker) -> None:
     open_one.asking = True
-    assert open_one.admit(110.0) is Admission.WAIT
+    assert open_one.admit(110.0) is Permit.WAIT
 
 
 def test_a_probe_that_succeeds_closes_it(open_one: Breaker, told: Told) -> None:
     assert probing(open_one, 110.0).succeeded("mine")
     assert (open_one.state, open_one.again, open_one.error) == (State.CLOSED, 0, "")
-    assert open_one.admit(110.1) is Admission.PASS
+    assert open_one.admit(110.1) is Permit.PASS
     assert told == [(State.OPEN, State.HALF_OPEN, True), (State.HALF_OPEN, State.CLOSED, True)]
 
 
@@ -92,7 +92,7 @@ def test_what_began_before_it_opened_says_nothing_new(open_one: Breaker) -> None
 def test_a_probe_that_says_nothing_leaves_it_to_the_next_one_at_once(open_one: Breaker) -> None:
     assert probing(open_one, 110.0).released("mine", 112.0)
     assert (open_one.state, open_one.again, open_one.trips) == (State.OPEN, 0, 1)
-    assert open_one.admit(112.0) is Admission.PROBE
+    assert open_one.admit(112.0) is Permit.PROBE
 
 
 def test_only_the_probe_can_be_released(open_one: Breaker) -> None:
@@ -103,8 +103,8 @@ def test_only_the_probe_can_be_released(open_one: Breaker) -> None:
 
 def test_a_probe_elsewhere_that_is_silent_past_its_lease_is_followed_here(open_one: Breaker) -> None:
     open_one.becomes(State.HALF_OPEN, until=125.0)
-    assert open_one.admit(124.9) is Admission.WAIT
-    assert open_one.admit(125.0) is Admission.PROBE
+    assert open_one.admit(124.9) is Permit.WAIT
+    assert open_one.admit(125.0) is Permit.PROBE
 
 
 def test_a_probe_that_was_taken_away_no_longer_counts(open_one: Breaker) -> None:
@@ -116,7 +116,7 @@ def test_what_others_changed_is_told_as_theirs_and_only_when_it_is_a_change(open
     open_one.becomes(State.OPEN, until=120.0)
     open_one.becomes(State.CLOSED, until=0.0)
     assert told == [(State.OPEN, State.CLOSED, False)]
-    assert open_one.admit(100.0) is Admission.PASS
+    assert open_one.admit(100.0) is Permit.PASS
 
 
 def test_those_who_wait_come_back_one_by_one_the_first_when_it_may_be_probed(open_one: Breaker) -> None:

@@ -35,8 +35,8 @@ class Rules:
         return float(max(self.reset, min(self.reset_most, self.reset * 2 ** min(again, 30))))
 
 
-class Admission(Enum):
-    """What somebody may do who wants to call."""
+class Permit(Enum):
+    """What a caller may do."""
 
     PASS = auto()
     PROBE = auto()
@@ -48,10 +48,10 @@ class _CallFailed(Exception):
 
 
 class Breaker:
-    """A breaker. `tell(breaker, before, after, here)` is called once for each change of its state; `here`: it was decided by this worker."""
+    """A breaker. `on_change(breaker, before, after, here)` is called once for each change of its state; `here`: it was decided by this worker."""
 
-    def __init__(self, name: str, rules: Rules, tell: Callable[["Breaker", State, State, bool], None]) -> None:
-        self.name, self._rules, self._tell = name, rules, tell
+    def __init__(self, name: str, rules: Rules, on_change: Callable[["Breaker", State, State, bool], None]) -> None:
+        self.name, self._rules, self._on_change = name, rules, on_change
         self._machine = pybreaker.CircuitBreaker(fail_max=rules.threshold, throw_new_error_on_trip=False)
         self.trips, self.again, self.failures = 0, 0, 0
         self.error = ""
@@ -75,10 +75,10 @@ class Breaker:
         """Whether nothing is lost when it is forgotten."""
         return self.state is State.CLOSED and not self._machine.fail_counter
 
-    def admit(self, now: float) -> Admission:
+    def admit(self, now: float) -> Permit:
         if self.state is State.CLOSED:
-            return Admission.PASS
-        return Admission.PROBE if now >= self.until and not self.asking and self.token is None else Admission.WAIT
+            return Permit.PASS
+        return Permit.PROBE if now >= self.until and not self.asking and self.token is None else Permit.WAIT
 
     def turn(self, now: float, uniform: Callable[[float, float], float] = random.uniform) -> float:
         """Seconds until somebody who was sent away may come back: the first, and one each `SPARE` s, when it may be probed, the others one by one later."""
@@ -103,7 +103,7 @@ class Breaker:
         if before is State.CLOSED:
             return False
         self._close()
-        self._told(before)
+        self._notify(before)
         return True
 
     def failed(self, token: str | None, error: str, now: float) -> bool:
@@ -123,7 +123,7 @@ class Breaker:
         if before is State.CLOSED:
             self.trips, self.opened = self.trips + 1, now
         self.token, self.until, self._next_first = None, now + self._rules.wait(self.again), now
-        self._told(before)
+        self._notify(before)
         return True
 
     def probe(self, token: str, now: float) -> None:
@@ -131,7 +131,7 @@ class Breaker:
         before = self.state
         self.token, self.asked, self.until = token, token, now + self._rules.lease
         self._machine.half_open()
-        self._told(before)
+        self._notify(before)
 
     def released(self, token: str | None, now: float) -> bool:
         """A call ended without saying anything about the service; True when it was the probe: the next one may probe at once."""
@@ -140,7 +140,7 @@ class Breaker:
         before = self.state
         self.token, self.until, self._next_first = None, now, now
         self._machine.open()
-        self._told(before)
+        self._notify(before)
         return True
 
     def becomes(self, state: State, until: float, probe: str | None = None) -> None:
@@ -156,7 +156,7 @@ class Breaker:
             case State.HALF_OPEN:
                 self._machine.half_open()
                 self.until = until
-        self._told(before, here=False)
+        self._notify(before, here=False)
 
     def _counts(self, token: str | None) -> bool:
         """Calls count that began and ended while it was closed, and the probe. Others began before it opened and say nothing new."""
@@ -165,10 +165,10 @@ class Breaker:
     def _close(self) -> None:
         self.token, self.until, self.again, self.failures, self.error = None, 0.0, 0, 0, ""
 
-    def _told(self, before: State, *, here: bool = True) -> None:
+    def _notify(self, before: State, *, here: bool = True) -> None:
         self.times += before is State.CLOSED and self.state is not State.CLOSED
         if before is not self.state:  # pybreaker says open → open as well
-            self._tell(self, before, self.state, here)
+            self._on_change(self, before, self.state, here)
 
 
 def _fail() -> None:
