@@ -73,8 +73,8 @@ def test_what_is_wrong_is_said_as_the_services_say_it_and_the_rest_is_shown(conf
     run = config("show", WAGGLE_CONFIG=toml(tmp_path, "leese = 20\n"), WAGGLE_POSTGRES_URL=SECRET, WAGGLE_GRACE="soon")
     assert run.code == 2
     assert run.err.splitlines() == [
-        "waggle config show: wrong settings",
-        "WAGGLE_GRACE='soon': Expected `float`, got `str`",
+        "waggle config show: invalid settings",
+        "WAGGLE_GRACE='soon': expected number, from 0 to 86,400",
         f"{tmp_path}/waggle.toml: leese is not a setting; did you mean lease?",
         "WAGGLE_NATS_URL is missing",
     ]

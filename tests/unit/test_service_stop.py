@@ -12,7 +12,7 @@ from waggle.settings.shared import Settings
 
 async def test_a_loop_that_loses_a_cancellation_is_cancelled_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """As libraries do, at times: the stop would wait for it for ever."""
-    monkeypatch.setattr(service, "AGAIN_SECONDS", 0.05)
+    monkeypatch.setattr(service, "CANCEL_SECONDS", 0.05)
     lost = 0
 
     async def goes_on() -> None:
@@ -44,7 +44,7 @@ async def crash() -> None:
 
 @pytest.mark.parametrize("where", ["in a loop", "in the body"])
 async def test_a_crash_ends_it_beside_a_loop_that_loses_a_cancellation(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service, "AGAIN_SECONDS", 0.05)
+    monkeypatch.setattr(service, "CANCEL_SECONDS", 0.05)
 
     async def life() -> None:
         async with service.running("test", Settings(postgres_url="x", nats_url="x")) as running:
@@ -73,7 +73,7 @@ async def deaf():
             pass
 
 async def main():
-    service.AGAIN_SECONDS = 0.02
+    service.CANCEL_SECONDS = 0.02
     async with service.running("test", Settings(postgres_url="x", nats_url="x")) as running:
         running.start("deaf", deaf())
         await asyncio.sleep(0)
@@ -85,4 +85,4 @@ asyncio.run(main())
 def test_a_loop_that_never_ends_ends_with_the_process() -> None:
     ended = subprocess.run([sys.executable, "-c", DEAF], capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 1
-    assert "loops do not end, the process ends without them" in ended.stdout + ended.stderr
+    assert "loops ignore cancellation, exiting" in ended.stdout + ended.stderr

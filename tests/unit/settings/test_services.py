@@ -1,4 +1,4 @@
-"""Each service reads its own settings from an environment that all may share. Whatever is wrong with it is an error at the start, all of it at once."""
+"""Each service reads its own settings from an environment that all may share, and reports all errors in it at once."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ NEEDED = {"WAGGLE_POSTGRES_URL": "postgresql://u:p@h/d", "WAGGLE_NATS_URL": "nat
 
 
 def read(environ: dict[str, str]) -> Any:
-    """Everything that stands in an environment."""
+    """All settings of an environment."""
     return environment.read(FleetSettings, environ)
 
 
@@ -37,7 +37,7 @@ def test_a_missing_address_is_named() -> None:
     assert str(caught.value).splitlines() == ["WAGGLE_POSTGRES_URL is missing", "WAGGLE_NATS_URL is missing"]
 
 
-def test_variables_of_others_do_not_matter() -> None:
+def test_other_variables_are_ignored() -> None:
     assert read({**NEEDED, "PATH": "/bin", "WAGGLER": "x"}) == read(NEEDED)
 
 
@@ -45,11 +45,11 @@ def test_an_unknown_variable_is_refused_and_a_near_one_named() -> None:
     assert findings(WAGGLE_CONCURENCY="5") == ["WAGGLE_CONCURENCY is not a setting; did you mean WAGGLE_CONCURRENCY?"]
 
 
-def test_an_unknown_variable_that_resembles_none_is_refused_all_the_same() -> None:
+def test_an_unknown_variable_without_a_near_name_is_refused() -> None:
     assert findings(WAGGLE_ZZZZZZ="5") == ["WAGGLE_ZZZZZZ is not a setting"]
 
 
-def test_all_findings_come_at_once() -> None:
+def test_all_errors_come_at_once() -> None:
     with pytest.raises(SettingsError) as caught:
         read({"WAGGLE_NATS_URL": "nats://h", "WAGGLE_CONCURRENCY": "0", "WAGGLE_LEESE": "1", "WAGGLE_LOG_LEVEL": "loud"})
     text = str(caught.value)
@@ -85,7 +85,7 @@ def test_a_value_out_of_range_is_refused_and_quoted(name: str, text: str) -> Non
     assert finding.startswith(f"{name}={text!r}: ")
 
 
-def test_an_address_that_is_wrong_is_not_called_missing_as_well() -> None:
+def test_an_invalid_address_is_not_reported_as_missing_too() -> None:
     assert len(findings(WAGGLE_POSTGRES_URL="")) == 1
 
 
@@ -110,7 +110,7 @@ def test_a_wrong_value_for_another_service_is_an_error_everywhere(kind: type[Set
         environment.read(kind, {**NEEDED, "WAGGLE_DLQ_MAX_SIZE": "-1"})
 
 
-def test_what_several_services_read_is_the_same_setting_in_each() -> None:
+def test_a_setting_of_several_services_is_the_same_in_each() -> None:
     for kind in READERS.values():
         for field in msgspec.structs.fields(kind):
             one = declared()[field.name]

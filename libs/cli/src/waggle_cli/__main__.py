@@ -163,7 +163,7 @@ def migrate() -> int:
     try:
         return migrate(read(CommandLineSettings, os.environ))
     except SettingsError as error:
-        print(f"waggle migrate: wrong settings\n{error}", file=sys.stderr)
+        print(f"waggle migrate: invalid settings\n{error}", file=sys.stderr)
         return 2
 
 

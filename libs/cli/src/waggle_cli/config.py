@@ -9,7 +9,7 @@ from cyclopts import App, Parameter
 if TYPE_CHECKING:
     from msgspec.structs import FieldInfo
 
-    from waggle.settings.sources import Reading
+    from waggle.settings.sources import SettingsRead
 
 EPILOGUE: Final = """\
 Settings come from WAGGLE_... variables, from files that hold one secret each
@@ -57,7 +57,7 @@ def show(*, output: Output = "table") -> int:
     else:
         shown.table([{"SETTING": plain(item["name"]), "VALUE": plain(_value(item)), "FROM": plain(item.get("where", item["source"]))} for item in items])
     if reading.findings:
-        print("\n".join(["waggle config show: wrong settings", *reading.findings]), file=sys.stderr)
+        print("\n".join(["waggle config show: invalid settings", *reading.findings]), file=sys.stderr)
         return 2
     return 0
 
@@ -70,7 +70,7 @@ def docs() -> None:
     print(page(), end="")
 
 
-def _item(field: "FieldInfo", reading: "Reading") -> dict[str, Any]:
+def _item(field: "FieldInfo", reading: "SettingsRead") -> dict[str, Any]:
     """A setting as JSON shows it; one that is missing or wrong has no value."""
     from waggle.settings.sources import is_secret, masked, variable
 
@@ -78,9 +78,9 @@ def _item(field: "FieldInfo", reading: "Reading") -> dict[str, Any]:
     item: dict[str, Any] = {"name": name, "variable": variable(name), "source": source.kind}
     if source.where:
         item["where"] = source.where
-    if field.required and not reading.gave(name):
+    if field.required and not reading.is_set(name):
         item["source"] = "missing"
-    elif name in reading.values or not reading.gave(name):
+    elif name in reading.values or not reading.is_set(name):
         value = reading.values.get(name, field.default)
         hides = is_secret(field.type) or (isinstance(value, str) and "@" in value)  # the API's address may hold a password too
         item["value"] = masked(value) if hides and value else value

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec
-from msgspec import inspect
 
+from waggle.settings.kinds import kind
 from waggle.settings.services import READERS, declared, readers
 from waggle.settings.sources import CONFIG, file_variable, is_secret, variable
 
@@ -56,7 +56,7 @@ def _cells(field: msgspec.structs.FieldInfo) -> Iterator[str]:
     description = _description(field.type)
     yield f"`{field.name}`"
     yield f"`{variable(field.name)}`" + (f", `{file_variable(field.name)}`" if is_secret(field.type) else "")
-    yield _kind(inspect.type_info(field.type))
+    yield kind(field.type)
     yield "required" if field.required else _default(field.default, description)
     yield _read_by(field.name)
     yield description + (" (secret)" if is_secret(field.type) else "")
@@ -69,34 +69,6 @@ def _read_by(name: str) -> str:
 
 def _description(type_: Any) -> str:
     return next(str(meta.description) for meta in reversed(type_.__metadata__) if meta.description)
-
-
-def _kind(type_: inspect.Type) -> str:
-    """What a value may be, in words."""
-    match type_:
-        case inspect.Metadata(type=inner):
-            return _kind(inner)
-        case inspect.LiteralType(values=values):
-            return ", ".join(f"`{value}`" for value in sorted(values, key=str))
-        case inspect.UnionType(types=types):
-            return " or ".join(_kind(part) for part in types if not isinstance(part, inspect.NoneType))
-        case inspect.BoolType():
-            return "`true`, `false`"
-        case inspect.IntType() | inspect.FloatType():
-            return "whole number" * isinstance(type_, inspect.IntType) + "number" * isinstance(type_, inspect.FloatType) + _range(type_)
-        case inspect.VarTupleType():
-            return "list"
-        case _:
-            return "text"
-
-
-def _range(type_: inspect.IntType | inspect.FloatType) -> str:
-    words = [
-        f"{word} {int(bound) if bound == int(bound) else bound:,}"
-        for word, bound in (("over", type_.gt), ("from", type_.ge), ("below", type_.lt), ("to", type_.le))
-        if bound is not None
-    ]
-    return f", {' '.join(words)}" if words else ""
 
 
 def _default(value: Any, description: str) -> str:

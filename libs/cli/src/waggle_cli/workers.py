@@ -1,6 +1,6 @@
 """`waggle worker --processes N`: worker processes under one parent, which starts again what dies and stops all together.
 
-They write where the parent writes. Exit codes as of one worker: 0 after a signal, 2 for wrong settings, 1 when they could not be started.
+They write where the parent writes. Exit codes as of one worker: 0 after a signal, 2 for invalid settings, 1 when they could not be started.
 """
 
 import json

@@ -1,7 +1,7 @@
-"""Places where a test lets a process die or stand still, between two steps that no signal from outside could hit. Nothing happens unless it is set.
+"""Places where a test kills or stops a process between two steps. Without the setting nothing happens.
 
-`WAGGLE_FAILPOINT=api.committed:3` ends the process, as `kill -9` would, when it passes that place for the third time; `…:3:stop` stops it there
-(SIGSTOP) until somebody lets it go on.
+`WAGGLE_FAILPOINT=api.committed:3` ends the process, as `kill -9` would, when it passes that place for the third time. `api.committed:3:stop` stops it there
+(SIGSTOP) until it gets a SIGCONT.
 """
 
 import os
@@ -16,7 +16,7 @@ _stops = False
 
 
 def arm(setting: str) -> None:
-    """Once, at the start of a process."""
+    """Set the failpoint of this process; call it once, at the start."""
     global _stops  # one process, one failpoint
     _left.clear()
     if setting:
@@ -25,7 +25,7 @@ def arm(setting: str) -> None:
 
 
 def passed(name: str) -> None:
-    """The process is at this place now."""
+    """Kill or stop the process if this is the place and the time that the setting names."""
     if not _left or name not in _left:
         return
     _left[name] -= 1

@@ -1,4 +1,4 @@
-"""The waits that every loop is made of: a step again and again, and an event with a time limit."""
+"""The waits of a loop: periodic steps, and an event with a timeout."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -9,9 +9,9 @@ log = structlog.get_logger()
 
 
 async def periodic(interval: float, step: Callable[[], Awaitable[bool]], outage: tuple[type[Exception], ...], stopping: asyncio.Event) -> None:
-    """A loop with one wait in it: `step` again at once while it says that there is more, else after `interval` seconds.
+    """Call `step` until `stopping` is set: again at once when it returns True (there is more to do), otherwise after `interval` seconds.
 
-    An outage of a server is logged once and waited out; anything else escapes.
+    Exceptions in `outage` are logged once and the loop continues; any other exception escapes.
     """
     out, task = False, asyncio.current_task()
     name = task.get_name() if task else ""
@@ -33,7 +33,7 @@ async def periodic(interval: float, step: Callable[[], Awaitable[bool]], outage:
 
 
 async def wait_for(event: asyncio.Event, seconds: float) -> bool:
-    """Wait until the event is set, for at most so many seconds; True when it is."""
+    """Wait up to `seconds` for the event; whether it is set."""
     try:
         async with asyncio.timeout(seconds):
             await event.wait()

@@ -6,7 +6,7 @@ from waggle.settings.shared import SettingsError
 
 
 class WrongVersion(SettingsError):
-    """A library is installed in a version that Waggle was not tested with. Like wrong settings, it ends a service with exit code 2."""
+    """A library is installed in a version that Waggle was not tested with. Like invalid settings, it ends a service with exit code 2."""
 
 
 def require(distribution: str, version: str, reason: str) -> None:

@@ -1,6 +1,6 @@
 """How every service starts, drains and stops: settings, logs, signals, named loops, the ready file.
 
-What escapes a loop stops the service loudly, with exit code 1; wrong settings are exit code 2; a signal is a graceful stop, exit code 0.
+Exit codes: 0 after a graceful stop by a signal, 1 when an exception escapes a loop, 2 for invalid settings.
 """
 
 import asyncio
@@ -23,16 +23,16 @@ from waggle.telemetry import endpoint, logs
 log = structlog.get_logger()
 T = TypeVar("T")
 
-AGAIN_SECONDS = 5.0  # until a loop that goes on is cancelled again
-AGAIN_MOST = 6  # times; then the process ends without it
+CANCEL_SECONDS = 5.0  # that a cancelled loop has to end
+CANCEL_LIMIT = 6  # cancellations of one loop
 
 
 class StoppedEarly(Exception):
-    """Leaves the block of `running` without a word."""
+    """Leaves the block of `running` when a signal arrives during the start."""
 
 
 class Service(Generic[AnySettings]):
-    """A running service: its resources are closed in reverse order after its loops have ended."""
+    """A running service. At the stop its loops end first, then its resources close in reverse order."""
 
     def __init__(self, name: str, settings: AnySettings, stack: AsyncExitStack) -> None:
         self.name, self.settings = name, settings
@@ -43,11 +43,11 @@ class Service(Generic[AnySettings]):
         self._loops: list[asyncio.Task[None]] = []
 
     async def enter(self, resource: AbstractAsyncContextManager[T]) -> T:
-        """Open a resource for the life of the service."""
+        """Open a resource; the service closes it at its stop."""
         return await self._stack.enter_async_context(resource)
 
     async def until(self, started: Coroutine[Any, Any, T]) -> T:
-        """Wait for something that the start needs; a stop signal ends the wait and the service."""
+        """Wait for something that the start needs. A stop signal ends the wait and the service."""
         work, stop = asyncio.ensure_future(started), asyncio.ensure_future(self.stopping.wait())
         try:
             await asyncio.wait([work, stop], return_when=asyncio.FIRST_COMPLETED)
@@ -59,11 +59,11 @@ class Service(Generic[AnySettings]):
             stop.cancel()
 
     def start(self, name: str, loop: Coroutine[Any, Any, None]) -> None:
-        """Run a loop until the service stops; whatever it raises stops the service."""
+        """Run a loop until the service stops. An exception that escapes the loop stops the service."""
         self._loops.append(self._group.create_task(loop, name=name))
 
     def ready(self, **addresses: str) -> None:
-        """The service does its work from now on: `/readyz` says so, and the ready file appears, with its pid and addresses."""
+        """Report that the service works from now on: `/readyz` answers 200, and the ready file appears with the pid and addresses."""
         self.is_ready = True
         machine.freeze_garbage()
         log.info("ready", pid=os.getpid(), **addresses)
@@ -75,33 +75,33 @@ class Service(Generic[AnySettings]):
             self._stack.callback(path.unlink, missing_ok=True)
 
     async def stopped(self) -> None:
-        """Return when a signal asked the service to stop."""
+        """Wait for a stop signal."""
         await self.stopping.wait()
         self.is_ready = False
         log.info("stopping", grace=self.settings.grace)
 
     async def _end_loops(self) -> None:
-        """Cancel them, and again who goes on: a library may lose a cancellation, and the stop would never end. (Nor does a task group of 3.11 pass a
-        second one on to its tasks: who still goes on then ends with the process.)
+        """Cancel the loops, repeatedly: a library may swallow a cancellation. (In Python 3.11 a task group does not pass a second cancellation on to its
+        tasks.) Loops that do not end at all end with the process, code 1.
         """
         going = [loop for loop in self._loops if not loop.done()]
-        for _ in range(AGAIN_MOST):
+        for _ in range(CANCEL_LIMIT):
             if not going:
                 return
             for loop in going:
                 loop.cancel()
-            await asyncio.wait(going, timeout=AGAIN_SECONDS)
+            await asyncio.wait(going, timeout=CANCEL_SECONDS)
             going = [loop for loop in going if not loop.done()]
             if going:
-                log.warning("loops go on although they were cancelled, cancelling them again", loops=[loop.get_name() for loop in going])
+                log.warning("loops ignore cancellation, retrying", loops=[loop.get_name() for loop in going])
         if going:
-            log.error("loops do not end, the process ends without them", loops=[loop.get_name() for loop in going])
+            log.error("loops ignore cancellation, exiting", loops=[loop.get_name() for loop in going])
             os._exit(1)
 
 
 @asynccontextmanager
 async def running(name: str, settings: AnySettings) -> AsyncIterator[Service[AnySettings]]:
-    """The life of a service: open resources, start loops, say `ready()`, wait for `stopped()`, drain; leaving the block stops the rest."""
+    """The life of a service: open resources, start loops, call `ready()`, wait for `stopped()`, drain. Leaving the block stops loops and resources."""
     async with AsyncExitStack() as stack:
         service = Service(name, settings, stack)
         machine.on_stop_signal(service.stopping.set)
@@ -109,7 +109,7 @@ async def running(name: str, settings: AnySettings) -> AsyncIterator[Service[Any
             try:
                 yield service
             except StoppedEarly:
-                log.info("stopped before it was ready")
+                log.info("stopped before ready")
             finally:
                 await service._end_loops()
     log.info("stopped")
@@ -117,7 +117,7 @@ async def running(name: str, settings: AnySettings) -> AsyncIterator[Service[Any
 
 @asynccontextmanager
 async def metrics_endpoint(service: Service[Any], host: str, port: int) -> AsyncIterator[str]:
-    """The pages of a service that is no HTTP server itself. Yields the address of its metrics."""
+    """Serve /metrics, /livez and /readyz of a service that has no HTTP server of its own. Yields the URL of the metrics."""
     listener = endpoint.listen(host, port)
     async with endpoint.serving(listener, lambda: service.is_ready):
         yield endpoint.address(listener) + "/metrics"
@@ -128,26 +128,26 @@ def main(name: str, kind: type[AnySettings], run: Callable[[AnySettings], Corout
     try:
         settings = read(kind, os.environ)
     except SettingsError as error:
-        print(f"waggle {name}: wrong settings\n{error}", file=sys.stderr)
+        print(f"waggle {name}: invalid settings\n{error}", file=sys.stderr)
         sys.exit(2)
     logs.configure(name, settings.log_level, settings.log_format)
     if settings.failpoint:
-        log.warning("a failpoint is set: this process is made to die or to stand still", failpoint=settings.failpoint)
+        log.warning("failpoint armed, for tests only", failpoint=settings.failpoint)
         failpoint.arm(settings.failpoint)
     machine.keep_freed_memory()
-    disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter, which nobody reads
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # each counter would have a second series
     try:
         machine.run(run(settings))
     except KeyboardInterrupt:
         sys.exit(130)
-    except BaseException as error:  # the last line of the process: told, then ended
+    except BaseException as error:  # the process logs it and exits
         cause = _first(error)
         if isinstance(cause, SettingsError):
             print(f"waggle {name}: {cause}", file=sys.stderr)
             sys.exit(2)
         log.error("crashed", error=repr(cause), exc_info=error)
         sys.stdout.flush()
-        os._exit(1)  # an exit would wait for handlers in threads, for ever if need be, and nobody would start the service anew
+        os._exit(1)  # sys.exit would wait for handlers in threads, possibly for ever, and nothing would restart the service
     sys.exit(0)
 
 

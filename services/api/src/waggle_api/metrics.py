@@ -1,4 +1,4 @@
-"""What the API counts. Labels are bounded: registered types, known queues, route templates, statuses; children are resolved once."""
+"""The metrics of the API. Labels are bounded: registered types, known queues, route templates, statuses. Children are resolved once per label."""
 
 from functools import cache
 from typing import Final
@@ -6,8 +6,6 @@ from typing import Final
 from prometheus_client import Counter, Histogram
 
 from waggle.telemetry import catalogue
-
-OTHER: Final = "other"
 
 _SUBMITTED: Final = catalogue.TASKS_SUBMITTED.create()
 _REQUESTS: Final = catalogue.HTTP_REQUESTS.create()

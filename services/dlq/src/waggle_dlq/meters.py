@@ -1,4 +1,4 @@
-"""What the dlq service counts beside its cleanups."""
+"""The metrics of the dlq service, except those of its cleanups."""
 
 from typing import Final
 

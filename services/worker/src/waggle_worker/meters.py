@@ -1,4 +1,4 @@
-"""What the worker counts. Children are resolved once for each label, because a lookup costs more than the count."""
+"""The metrics of a worker. Children are resolved once per label, because a lookup costs more than counting."""
 
 from functools import cache
 from typing import Final
@@ -18,10 +18,9 @@ CLEANUPS: Final = catalogue.CLEANUPS.create()
 LEASES: Final = catalogue.LEASES_LOST.create()
 TRIPS: Final = catalogue.BREAKER_TRIPS.create()
 OPEN: Final = catalogue.BREAKERS_OPEN.create()
-SENT_AWAY: Final = catalogue.BREAKERS_REFUSED.create()
+BREAKERS_REFUSED: Final = catalogue.BREAKERS_REFUSED.create()
 
-MOST_BREAKERS = 100
-OTHER = "other"  # instead of a type that nobody announced: labels stay few
+BREAKER_LABEL_LIMIT = 100
 
 
 @cache
@@ -38,12 +37,12 @@ _named: set[str] = set()
 
 
 def _breaker_label(name: str) -> str:
-    """Hosts come from payloads and are one label together; so are the names beyond the first hundred."""
+    """Host names come from payloads, so all hosts share one label; so do the names after the first hundred."""
     if name.startswith("http:"):
         return "http"
-    if len(_named) < MOST_BREAKERS:
+    if len(_named) < BREAKER_LABEL_LIMIT:
         _named.add(name)
-    return name if name in _named else OTHER
+    return name if name in _named else catalogue.OTHER
 
 
 def breaker_trips(name: str) -> Counter:
@@ -55,4 +54,4 @@ def breaker_open(name: str) -> Gauge:
 
 
 def breaker_refused(name: str) -> Counter:
-    return SENT_AWAY.labels(_breaker_label(name))
+    return BREAKERS_REFUSED.labels(_breaker_label(name))

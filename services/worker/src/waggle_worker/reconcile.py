@@ -5,7 +5,7 @@ import structlog
 from waggle.store import leases
 from waggle.store.client import Connection
 from waggle.task import AttemptOutcome, Snoozed, Tries, decide
-from waggle_worker import meters
+from waggle.telemetry.catalogue import OTHER
 from waggle_worker.claims import Claims
 from waggle_worker.lease import Lease
 from waggle_worker.runs import Runs
@@ -26,4 +26,4 @@ async def reconcile(connection: Connection, lease: Lease, lease_seconds: float, 
     for fence, old in holdings:
         if old and (fence.id, fence.attempt, fence.started_at) not in here and fence.id not in claims.under_way and not settler.holds(fence):
             log.warning("running here by the database, but not by us: given back", task_id=str(fence.id), attempt=fence.attempt, worker_id=fence.worker_id)
-            settler.add(fence, decide(Snoozed(0.0, AttemptOutcome.GIVEN_BACK), Tries(0, 0)), meters.OTHER)
+            settler.add(fence, decide(Snoozed(0.0, AttemptOutcome.GIVEN_BACK), Tries(0, 0)), OTHER)

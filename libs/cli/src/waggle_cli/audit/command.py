@@ -25,7 +25,7 @@ Examples:
 Exit codes:
   0  everything holds
   1  something does not hold (after the repair, if there was one)
-  2  wrong usage, or wrong settings
+  2  wrong usage, or invalid settings
   4  Postgres or NATS cannot be used
 """
 
@@ -70,7 +70,7 @@ def audit(
     try:
         told = asyncio.run(rounds.audit(read(CommandLineSettings, os.environ, servers(Path.cwd())), wait=wait, repair=repair, since=since))
     except SettingsError as error:
-        print(f"waggle audit: wrong settings\n{error}", file=sys.stderr)
+        print(f"waggle audit: invalid settings\n{error}", file=sys.stderr)
         return Exit.USAGE
     except Unreachable as error:
         tell("waggle audit", error)

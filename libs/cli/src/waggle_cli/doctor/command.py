@@ -24,7 +24,7 @@ Examples:
 Exit codes:
   0  no error was found
   1  an error was found
-  2  wrong usage, or wrong settings
+  2  wrong usage, or invalid settings
   4  neither Postgres nor NATS can be reached
 """
 
@@ -46,7 +46,7 @@ def doctor(*, output: Output = "table", url: Url = "") -> int:
         patient = _patient(url)
         found = asyncio.run(_examine(patient))
     except (SettingsError, WrongUrl) as error:
-        print(f"waggle doctor: wrong settings\n{error}", file=sys.stderr)
+        print(f"waggle doctor: invalid settings\n{error}", file=sys.stderr)
         return Exit.USAGE
     if output == "json":
         report.as_json(found)

@@ -1,7 +1,7 @@
-"""Where settings come from: `WAGGLE_…` variables, files that hold one secret each, one TOML file. Strict, and every finding comes at once.
+"""Where settings come from: `WAGGLE_…` variables, files with one secret each, and one TOML file.
 
-It knows no setting by name: it reads the fields that it is given. A field with `Meta(extra={"secret": True})` is a secret: it may come from a file, and
-no finding shows it.
+This module knows no setting by name; it reads the fields that the caller names. A field with `Meta(extra={"secret": True})` is a secret: it may come from
+a file, and no message shows it.
 """
 
 import difflib
@@ -15,9 +15,11 @@ from typing import Any, Final, Literal, NamedTuple, get_args, get_origin
 import msgspec
 from msgspec.structs import FieldInfo
 
+from waggle.settings.kinds import is_plain, kind
+
 PREFIX: Final = "WAGGLE_"
 CONFIG: Final = f"{PREFIX}CONFIG"
-LARGEST: Final = 1 << 20  # bytes of a file; a device that never ends is no settings
+FILE_LIMIT_BYTES: Final = 1 << 20  # a device may never end
 
 _ADDRESS: Final = re.compile(r"((?P<scheme>[a-z][a-z0-9+.-]*)://)?((?P<who>.*)@)?(?P<hosts>[^/?@]*)(?P<path>/[^?@]*)?(\?(?P<query>.*))?", re.DOTALL)
 _HOST: Final = re.compile(r"(\[[\w:.%]*\]|[\w.-]*)(:\d*)?")
@@ -25,7 +27,7 @@ _PASSWORDS: Final = re.compile(r"([^=&]*(?:pass|token|secret|key|options)[^=&]*=
 
 
 class Source(NamedTuple):
-    """Who gave a value: `where` is the variable, the file and its key, or the secret's file."""
+    """The origin of a value. `where` is the variable, the file and its key, or the file of the secret."""
 
     kind: Literal["default", "environment", "file", "secret file"]
     where: str = ""
@@ -35,8 +37,8 @@ DEFAULT: Final = Source("default")
 
 
 @dataclass
-class Reading:
-    """What was found: values by field, each with its source; fields that nobody gave are in neither. `findings` are lines for people."""
+class SettingsRead:
+    """The settings that were found: values and sources by field; a field that is not set is in neither. `findings` are error messages, one line each."""
 
     values: dict[str, Any] = field(default_factory=dict)
     sources: dict[str, Source] = field(default_factory=dict)
@@ -45,18 +47,18 @@ class Reading:
     def source(self, name: str) -> Source:
         return self.sources.get(name, DEFAULT)
 
-    def gave(self, name: str) -> bool:
-        """Whether somebody gave a value, right or wrong."""
+    def is_set(self, name: str) -> bool:
+        """Whether there is a value, valid or not."""
         return name in self.sources
 
 
-class Unusable(Exception):
-    """A file cannot be used; the message says why."""
+class UnreadableFile(Exception):
+    """A file cannot be used. The message completes "the file …"."""
 
 
-def gather(fields: Sequence[FieldInfo], environ: Mapping[str, str]) -> Reading:
-    """Everything that the environment, and the files that it names, say of these fields; a variable counts more than the TOML file."""
-    reading = Reading()
+def gather(fields: Sequence[FieldInfo], environ: Mapping[str, str]) -> SettingsRead:
+    """Read these fields from the environment and from the files that it names. A variable overrides the TOML file."""
+    reading = SettingsRead()
     types = {found.name: found.type for found in fields}
     _take_variables(reading, types, environ)
     if path := environ.get(CONFIG):
@@ -79,7 +81,7 @@ def is_secret(type_: object) -> bool:
     return any((getattr(meta, "extra", None) or {}).get("secret") for meta in getattr(type_, "__metadata__", ()))
 
 
-def _take_variables(reading: Reading, types: Mapping[str, object], environ: Mapping[str, str]) -> None:
+def _take_variables(reading: SettingsRead, types: Mapping[str, object], environ: Mapping[str, str]) -> None:
     files = {file_variable(name): name for name, type_ in types.items() if is_secret(type_)}
     for given, text in sorted(environ.items()):
         name = given.removeprefix(PREFIX).lower()
@@ -96,51 +98,57 @@ def _take_variables(reading: Reading, types: Mapping[str, object], environ: Mapp
             reading.findings.append(f"{given} is not a setting{_only_secrets(name, types, files) or _near(name, known)}")
 
 
-def _take_secret(reading: Reading, types: Mapping[str, object], name: str, path: str, *, both: bool) -> None:
+def _take_secret(reading: SettingsRead, types: Mapping[str, object], name: str, path: str, *, both: bool) -> None:
     given = file_variable(name)
     if both:
-        reading.findings.append(f"{variable(name)} and {given} are both set: keep one of them")
+        reading.findings.append(f"{variable(name)} and {given} are both set; remove one of them")
         return
     source = reading.sources[name] = Source("secret file", _path(path))
     try:
         text = _read(path).rstrip("\r\n")
         if not text:
-            raise Unusable("is empty")
-        if len(text.splitlines()) > 1:  # what follows the address would be taken for a part of it, and shown
-            raise Unusable("has more than one line")
-    except Unusable as error:
+            raise UnreadableFile("is empty")
+        if len(text.splitlines()) > 1:  # the second line would count as part of the address, and messages would show it
+            raise UnreadableFile("has more than one line")
+    except UnreadableFile as error:
         reading.findings.append(f"{given}={source.where!r}: the file {error}")
         return
     _take(reading, types, name, text, source, f"{given}={source.where!r}")
 
 
-def _take_file(reading: Reading, types: Mapping[str, object], path: str) -> None:
+def _take_file(reading: SettingsRead, types: Mapping[str, object], path: str) -> None:
     try:
         content = tomllib.loads(_read(path))
-    except Unusable as error:
+    except UnreadableFile as error:
         reading.findings.append(f"{CONFIG}={_path(path)!r}: the file {error}")
         return
     except tomllib.TOMLDecodeError as error:
         reading.findings.append(f"{path} is not TOML: {error}")
         return
     except RecursionError:
-        reading.findings.append(f"{path} is not TOML: it is nested too deeply")
+        reading.findings.append(f"{path} is not TOML: nested too deeply")
         return
     for key, value in content.items():
         if key not in types:
             reading.findings.append(f"{path}: {key} is not a setting{_misplaced(key, value, types)}")
-        else:  # where a variable says so already, what stands here must be right all the same
-            taker = Reading(findings=reading.findings) if key in reading.sources else reading
+        else:  # also where a variable overrides the value, it must be valid
+            taker = SettingsRead(findings=reading.findings) if key in reading.sources else reading
             _take(taker, types, key, value, Source("file", f"{path}: {key}"), _label(path, key, value, types), strict=True)
 
 
-def _take(reading: Reading, types: Mapping[str, object], name: str, raw: object, source: Source, label: str, *, strict: bool = False) -> None:
-    """Keep a value that fits its field; otherwise a finding. Either way somebody gave one."""
+def _take(reading: SettingsRead, types: Mapping[str, object], name: str, raw: object, source: Source, label: str, *, strict: bool = False) -> None:
+    """Keep a valid value; report an invalid one."""
     reading.sources[name] = source
     try:
         reading.values[name] = msgspec.convert(raw, types[name], strict=strict)
     except msgspec.ValidationError as error:
-        reading.findings.append(f"{label}: {'it is empty' if raw == '' and is_secret(types[name]) else error}")
+        reading.findings.append(f"{label}: {_expected(types[name], raw, error)}")
+
+
+def _expected(type_: object, raw: object, error: Exception) -> str:
+    if raw == "" and is_secret(type_):
+        return "must not be empty"
+    return f"expected {kind(type_)}" if is_plain(type_) else str(error)
 
 
 def _label(path: str, key: str, value: object, types: Mapping[str, object]) -> str:
@@ -148,21 +156,21 @@ def _label(path: str, key: str, value: object, types: Mapping[str, object]) -> s
 
 
 def _misplaced(key: str, value: object, types: Mapping[str, object]) -> str:
-    """Why a key of the TOML file is none, as far as one can guess."""
+    """A hint for an unknown key of the TOML file."""
     name = key.removesuffix("_file")
     if name != key and name in types and is_secret(types[name]):
         return f"; the variable {file_variable(name)} names the file of a secret"
     if isinstance(value, dict):
-        return "; there are no tables, every key stands at the top" + _near(f"{key}_{next(iter(value), '')}", types)
+        return "; tables are not supported, put every key at the top level" + _near(f"{key}_{next(iter(value), '')}", types)
     return _near(key.lower().removeprefix(PREFIX.lower()), types)
 
 
 def _only_secrets(name: str, types: Mapping[str, object], files: Iterable[str]) -> str:
-    return f"; only secrets are read from files: {', '.join(files)}" if name.endswith("_file") and name.removesuffix("_file") in types else ""
+    return f"; only secrets can come from files: {', '.join(files)}" if name.endswith("_file") and name.removesuffix("_file") in types else ""
 
 
 def _near(given: str, known: Mapping[str, object]) -> str:
-    """A question for the known name that resembles this one; a text in `known` is how it is written."""
+    """A suggestion of the closest known name. A text in `known` is its spelling."""
     near = difflib.get_close_matches(given, list(known), n=1)
     if not near:
         return ""
@@ -179,26 +187,26 @@ def _listed(text: str) -> tuple[str, ...]:
 
 
 def _read(path: str) -> str:
-    """The text of a file. Raises Unusable."""
+    """The text of a file. Raises UnreadableFile."""
     try:
         with Path(path).open("rb") as file:
-            data = file.read(LARGEST + 1)
-        if len(data) > LARGEST:
-            raise Unusable(f"has more than {LARGEST} bytes")
+            data = file.read(FILE_LIMIT_BYTES + 1)
+        if len(data) > FILE_LIMIT_BYTES:
+            raise UnreadableFile(f"has more than {FILE_LIMIT_BYTES} bytes")
         return data.decode("utf-8-sig")
     except OSError as error:
-        raise Unusable(f"cannot be read: {error.strerror}") from None
+        raise UnreadableFile(f"cannot be read: {error.strerror}") from None
     except ValueError:
-        raise Unusable("is not UTF-8 text") from None
+        raise UnreadableFile("is not UTF-8 text") from None
 
 
 def _path(given: str) -> str:
-    """A path to show. People give the secret itself where the name of its file belongs: what looks like an address is shown as one."""
+    """A path for messages. A user may have put the secret itself where its path belongs, so what looks like an address is masked."""
     return masked(given) if "://" in given else given
 
 
 def masked(text: str) -> str:
-    """A secret to show: addresses with `***` for the password (or the token of NATS), anything else as `***` altogether."""
+    """A secret for messages: an address with `***` in place of its password or NATS token, anything else as `***`."""
     parts = re.split(r",(?=\s*[a-z][a-z0-9+.-]*://)", text) if "://" in text else [text]
     return ",".join(_masked(part.strip()) for part in parts)
 
@@ -206,7 +214,7 @@ def masked(text: str) -> str:
 def _masked(url: str) -> str:
     match = _ADDRESS.fullmatch(url)
     if not match or not match["scheme"] or (match["who"] is None and not all(map(_HOST.fullmatch, match["hosts"].split(",")))):
-        return "***"  # without an @ a broken address may be user:password
+        return "***"  # a broken address without an @ may be user:password
     user, colon, _ = (match["who"] or "").partition(":")
     who = "" if match["who"] is None else f"{user}:***@" if colon else "***@" if match["scheme"] in ("nats", "tls") else f"{user}@"
     query = "" if match["query"] is None else "?" + _PASSWORDS.sub(r"\1***", match["query"])

@@ -14,6 +14,9 @@ from typing import Any, Final, Generic, Literal, TypeVar
 
 from prometheus_client import Counter, Gauge, Histogram
 
+OTHER: Final = "other"
+"""The label value that replaces names which are not registered, so that labels stay bounded."""
+
 MetricType = TypeVar("MetricType", Counter, Gauge, Histogram)
 Where = Literal["api", "worker", "dlq", "scheduler"]
 

@@ -1,4 +1,4 @@
-"""`/metrics`, `/livez` and `/readyz` of a service that has no door of its own."""
+"""`/metrics`, `/livez` and `/readyz` of a service that has no HTTP server of its own."""
 
 import asyncio
 import socket
@@ -14,7 +14,7 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A bound socket. Raises OSError, with the address in its message, when the address is taken or not ours."""
+    """A bound socket. Raises OSError, with the address in its message, when the address is taken or not of this machine."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -36,8 +36,8 @@ def metrics_page() -> bytes:
     return prometheus_client.generate_latest()
 
 
-class Quiet(uvicorn.Server):
-    """Sleeps until it is stopped: uvicorn's own loop wakes ten times a second, for a Date header and for limits that are not set here."""
+class EndpointServer(uvicorn.Server):
+    """Sleeps until it is stopped. The loop of uvicorn wakes ten times a second for a Date header and limits that are not used here."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -47,13 +47,13 @@ class Quiet(uvicorn.Server):
         await self.stopping.wait()
 
     def capture_signals(self) -> AbstractContextManager[None]:  # type: ignore[override]
-        """The service owns the signals; uvicorn would take them over."""
+        """The service handles the signals; uvicorn must not."""
         return nullcontext()
 
 
 @asynccontextmanager
 async def serving(listener: socket.socket, ready: Callable[[], bool]) -> AsyncIterator[None]:
-    """Serve the three pages while the context lasts; `/readyz` answers 503 while `ready()` is false."""
+    """Serve the three pages until the block ends. `/readyz` answers 503 while `ready()` is false."""
 
     async def page(scope: dict[str, Any], _: Receive, send: Send) -> None:
         match scope.get("path"):
@@ -66,9 +66,9 @@ async def serving(listener: socket.socket, ready: Callable[[], bool]) -> AsyncIt
             case "/readyz":
                 await answer(send, 503, b"not ready\n")
             case _:
-                await answer(send, 404, b"not found: /metrics, /livez and /readyz are here\n")
+                await answer(send, 404, b"not found; this server has /metrics, /livez and /readyz\n")
 
-    server = Quiet(uvicorn.Config(page, lifespan="off", log_config=None, access_log=False, date_header=False, timeout_graceful_shutdown=1))
+    server = EndpointServer(uvicorn.Config(page, lifespan="off", log_config=None, access_log=False, date_header=False, timeout_graceful_shutdown=1))
     task = asyncio.create_task(server.serve(sockets=[listener]), name="endpoint")
     try:
         yield

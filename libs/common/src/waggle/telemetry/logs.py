@@ -1,4 +1,4 @@
-"""Log lines: one event each, JSON or console, on standard output. No payloads, ever; ids of tasks and requests are fields."""
+"""Log lines on standard output: one event each, as JSON or for the console. They never hold payloads; ids of tasks and requests are fields."""
 
 import logging
 import sys

@@ -8,6 +8,7 @@ from typing import Any, Final
 import structlog
 from litestar.types import ASGIApp, Receive, Scope, Send
 
+from waggle.telemetry.catalogue import OTHER
 from waggle_api import metrics
 
 UNMATCHED: Final = "unmatched"
@@ -48,5 +49,5 @@ class Envelope:
         finally:
             route = scope.get("path_template", UNMATCHED)
             method = str(scope.get("method"))
-            metrics.requests(method if method in _METHODS else metrics.OTHER, route, status).inc()
+            metrics.requests(method if method in _METHODS else OTHER, route, status).inc()
             metrics.seconds(route).observe(time.perf_counter() - began)

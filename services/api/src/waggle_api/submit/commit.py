@@ -20,6 +20,7 @@ from waggle.bus.ring import Ringer
 from waggle.store.idempotency import Key
 from waggle.store.postgres import OUTAGE, REFUSED
 from waggle.store.tasks import NewTask
+from waggle.telemetry.catalogue import OTHER
 from waggle_api import metrics
 from waggle_api.connections import Borrowed, borrowed
 from waggle_api.refusals import Unavailable
@@ -121,10 +122,10 @@ class Committer:
         known = self._catalogue.types
         if len(written.created) == 1:
             new = written.created[0]
-            metrics.submitted(new.type if new.type in known else metrics.OTHER, new.queue).inc()
+            metrics.submitted(new.type if new.type in known else OTHER, new.queue).inc()
             return
         for (task_type, queue), count in collections.Counter([(new.type, new.queue) for new in written.created]).items():
-            metrics.submitted(task_type if task_type in known else metrics.OTHER, queue).inc(count)
+            metrics.submitted(task_type if task_type in known else OTHER, queue).inc(count)
 
 
 def _answer(pending: Pending, outcome: Accepted | Exception) -> None:
