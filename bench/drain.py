@@ -1,8 +1,8 @@
-"""How fast one worker process works off waiting no-op tasks, with everything on (attempt rows, metrics, heartbeat, scheduler).
+"""How fast one worker process runs waiting no-op tasks, with everything on (attempt rows, metrics, heartbeat, scheduler).
 
     uv run python bench/drain.py --tasks 100000 [--concurrency 1000]
 
-The rate is counted by the database's clock, from the first start of a handler to the last settled task. Ends with one JSON line: drain_per_s.
+The rate is measured by the database's clock, from the first start of a handler to the last settled task. Prints one JSON line: drain_per_s.
 """
 
 import argparse
@@ -27,7 +27,7 @@ def echo(_: int) -> tasks.NewTask:
 
 
 async def fill(settings: FleetSettings, count: int, make: Callable[[int], tasks.NewTask] = echo) -> None:
-    """Insert and ring so many tasks; `make` is given the number of each."""
+    """Insert and ring `count` tasks; `make` gets the number of each."""
     async with postgres.pool(settings, "bench", 3) as pool, connection.connection(settings, "bench") as bus:
         while not bus.connected:  # noqa: ASYNC110  # once, at the start
             await asyncio.sleep(0.01)

@@ -16,12 +16,12 @@ async def start(sent: float) -> float:
 
 @app.task("bench.mixed")
 async def mixed(ctx: Context, ms: float, failures: int) -> float:
-    """Waits so many milliseconds; then its first `failures` tries fail, and -1 means that no try can succeed."""
+    """Sleep for `ms` milliseconds, then fail in the first `failures` tries; -1 rejects the task."""
     await asyncio.sleep(ms / 1000)
     if failures < 0:
-        raise Reject("as asked")
+        raise Reject("on request")
     if ctx.attempt <= failures:
-        raise RuntimeError("as asked")
+        raise RuntimeError("on request")
     return ms
 
 

@@ -1,8 +1,8 @@
-"""What an idle `waggle up` costs: CPU of the whole process tree, in per cent of one core, and its memory.
+"""What an idle `waggle up` costs: CPU of all processes, in per cent of one core, and their memory.
 
     uv run python bench/idle.py [--seconds 30]
 
-Ends with one JSON line: idle_cpu_percent, and the share of each process.
+Prints one JSON line: idle_cpu_percent, and the share of each process.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from stage import cpu_seconds, report
 
-SETTLE = 10.0  # seconds after the start that are not counted
+SETTLE = 10.0  # seconds after the start that do not count
 
 
 def main() -> None:
@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def each_process(pids: dict[str, int | list[int]]) -> dict[str, int]:
-    """A service with several processes, as workers are where there are cores, is a list in the ready file: the first keeps its name."""
+    """One name for each process. A service with several processes is a list in the ready file; the first keeps the name of the service."""
     named: dict[str, int] = {}
     for name, found in pids.items():
         first, *others = found if isinstance(found, list) else [found]
@@ -55,7 +55,7 @@ def each_process(pids: dict[str, int | list[int]]) -> dict[str, int]:
 
 
 def tree_cpu(pid: int, name: str) -> float:
-    """CPU of a process; of Postgres with all of its children. (`up` is the parent of all the others: only itself.)"""
+    """CPU of a process; for Postgres, with its child processes."""
     pids = [pid, *(children(pid) if name == "postgres" else [])]
     return sum(cpu_seconds(each) for each in pids if Path(f"/proc/{each}").exists())
 

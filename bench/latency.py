@@ -1,8 +1,8 @@
-"""How long it takes from sending a POST to the first line of the handler, at a steady rate.
+"""How long it takes from a POST to the first line of the handler, at a steady rate.
 
     uv run python bench/latency.py --rate 200 [--seconds 20]
 
-Ends with one JSON line: start_ms with p50, p95 and p99.
+Prints one JSON line: start_ms with p50, p95 and p99.
 """
 
 import argparse
@@ -29,7 +29,7 @@ def small(url: str) -> bytes:
 
 
 async def submit(url: str, rate: int, seconds: float, request: Callable[[str], bytes] = small) -> list[float]:
-    """Kept-alive connections take turns, so that a POST leaves every 1/rate seconds. Returns when each was answered, in order."""
+    """Keep-alive connections take turns, so that a POST is sent every 1/rate seconds. Returns when each was answered, in order."""
     began = time.perf_counter() + 0.1
     answered = await asyncio.gather(*(sender(url, began + number / rate, CONNECTIONS / rate, seconds, request) for number in range(CONNECTIONS)))
     return sorted(chain.from_iterable(answered))

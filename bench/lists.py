@@ -9,11 +9,11 @@ from past import DAYS
 from waggle_api.http import cursors
 
 CALLS = 30
-MOST_SECONDS = 6.0  # for the calls of one listing; slow ones are called less often
+MOST_SECONDS = 6.0  # for the calls of one list; slow ones are called less often
 
 
 def listings() -> dict[str, dict[str, str]]:
-    """What is asked: the name, and the query."""
+    """The name and the query of each list."""
     half = time.time() - DAYS * 86_400 / 2
     cursor = cursors.write(uuid.UUID(int=int(half * 1000) << 80))
     return {
@@ -24,17 +24,17 @@ def listings() -> dict[str, dict[str, str]]:
         "status=completed": {"status": "completed"},
         "type (one task in 20)": {"type": "shop.type7"},
         "queue (one task in 20)": {"queue": "reports"},
-        "cursor (half way)": {"cursor": cursor},
+        "cursor (in the middle)": {"cursor": cursor},
         "cursor and status=failed": {"cursor": cursor, "status": "failed"},
         "type (one task in 10,000)": {"type": "shop.rare"},
         "type (no task)": {"type": "shop.nothing"},
         "metadata (no task)": {"metadata": '{"none":1}'},
-        "created_to (half way)": {"created_to": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(half))},
+        "created_to (in the middle)": {"created_to": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(half))},
     }
 
 
 def measure(url: str) -> dict[str, object]:
-    """Milliseconds of each listing, p50 and p95 of 30 calls over one connection."""
+    """Milliseconds of each list: p50 and p95 of 30 calls over one connection."""
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
     return {name: timed(connection, "/api/tasks?" + urlencode(query)) for name, query in listings().items()}
 

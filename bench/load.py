@@ -1,4 +1,4 @@
-"""A load generator that costs little: fixed requests over kept-alive connections, one in flight on each; answers are counted, not parsed."""
+"""A load generator that uses little CPU: fixed requests over keep-alive connections, one in flight on each; responses are counted, not parsed."""
 
 import asyncio
 import time
@@ -10,7 +10,7 @@ MOST_SECONDS = 300.0
 
 
 class Connection(asyncio.Protocol):
-    """One connection: sends `request()` again and again until it gives None, and notes how long each answer took."""
+    """One connection: sends `request()` until that returns None, and records how long each response took."""
 
     def __init__(self, request: Callable[[], bytes | None], took: list[float]) -> None:
         self._request, self._took = request, took
@@ -19,7 +19,7 @@ class Connection(asyncio.Protocol):
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by its class
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's class does not inherit from it
         self._next()
 
     def data_received(self, data: bytes) -> None:
@@ -62,7 +62,7 @@ def post(url: str, path: str, body: bytes) -> bytes:
 
 
 async def run(url: str, connections: int, request: Callable[[], bytes | None]) -> tuple[float, list[float]]:
-    """Send until `request()` gives None on every connection: seconds that it took, and the seconds of each answer."""
+    """Send until `request()` returns None on every connection. Returns the seconds in all, and the seconds of each response."""
     parts = urlsplit(url)
     took: list[float] = []
     loop = asyncio.get_running_loop()

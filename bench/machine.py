@@ -1,4 +1,4 @@
-"""What a benchmark runs on: the machine, the versions of what is measured, and how busy others keep it. Linux."""
+"""The machine that a benchmark runs on: CPU, versions, and how busy other programs keep it. Linux only."""
 
 import os
 import platform
@@ -29,7 +29,7 @@ def memory_gb() -> float:
 
 
 def versions() -> dict[str, str]:
-    """Of the servers what they say themselves."""
+    """The servers' versions are those that they report."""
     said = subprocess.run([find_nats(), "--version"], capture_output=True, text=True, check=True).stdout
     nats = re.search(r"v(\d[\w.-]*)", said)
     return {
@@ -50,16 +50,16 @@ class Load:
 
     @property
     def warning(self) -> str:
-        """Empty when nothing else uses the machine."""
+        """Empty if nothing else uses the machine."""
         if disturbing(self.busy):
-            return f"something else uses {self.busy:.1f} of {self.cores} cores: figures will be worse than they need be"
+            return f"other programs use {self.busy:.1f} of {self.cores} cores: the figures will be too low"
         if self.averages[0] >= self.cores / 2:
-            return "the load average tells of other work in the last minute: figures may be worse than they need be"
+            return "other programs used the machine in the last minute: the figures may be too low"
         return ""
 
 
 def disturbing(busy: float) -> bool:
-    """Whether so many cores used by others are worth a word; a tenth of one is what a quiet system does."""
+    """Whether other programs use enough cores to matter; a quiet system uses a tenth of one."""
     return busy >= 0.2
 
 
@@ -70,12 +70,12 @@ def load() -> Load:
 
 
 def used() -> float:
-    """Seconds of CPU that the whole machine has used since its start, what the host took away included."""
+    """Seconds of CPU that the whole machine has used since its start, stolen time included."""
     user, nice, system, _idle, _waiting, interrupts, soft, stolen = map(int, Path("/proc/stat").read_text().splitlines()[0].split()[1:9])
     return (user + nice + system + interrupts + soft + stolen) / os.sysconf("SC_CLK_TCK")
 
 
 def ours() -> float:
-    """Seconds of CPU of our children that have ended, with all of theirs."""
+    """Seconds of CPU that our ended child processes used, with their own children."""
     spent = resource.getrusage(resource.RUSAGE_CHILDREN)
     return spent.ru_utime + spent.ru_stime

@@ -1,6 +1,6 @@
-"""The table of what `just bench` measures: each program, how it is called, and what its JSON line says beside what is asked of it. Pure.
+"""What `just bench` measures: each program, its arguments, the figures in its JSON line, and their targets. Pure.
 
-What is asked comes from docs/promises.md and bench/RESULTS.md. A figure that is not in its program's line raises KeyError, so that a renamed key is seen.
+The targets come from docs/promises.md and bench/RESULTS.md. A figure that is missing in the line raises KeyError, so that a renamed key is noticed.
 """
 
 import operator
@@ -18,7 +18,7 @@ HOLDS: Final[Mapping[str, Callable[[float, float], bool]]] = {"≥": operator.ge
 class Verdict(StrEnum):
     UNASKED = ""
     MET = "met"
-    SO_FAR = "met so far"  # at a smaller size than the one for which it is asked
+    SO_FAR = "met so far"  # with fewer rows than the target asks for
     MISSED = "missed"
 
 
@@ -27,7 +27,7 @@ class Asked:
     relation: str
     limit: float
     size: int = 0
-    """The number of rows for which it is asked; a run with fewer can miss it, but not meet it."""
+    """The number of rows that the target is for; a run with fewer can miss it, but not meet it."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Call:
-    """A file of bench/ with its arguments, and the seconds that it takes, roughly."""
+    """A file of bench/, its arguments, and roughly how many seconds it takes."""
 
     arguments: tuple[str, ...]
     seconds: int
@@ -68,7 +68,7 @@ class Program:
     figures: Callable[[Line], Iterator[Figure]]
     usual: Call
     full: Call | None = None
-    """With `--full`, where that is another one."""
+    """The call for `--full`, if it is another one."""
 
     def call(self, *, full: bool) -> Call:
         return self.full if full and self.full else self.usual
@@ -80,20 +80,20 @@ LIST_MS: Final = Asked("<", 200, size=5_000_000)
 WAITING_KEPT: Final = Asked("≥", 80, size=1_000_000)
 FINISHED_KEPT: Final = Asked("≥", 85, size=5_000_000)
 STALL_MS: Final = 1000
-"""A stall of small tasks beside large ones is, for us, a second."""
+"""Small tasks next to large ones have stalled when they need a second."""
 
 
 def submit(line: Line) -> Iterator[Figure]:
     yield Figure(f"POST /api/tasks/batch, {line['batch']} tasks each", line["submit_per_s"], "tasks/s", Asked("≥", 25_000))
     yield Figure(f"POST /api/tasks, {line['connections']} connections", line["post_per_s"], "tasks/s", Asked("≥", 3_500))
-    yield Figure("its answers, p50", line["post_ms"]["p50"], "ms")
-    yield Figure("its answers, p99", line["post_ms"]["p99"], "ms")
+    yield Figure("response time, p50", line["post_ms"]["p50"], "ms")
+    yield Figure("response time, p99", line["post_ms"]["p99"], "ms")
 
 
 def drain(line: Line) -> Iterator[Figure]:
     yield Figure(f"no-op tasks, {line['concurrency']:,} slots", line["drain_per_s"], "tasks/s", Asked("≥", 20_000))
     yield Figure("CPU of the worker", line["worker_cpu_us_per_task"], "µs/task")
-    yield Figure("most memory of the worker", line["worker_peak_mb"], "MB", WORKER_MB)
+    yield Figure("peak memory of the worker", line["worker_peak_mb"], "MB", WORKER_MB)
 
 
 def latency(line: Line) -> Iterator[Figure]:
@@ -112,8 +112,8 @@ def mixed(line: Line) -> Iterator[Figure]:
     off = max(abs(line["shares"][lane] / share - 1) for lane, share in line["shares_asked"].items())
     yield Figure("slots in use", line["utilisation"] * 100, "%")
     yield Figure("handlers started", line["tasks_per_s"], "/s")
-    yield Figure("lane farthest off its share of 1:3:5:10", off * 100, "%", Asked("≤", 10))
-    yield Figure("most memory of the worker", line["worker_peak_mb"], "MB", WORKER_MB)
+    yield Figure("largest deviation of a lane from 1:3:5:10", off * 100, "%", Asked("≤", 10))
+    yield Figure("peak memory of the worker", line["worker_peak_mb"], "MB", WORKER_MB)
 
 
 def workers(line: Line) -> Iterator[Figure]:
@@ -132,27 +132,27 @@ def finished(line: Line) -> Iterator[Figure]:
         if key.startswith("lists_ms"):
             beside = " ".join(key.split("_")[2:])
             yield slowest(f"the same {beside}" if beside else f"slowest of {len(listings)} lists, p95", listings, size)
-    yield Figure("most memory of the API", line["api_peak_mb"], "MB", API_MB)
+    yield Figure("peak memory of the API", line["api_peak_mb"], "MB", API_MB)
 
 
 def drains(by_size: Line, of_what: str, kept: Asked) -> Iterator[Figure]:
-    """The rate at each size; at the largest also what is left of the smallest one's rate, its cost and memory."""
+    """The rate at each size; at the largest one also its rate relative to the smallest, its cost and its memory."""
     sizes = sorted(by_size, key=int)
     for size in sizes:
         yield Figure(f"drain with {int(size):,} {of_what}", by_size[size]["drain_per_s"], "tasks/s")
     least, most = by_size[sizes[0]], by_size[sizes[-1]]
     if len(sizes) > 1:
         rate = most["drain_per_s"] / least["drain_per_s"] * 100
-        yield Figure(f"rate at {int(sizes[-1]):,}, of that at {int(sizes[0]):,}", rate, "%", kept, int(sizes[-1]))
-    yield Figure("CPU of worker and Postgres at the most", most["worker_cpu_us_per_task"] + most["postgres_cpu_us_per_task"], "µs/task")
-    yield Figure("most memory of a worker", max(each["worker_peak_mb"] for each in by_size.values()), "MB", WORKER_MB)
+        yield Figure(f"rate at {int(sizes[-1]):,}, relative to {int(sizes[0]):,}", rate, "%", kept, int(sizes[-1]))
+    yield Figure("CPU of worker and Postgres at the largest size", most["worker_cpu_us_per_task"] + most["postgres_cpu_us_per_task"], "µs/task")
+    yield Figure("peak memory of a worker", max(each["worker_peak_mb"] for each in by_size.values()), "MB", WORKER_MB)
 
 
 def slowest(what: str, listings: Line, size: int) -> Figure:
     p95 = {name: found["p95"] for name, found in listings.items()}
     refused = [name for name, found in listings.items() if found.get("statuses", [200]) != [200]]
     if refused:
-        raise ValueError(f"not every call was answered with 200: {', '.join(refused)}")
+        raise ValueError(f"some calls were not answered with 200: {', '.join(refused)}")
     missed = ", ".join(f"{name} {value:,.0f} ms" for name, value in p95.items() if value >= LIST_MS.limit)
     return Figure(what, max(p95.values()), "ms", LIST_MS, size, f"missed by {missed}" if missed else "")
 
@@ -160,34 +160,34 @@ def slowest(what: str, listings: Line, size: int) -> Figure:
 def payloads(line: Line) -> Iterator[Figure]:
     rate = line["large_rate"]
     yield Figure(f"1 MiB payloads accepted, {rate}/s sent", line["large_per_s"], "/s", Asked("≥", 100) if rate >= 100 else None)
-    yield Figure("completed of them", line["large_completed_per_s"], "/s", Asked("≥", 100) if rate >= 100 else None)
-    yield Figure("small tasks to handler, alone, p99", line["without"]["start_ms"]["p99"], "ms")
-    yield Figure("small ones beside the large, p50", line["with"]["start_ms"]["p50"], "ms")
-    yield Figure("small ones beside the large, p99", line["with"]["start_ms"]["p99"], "ms", Asked("<", STALL_MS))
-    yield Figure("most memory of the API", line["with"]["api_peak_mb"], "MB", API_MB)
-    yield Figure("most memory of the worker", line["with"]["worker_peak_mb"], "MB", WORKER_MB)
+    yield Figure("of these, completed", line["large_completed_per_s"], "/s", Asked("≥", 100) if rate >= 100 else None)
+    yield Figure("small tasks alone, POST to handler, p99", line["without"]["start_ms"]["p99"], "ms")
+    yield Figure("small tasks next to large ones, p50", line["with"]["start_ms"]["p50"], "ms")
+    yield Figure("small tasks next to large ones, p99", line["with"]["start_ms"]["p99"], "ms", Asked("<", STALL_MS))
+    yield Figure("peak memory of the API", line["with"]["api_peak_mb"], "MB", API_MB)
+    yield Figure("peak memory of the worker", line["with"]["worker_peak_mb"], "MB", WORKER_MB)
 
 
 PROGRAMS: Final = (
-    Program("submit", "one API process takes tasks, in batches and one by one", submit, Call(("submit.py", "--tasks", "100000", "--posts", "20000"), 20)),
-    Program("drain", "one worker process works off 100,000 waiting tasks", drain, Call(("drain.py", "--tasks", "100000"), 20)),
-    Program("latency", "from a POST to the first line of its handler", latency, Call(("latency.py", "--rate", "200"), 30)),
-    Program("idle", "what waggle up costs while nothing happens", idle, Call(("idle.py", "--seconds", "30"), 50)),
+    Program("submit", "one API process accepts tasks, in batches and one by one", submit, Call(("submit.py", "--tasks", "100000", "--posts", "20000"), 20)),
+    Program("drain", "one worker process runs 100,000 waiting tasks", drain, Call(("drain.py", "--tasks", "100000"), 20)),
+    Program("latency", "from a POST to the first line of the handler", latency, Call(("latency.py", "--rate", "200"), 30)),
+    Program("idle", "what an idle waggle up costs", idle, Call(("idle.py", "--seconds", "30"), 50)),
     Program("mixed", "handlers of 1 to 50 ms, failures, retries, all priorities; 40,000 tasks", mixed, Call(("mixed.py", "--tasks", "40000"), 40)),
     Program("workers", "a drain by 1, 2 and 4 worker processes", workers, Call(("scale.py", "workers", "--workers", "1,2,4"), 50)),
     Program("waiting", "a drain while 10,000 to 1,000,000 tasks wait", waiting, Call(("scale.py", "waiting", "--waiting", "10000,100000,1000000"), 120)),
     Program(
         "finished",
-        "a drain, and the lists, beside 1,000,000 finished rows (--full: 5,000,000)",
+        "a drain, and lists, with 1,000,000 finished rows (--full: 5,000,000)",
         finished,
         Call(("scale.py", "finished", "--finished", "0,1000000"), 150),
         Call(("scale.py", "finished", "--finished", "0,1000000,5000000"), 720),
     ),
-    Program("payloads", "small tasks beside more than 100 payloads of 1 MiB a second", payloads, Call(("scale.py", "payloads", "--large", "110"), 80)),
+    Program("payloads", "small tasks next to 110 payloads of 1 MiB a second", payloads, Call(("scale.py", "payloads", "--large", "110"), 80)),
 )
 
 GROUPS: Final[Mapping[str, tuple[str, ...]]] = {"scale": ("workers", "waiting", "finished", "payloads")}
-"""A program with parts that run one by one: its name stands for all of them."""
+"""Names that stand for several programs."""
 
-APART: Final[Mapping[str, str]] = {"soak": "whether memory stays flat over twenty minutes: `just soak`"}
-"""Programs that measure and are not in the table, and why."""
+APART: Final[Mapping[str, str]] = {"soak": "checks that memory stays flat over twenty minutes: `just soak`"}
+"""Programs that are not in the table, and what they do."""

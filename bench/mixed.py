@@ -1,10 +1,10 @@
-"""Work as it is: handlers of 1 to 50 ms, some of whose tries fail, in all four priorities, on one worker process.
+"""Realistic work: handlers of 1 to 50 ms, some tries fail, all four priorities, one worker process.
 
     uv run python bench/mixed.py [--tasks 40000] [--concurrency 100]
 
-The handlers sleep, so that what is measured is how well the slots are used, not the machine's arithmetic. Ends with one JSON line: utilisation
-(seconds that handlers asked for, of the seconds of all slots while tasks waited), tasks_per_s, retries, and the priorities' shares of the starts
-while all four lanes had tasks waiting (asked: 1 : 3 : 5 : 10).
+The handlers sleep, so that this measures how well the slots are used, and not the CPU. Prints one JSON line: utilisation (seconds in handlers, of
+the seconds of all slots while tasks waited), tasks_per_s, retries, and the priorities' shares of the starts while all four lanes had waiting tasks
+(target: 1 : 3 : 5 : 10).
 """
 
 import argparse
@@ -25,7 +25,7 @@ PRIORITIES = ("low", "medium", "high", "critical")
 WEIGHTS = (1, 3, 5, 10)
 
 UNFINISHED = "SELECT EXISTS (SELECT FROM tasks WHERE status = 'pending') OR EXISTS (SELECT FROM tasks WHERE status = 'running')"
-# Until the first lane has nothing new to start all four are full; until the last one has, something waits for every slot.
+# All four lanes have waiting tasks until the first lane runs empty; every slot has a waiting task until the last lane runs empty.
 WINDOWS = """
 SELECT min(first)::float8, min(last)::float8 AS all_full, max(last)::float8 AS some_full
 FROM (SELECT extract(epoch FROM min(a.started_at)) AS first, extract(epoch FROM max(a.started_at)) AS last
@@ -43,7 +43,7 @@ SELECT (SELECT count(*) FROM tasks WHERE status = 'completed') AS completed, (SE
 
 
 class Draw:
-    """The same tasks at every run."""
+    """Makes the same tasks in every run."""
 
     def __init__(self) -> None:
         self._random = random.Random(SEED)  # noqa: S311  # no secret

@@ -1,4 +1,4 @@
-"""What the benchmarks found: one table for people, one JSON object for programs."""
+"""The figures as one table for people, and as one JSON object for programs."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -22,10 +22,10 @@ MARKS: Final = {
 }
 GAP: Final = 2
 INDENT: Final = "  "
-NARROW: Final = 60  # what a terminal has at least
+NARROW: Final = 60  # the narrowest terminal
 
 Row = tuple[Text, Text, Text, Text]
-TITLES: Final[Row] = (Text(), Text("measured", style="bold"), Text("asked", style="bold"), Text())
+TITLES: Final[Row] = (Text(), Text("measured", style="bold"), Text("target", style="bold"), Text())
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Findings:
 
 
 def page(found: Findings, width: int) -> Text:
-    """The whole table; no line but that of a long command is wider than `width`."""
+    """The whole table. Only the line of a long command may be wider than `width`."""
     widths = columns([TITLES, *(row(figure) for run in found.runs for figure in run.figures)], width)
     lines = [*head(found, width), Text()]
     if any(run.figures for run in found.runs):
@@ -77,14 +77,14 @@ def heading(run: Run, width: int) -> Iterator[Text]:
     short, long = Text.assemble(name, "  ", took), Text.assemble(name, "  ", (run.call.command, "cyan"), "  ", took)
     yield from (long,) if long.cell_len <= width else (short, Text.assemble(INDENT, (run.call.command, "cyan")))
     if machine.disturbing(run.others):
-        yield from fold(f"! others used {run.others:.1f} cores meanwhile", width, "yellow", INDENT)
+        yield from fold(f"! other programs used {run.others:.1f} cores meanwhile", width, "yellow", INDENT)
 
 
 def body(run: Run, widths: Sequence[int], width: int) -> Iterator[Text]:
-    """A line for each figure, and why the program failed."""
+    """A line for each figure, and the error if the program failed."""
     for figure in run.figures:
         what, *others = row(figure)
-        if what.cell_len > widths[0]:  # a line of its own
+        if what.cell_len > widths[0]:  # on its own line
             yield what
             what = Text()
         yield line((what, *others), widths)
@@ -106,7 +106,7 @@ def asked(target: Asked | None) -> str:
 
 
 def number(value: float) -> str:
-    """Three digits, or all before the point."""
+    """Three significant digits, or all digits before the decimal point."""
     if value == int(value) or abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
@@ -117,7 +117,7 @@ def short(size: int) -> str:
 
 
 def columns(rows: Sequence[Row], width: int) -> list[int]:
-    """How wide each column is: what it needs; the first one has what is left where that is too much."""
+    """The width of each column: what it needs; the first column is narrowed if the table would be too wide."""
     needed = [max(each[at].cell_len for each in rows) for at in range(4)]
     others = sum(needed[1:]) + 3 * GAP
     return [min(needed[0], max(width, NARROW) - others), *needed[1:]]
@@ -134,7 +134,7 @@ def line(cells: Sequence[Text], widths: Sequence[int]) -> Text:
 
 
 def fold(text: str, width: int, style: str = "", indent: str = "") -> Iterator[Text]:
-    """Words on as many lines as they need."""
+    """Wrap text."""
     made = indent
     for word in text.split():
         if made.strip() and len(made) + 1 + len(word) > width:
@@ -149,14 +149,14 @@ def summary(found: Findings, width: int) -> Iterator[Text]:
     met, so_far, missed = counts[Verdict.MET], counts[Verdict.SO_FAR], counts[Verdict.MISSED]
     said = f"{met + so_far + missed} targets: {met} met, {missed} missed"
     if so_far:
-        said += f", {so_far} met so far: asked at a size that this run had not"
+        said += f", {so_far} met so far (with fewer rows than the target asks for)"
     yield from fold(said, width, "red" if missed else "green")
     if found.failed:
         yield from fold(f"failed: {', '.join(run.program.name for run in found.failed)}", width, "bold red")
 
 
 def document(found: Findings) -> dict[str, object]:
-    """All of it for programs; `lines` are the JSON lines of the program as it printed them."""
+    """The JSON object; `lines` are the JSON lines as the program printed them."""
     return {
         "began": f"{found.began:%Y-%m-%dT%H:%M:%SZ}",
         "full": found.full,

@@ -1,4 +1,4 @@
-"""Runs the programs of the table one after the other. A program that fails keeps no other from running."""
+"""Runs the programs of the table one after the other. The others still run if one fails."""
 
 import contextlib
 import json
@@ -18,26 +18,26 @@ from waggle_embedded.child import spawn
 
 BENCH = Path(__file__).parent
 STOP_SECONDS = 60.0
-LOOK_SECONDS = 0.2
+POLL_SECONDS = 0.2
 LAST_LINES = 15
 
 
 @dataclass(frozen=True)
 class Run:
-    """How a program went: its lines as it printed them, the figures in them, and why it failed if it did."""
+    """One run of a program: the lines that it printed, their figures, and the error if it failed."""
 
     program: Program
     call: Call
     seconds: float
     others: float
-    """Cores that somebody else used meanwhile, on average."""
+    """Cores that other programs used meanwhile, on average."""
     lines: list[Line]
     figures: list[Figure]
     error: str = ""
 
 
-def run(program: Program, *, full: bool, look: Callable[[float], None] = lambda _: None) -> Run:
-    """Run it to its end; `look` is called with the seconds so far. KeyboardInterrupt ends the program gracefully first, and goes on."""
+def run(program: Program, *, full: bool, on_progress: Callable[[float], None] = lambda _: None) -> Run:
+    """Run it to its end; `on_progress` is called with the seconds so far. KeyboardInterrupt stops the program gracefully, then propagates."""
     call = program.call(full=full)
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "output"
@@ -46,7 +46,7 @@ def run(program: Program, *, full: bool, look: Callable[[float], None] = lambda 
         said_at_once = {**os.environ, "PYTHONUNBUFFERED": "1"}
         process = spawn([sys.executable, BENCH / script, *arguments], log=log, at_parents_death=signal.SIGINT, env=said_at_once)
         try:
-            failure = wait(process, most_seconds(call), lambda: look(time.monotonic() - began))
+            failure = wait(process, most_seconds(call), lambda: on_progress(time.monotonic() - began))
         finally:
             stop(process)
         seconds = time.monotonic() - began
@@ -56,30 +56,30 @@ def run(program: Program, *, full: bool, look: Callable[[float], None] = lambda 
     try:
         figures = [figure for line in lines for figure in program.figures(line)]
     except (KeyError, TypeError, ValueError) as error:
-        failure = failure or f"its line is not what the table expects: {type(error).__name__}: {error}"
+        failure = failure or f"unexpected JSON line: {type(error).__name__}: {error}"
     if not failure and not figures:
-        failure = "it printed no figures"
+        failure = "no figures printed"
     return Run(program, call, round(seconds, 1), round(others, 2), lines, figures, "\n".join([failure, *said[-LAST_LINES:]]) if failure else "")
 
 
 def most_seconds(call: Call) -> float:
-    """What a program may take on a slow machine; longer is a hang."""
+    """The time limit of a program; on a slow machine it may take much longer than usual."""
     return call.seconds * 5 + 300
 
 
-def wait(process: "Popen[bytes]", most: float, look: Callable[[], None]) -> str:
-    """How it failed; empty when it did not."""
+def wait(process: "Popen[bytes]", most: float, on_progress: Callable[[], None]) -> str:
+    """The error; empty if it succeeded."""
     deadline = time.monotonic() + most
     while time.monotonic() < deadline:
         with contextlib.suppress(TimeoutExpired):
-            code = process.wait(LOOK_SECONDS)
-            return f"it ended with exit code {code}" if code else ""
-        look()
-    return f"it had not ended after {most:.0f} s"
+            code = process.wait(POLL_SECONDS)
+            return f"exit code {code}" if code else ""
+        on_progress()
+    return f"still running after {most:.0f} s"
 
 
 def stop(process: "Popen[bytes]") -> None:
-    """As Ctrl-C would: it stops what it started."""
+    """Send SIGINT, so that the program stops what it started; after a minute, kill it."""
     if process.poll() is None:
         process.send_signal(signal.SIGINT)
         try:
@@ -90,7 +90,7 @@ def stop(process: "Popen[bytes]") -> None:
 
 
 def parted(output: str) -> tuple[list[Line], list[str]]:
-    """The JSON lines, and whatever else it said."""
+    """The JSON lines, and the other lines."""
     lines: list[Line] = []
     said: list[str] = []
     for text in output.splitlines():
@@ -110,7 +110,7 @@ def parsed(text: str) -> Line | None:
 
 
 def obey() -> None:
-    """Whoever asks us to end is obeyed as Ctrl-C is."""
+    """Treat SIGTERM and SIGHUP like Ctrl-C."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt

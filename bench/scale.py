@@ -1,13 +1,13 @@
-"""What happens when there is more of everything: worker processes, waiting tasks, finished rows, large payloads.
+"""What changes with more worker processes, waiting tasks, finished rows, or large payloads.
 
     uv run python bench/scale.py                                    # all four, one JSON line each
-    uv run python bench/scale.py workers  [--workers 1,2,4]         # a drain by so many worker processes
-    uv run python bench/scale.py waiting  [--waiting 10000,100000,1000000]      # 40,000 tasks drained while so many wait
-    uv run python bench/scale.py finished [--finished 0,1000000,5000000]      # three drains, their cost a task, and the lists beside so many finished rows
-    uv run python bench/scale.py payloads [--large 110] [--words]      # small tasks' POST to handler, with so many payloads of 1 MiB a second beside them
+    uv run python bench/scale.py workers  [--workers 1,2,4]         # a drain by 1, 2 and 4 worker processes
+    uv run python bench/scale.py waiting  [--waiting 10000,100000,1000000]      # 40,000 tasks drained while others wait
+    uv run python bench/scale.py finished [--finished 0,1000000,5000000]      # three drains, the cost per task, and lists
+    uv run python bench/scale.py payloads [--large 110] [--words]      # small tasks, with 110 payloads of 1 MiB a second
 
-Rates are counted by the database's clock, from the first start to the last settled task; workers are up before the first task is theirs. Before each
-drain the tables are vacuumed and a checkpoint is made, so that the load that filled them is not measured.
+Rates are measured by the database's clock, from the first start to the last settled task; workers run before they get the first task. Before each
+drain the tables are vacuumed and a checkpoint is made, so that filling them is not measured.
 """
 
 import argparse
@@ -70,7 +70,7 @@ async def pause(settings: FleetSettings, *, paused: bool) -> None:
 
 
 def settled(workers: list[dict[str, Any]]) -> int:
-    """Attempts that ended on these workers, by their own count: asking costs Postgres nothing."""
+    """Attempts that ended on these workers, from their metrics: that costs Postgres nothing."""
     total = 0.0
     for worker in workers:
         with urllib.request.urlopen(worker["metrics_url"]) as page:  # noqa: S310  # our own address
@@ -83,13 +83,13 @@ def postgres_cpu(on: Stage) -> float:
     pids = [on.database_pid, *map(int, Path(f"/proc/{on.database_pid}/task/{on.database_pid}/children").read_text().split())]
     used = 0.0
     for pid in pids:
-        with suppress(FileNotFoundError):  # a backend that ended meanwhile
+        with suppress(FileNotFoundError):  # a backend that has ended
             used += cpu_seconds(pid)
     return used
 
 
 def drain(on: Stage, count: int, since: UUID, workers: int = 1) -> dict[str, float]:
-    """Start workers, let them settle so many of the tasks with ids after `since`, and stop them."""
+    """Start workers, let them settle `count` of the tasks with ids after `since`, and stop them."""
     asyncio.run(pause(on.settings, paused=True))
     started = [on.start("worker", concurrency=SLOTS) for _ in range(workers)]
     began = asyncio.run(ask(on.settings, "SELECT now() AS now"))["now"]
@@ -115,7 +115,7 @@ def drain(on: Stage, count: int, since: UUID, workers: int = 1) -> dict[str, flo
 
 
 async def ask(settings: FleetSettings, query: str, *values: object) -> asyncpg.Record:
-    plain = await asyncpg.connect(settings.postgres_url)  # without the short timeouts of the product
+    plain = await asyncpg.connect(settings.postgres_url)  # without the short timeouts of the services
     try:
         row = await plain.fetchrow(query, *values)
     finally:
@@ -131,7 +131,7 @@ def averaged(rounds: list[dict[str, float]]) -> dict[str, object]:
 
 
 def filled(on: Stage, count: int) -> UUID:
-    """Fill so many tasks; the id before the first of them."""
+    """Insert `count` tasks; returns the id before the first of them."""
     since: UUID = uuid7()
     asyncio.run(fill(on.settings, count))
     asyncio.run(past.tidy(on.settings))
@@ -149,7 +149,7 @@ def workers(args: argparse.Namespace) -> None:
 
 
 def waiting(args: argparse.Namespace) -> None:
-    """Where fewer than 40,000 wait they are drained and filled again; of more, 40,000 are drained twice."""
+    """Fewer than 40,000 waiting tasks are drained and inserted again; of more, 40,000 are drained twice."""
     figures = {}
     for number in args.waiting:
         with stage() as on:
@@ -164,7 +164,7 @@ def waiting(args: argparse.Namespace) -> None:
 
 
 def finished(args: argparse.Namespace) -> None:
-    """The lists are asked twice: behind the drained tasks, which are all completed and of one type, and without them, where all kinds are evenly mixed."""
+    """The lists are measured twice: behind the drained tasks, which are all completed and of one type, and without them, where all sorts are evenly mixed."""
     figures: dict[int, dict[str, object]] = {}
     with stage() as on:
         on.start("scheduler")
@@ -178,14 +178,14 @@ def finished(args: argparse.Namespace) -> None:
             figures[number] = {**averaged(rounds), "rows_made_s": made_s}
         api = on.start("api")
         behind = lists.measure(api["api_url"])
-        drained = asyncio.run(past.forget_after(on.settings, start))
+        drained = asyncio.run(past.delete_after(on.settings, start))
         even = lists.measure(api["api_url"])
         listed = {"lists_ms": even, f"lists_ms_behind_{drained}_newer_echo_tasks": behind, "api_peak_mb": round(memory_mb(api["pid"]), 1)}
         report(finished=figures, **listed, drained=DRAINED, concurrency=SLOTS)
 
 
 def large_body(*, words: bool) -> bytes:
-    """A payload of 1 MiB: random text that no compression makes smaller, or words."""
+    """A payload of 1 MiB: random text, which does not compress, or words."""
     size = (1 << 20) - len('{"body":""}')
     chosen = random.choices(WORDS, k=size // 3)  # noqa: S311  # text, not secrecy
     text = " ".join(chosen) if words else base64.b64encode(os.urandom(size)).decode()
@@ -193,7 +193,7 @@ def large_body(*, words: bool) -> bytes:
 
 
 async def write_ahead(settings: FleetSettings) -> None:
-    """As on a server that has run for a while, files of the write-ahead log are used again: a new one is filled with zeros while all commits wait."""
+    """Make the server reuse files of the write-ahead log, as one that has run for a while does: it fills a new file with zeros while all commits wait."""
     plain = await asyncpg.connect(settings.postgres_url)
     for statement in WRITE_AHEAD:
         await plain.execute(statement)
@@ -218,7 +218,7 @@ def payloads(args: argparse.Namespace) -> None:
 
 
 async def beside(url: str, rate: int, body: bytes) -> list[float]:
-    """Small tasks, and after their warm-up so many large ones a second beside them: when each of the large ones was answered."""
+    """Send small tasks, and after their warm-up also `rate` large ones a second. Returns when each large one was answered."""
     small = asyncio.create_task(latency.submit(url, RATE, WARM_UP + LARGE_SECONDS))
     await asyncio.sleep(WARM_UP)
     request = post(url, "/api/tasks", body)
@@ -241,7 +241,7 @@ def main() -> None:
     parser.add_argument("--waiting", type=numbers, default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--finished", type=numbers, default=[0, 1_000_000])
     parser.add_argument("--large", type=int, default=110)
-    parser.add_argument("--words", action="store_true", help="large payloads of words instead of random text")
+    parser.add_argument("--words", action="store_true", help="send words instead of random text")
     args = parser.parse_args()
     for part in [args.part] if args.part else PARTS:
         PARTS[part](args)

@@ -1,9 +1,9 @@
-"""Whether memory stays flat: steady mixed work through REST for a long time; the memory of every process, sampled all the while.
+"""Whether memory stays flat: steady mixed work over REST for a long time, while the memory of every process is sampled.
 
     uv run python bench/soak.py [--minutes 20] [--rate 250]
 
-Works with retention at a minute, so that rows come and go as on an old system. Ends with one JSON line: for each process the median of its memory (MB)
-in the first and in the last quarter of the time that counts (the first eighth does not: caches fill), and what it grows by in an hour at that pace.
+Retention is one minute, so that rows come and go as on an old system. Prints one JSON line: for each process, the median of its memory (MB) in the
+first and in the last quarter of the time (without the first eighth, in which caches fill), and the growth per hour.
 """
 
 import argparse
@@ -45,7 +45,7 @@ def growth(values: list[float], minutes: float) -> dict[str, float]:
 
 
 async def soak(set_up: Stage, url: str, pids: dict[str, int], seconds: float, rate: int) -> tuple[int, dict[str, list[float]]]:
-    """Submit and sample; how many tasks, and the samples of each process."""
+    """Submit tasks and sample memory. Returns the number of tasks, and the samples of each process."""
     samples: dict[str, list[float]] = {name: [] for name in pids}
     began = time.monotonic()
 
@@ -66,12 +66,12 @@ async def soak(set_up: Stage, url: str, pids: dict[str, int], seconds: float, ra
             await asyncio.sleep(max(0.0, began + tasks / rate - now))
         await sampler
         left = await pool.fetchval("SELECT count(*) FROM tasks")
-        assert left < rate * 300, f"retention does not keep up: {left} rows"
+        assert left < rate * 300, f"retention falls behind: {left} rows"
     return tasks, samples
 
 
 def mixed() -> dict[str, object]:
-    """One task in twenty fails once, one in a hundred for good."""
+    """One task in twenty fails once, one in a hundred always."""
     failures = random.choices((0, 1, -1), (94, 5, 1))[0]  # noqa: S311
     return {"type": "bench.mixed", "payload": {"ms": random.randint(1, 50), "failures": failures}, "priority": random.randint(0, 3)}  # noqa: S311
 

@@ -1,4 +1,4 @@
-"""What every benchmark stands on: embedded servers as `waggle up` starts them, services as processes, and one JSON line at the end."""
+"""What all benchmarks share: embedded servers as `waggle up` starts them, services as processes, and one JSON line at the end."""
 
 import asyncio
 import json
@@ -42,7 +42,7 @@ FleetSettings = msgspec.defstruct(
 
 @dataclass
 class Stage:
-    """Servers that run, and the services that were started on them."""
+    """Running servers, and the services that were started on them."""
 
     folder: Path
     settings: FleetSettings
@@ -50,7 +50,7 @@ class Stage:
     processes: list["subprocess.Popen[bytes]"] = field(default_factory=list)
 
     def start(self, service: str, **changes: object) -> dict[str, Any]:
-        """Start a service and wait until it is ready: its pid and addresses. Its log lies in the folder of the run."""
+        """Start a service and wait until it is ready; returns its pid and addresses. Its log is in the folder of the run."""
         number = len(self.processes)
         ready = self.folder / f"{service}-{number}.ready"
         settings = msgspec.structs.replace(self.settings, ready_file=str(ready), **changes)
@@ -71,7 +71,7 @@ class Stage:
         return found
 
     def stop(self, pid: int) -> None:
-        """Stop one service, which drains first."""
+        """Stop one service gracefully."""
         process = next(process for process in self.processes if process.pid == pid)
         self.processes.remove(process)
         process.terminate()
@@ -80,7 +80,7 @@ class Stage:
 
 @contextmanager
 def stage(**changes: object) -> Iterator[Stage]:
-    """Fresh servers in a temporary folder; all ends with the block. What the product's own modules log here is not shown, unless it is a warning."""
+    """New servers in a temporary folder; everything stops at the end of the block. Of the log lines in this process only warnings are shown."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     with temporary_folder() as folder:
         database, broker = postgres.start(folder / "postgres"), nats.start(folder / "nats")
@@ -99,14 +99,14 @@ def stage(**changes: object) -> Iterator[Stage]:
 
 
 async def all_settled(pool: "asyncpg.Pool[asyncpg.Record]") -> None:
-    """Wait until no task waits or runs; asked in the words of the partial indexes, so that asking costs nothing."""
+    """Wait until no task waits or runs. The conditions are those of the partial indexes, so that the query costs nothing."""
     waiting = "SELECT EXISTS (SELECT FROM tasks WHERE status = 'pending' AND rung_at IS NOT NULL) OR EXISTS (SELECT FROM tasks WHERE status = 'running')"
     while await pool.fetchval(waiting):  # noqa: ASYNC110  # a fact in the database, not in this process
         await asyncio.sleep(0.1)
 
 
 def report(**figures: object) -> None:
-    """The one line at the end: the figures, and what they were measured on."""
+    """Print the line at the end: the figures, and the machine."""
     on = {
         "cpu": machine.cpu(),
         "cores": machine.cores(),
@@ -125,7 +125,7 @@ def percentiles(values: Sequence[float]) -> dict[str, float]:
 
 
 def memory_mb(pid: int) -> float:
-    """The most memory that a process has had."""
+    """The peak memory of a process."""
     return int(next(line.split()[1] for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmHWM"))) / 1024
 
 

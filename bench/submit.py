@@ -1,9 +1,9 @@
-"""How fast one API process takes tasks: in batches, and one by one.
+"""How fast one API process accepts tasks, in batches and one by one.
 
     uv run python bench/submit.py [--tasks 100000] [--batch 500] [--posts 20000] [--connections 64]
 
-Every 2xx is a task that is committed to Postgres and whose doorbell was rung. Ends with one JSON line: submit_per_s (tasks a second by
-POST /api/tasks/batch), post_per_s (requests a second by POST /api/tasks) and post_ms (its answer times).
+Every 2xx is a task that is committed to Postgres and was rung. Prints one JSON line: submit_per_s (tasks a second by
+POST /api/tasks/batch), post_per_s (requests a second by POST /api/tasks) and post_ms (response times).
 """
 
 import argparse
@@ -20,7 +20,7 @@ TASK = {"type": "demo.echo", "payload": {"to": "user@example.com", "subject": "h
 
 
 class Repeat:
-    """The same request so many times."""
+    """The same request `times` times."""
 
     def __init__(self, request: bytes, times: int) -> None:
         self.request, self.left = request, times

@@ -1,4 +1,4 @@
-"""All benchmarks one after the other, and the table of what they found; `just bench`."""
+"""`just bench`: runs the benchmarks one after the other and prints a table of their figures."""
 
 import argparse
 import difflib
@@ -24,10 +24,10 @@ FAILED, MISSED, INTERRUPTED = 1, 3, 130
 PIPED_WIDTH: Final = 120
 
 ABOUT: Final = """\
-Runs the benchmarks, one after the other, and prints one table: each figure beside what is asked of it, and above each program's figures the command
-that repeats it. Every program starts servers and services of its own, and keeps nothing.
+Runs the benchmarks one after the other and prints one table: each figure with its target, below the command that repeats it. Every program starts
+servers and services of its own, and keeps nothing.
 
-Nothing else should use the machine meanwhile. The table says how busy it was at the start, and how many cores others used beside each program.
+Nothing else should use the machine during the run. The table says how busy it was at the start, and how many cores other programs used.
 """
 
 
@@ -36,57 +36,57 @@ def ending() -> str:
     for program in PROGRAMS:
         lines.append(f"  {program.name:<10} {program.about} ({lasting(program.usual.seconds)})")
     lines += [f"  {name:<10} {', '.join(parts)}" for name, parts in GROUPS.items()]
-    lines += ["", "not among them:", *(f"  {name:<10} {why}" for name, why in APART.items())]
+    lines += ["", "not included:", *(f"  {name:<10} {why}" for name, why in APART.items())]
     usual, full = seconds(PROGRAMS, full=False), seconds(PROGRAMS, full=True)
     return "\n".join(
         [
             *lines,
             "",
-            f"Without names all of them run: {lasting(usual)}; with --full {lasting(full)}, and about 8 GB of the temporary folder.",
-            "A target that is asked at more rows than were there can be missed, but is only `met so far`.",
+            f"Without names, all of them run: {lasting(usual)}; with --full {lasting(full)}, and about 8 GB in the temporary folder.",
+            "A run with fewer rows than a target asks for can miss it, but not meet it; the table then says `met so far`.",
             "",
-            "Progress goes to standard error; the table, or the JSON, to standard output. Ctrl-C ends the program that runs and prints what was found.",
-            "A single program with other sizes: uv run python bench/drain.py --help",
+            "Progress goes to standard error; the table or the JSON goes to standard output. Ctrl-C ends the running program and prints what was measured.",
+            "To run one program with other sizes: uv run python bench/drain.py --help",
             "",
             "exit codes:",
-            "  0    every program ran to its end. A missed target alone is no failure: a machine has slow hours",
-            f"  {FAILED}    a program failed; its error stands in the table, and the others ran",
+            "  0    every program ran to its end (a missed target is no failure: a machine has slow hours)",
+            f"  {FAILED}    a program failed; its error is in the table, and the others ran",
             "  2    wrong usage",
             f"  {MISSED}    with --strict: a target was missed",
             f"  {INTERRUPTED}  interrupted",
             "",
             "examples:",
-            "  just bench                        all of them, usual sizes",
+            "  just bench                        all of them, in the usual sizes",
             "  just bench drain latency          two of them",
-            "  just bench --json figures.json    the table, and everything that was printed as JSON in a file",
+            "  just bench --json figures.json    the table, and everything as JSON in a file",
             "  just bench -o json | jq '.programs[].figures[]'",
-            "  just bench --full --strict        the promised sizes; exit code 3 when a target is missed",
+            "  just bench --full --strict        the promised sizes; exit code 3 if a target is missed",
         ]
     )
 
 
 def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="just bench", description=ABOUT, epilog=ending(), formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", type=named, metavar="NAME", help="which to run; all when none is named")
+    parser.add_argument("names", nargs="*", type=named, metavar="NAME", help="which to run (default: all)")
     parser.add_argument("--full", action="store_true", help="full sizes: the lists and a drain at five million finished rows")
-    parser.add_argument("-o", "--output", choices=("table", "json"), default="table", help="what standard output gets (default: table)")
-    parser.add_argument("--json", type=writable, metavar="FILE", help="write the JSON to a file too")
-    parser.add_argument("--strict", action="store_true", help=f"exit code {MISSED} when a target is missed")
+    parser.add_argument("-o", "--output", choices=("table", "json"), default="table", help="what to print (default: table)")
+    parser.add_argument("--json", type=writable, metavar="FILE", help="also write the JSON to a file")
+    parser.add_argument("--strict", action="store_true", help=f"exit code {MISSED} if a target is missed")
     return parser.parse_args(words)
 
 
 def named(text: str) -> tuple[Program, ...]:
-    """The programs of a name."""
+    """The programs with this name, or of this group."""
     there: dict[str, tuple[Program, ...]] = {program.name: (program,) for program in PROGRAMS}
     there |= {group: tuple(program for program in PROGRAMS if program.name in parts) for group, parts in GROUPS.items()}
     if text in there:
         return there[text]
     close = difflib.get_close_matches(text, there, 1)
-    raise argparse.ArgumentTypeError(f"there is no benchmark {text!r}" + (f", did you mean {close[0]!r}?" if close else f"; there are {', '.join(there)}"))
+    raise argparse.ArgumentTypeError(f"no benchmark {text!r}" + (f"; did you mean {close[0]!r}?" if close else f"; choose from {', '.join(there)}"))
 
 
 def writable(text: str) -> Path:
-    """What cannot be written is told now, not after ten minutes."""
+    """Fail now, not after ten minutes, if the file cannot be written."""
     path = Path(text)
     try:
         path.touch()
@@ -104,24 +104,24 @@ def lasting(span: float) -> str:
 
 
 def main() -> int:
-    asked = arguments()
-    wanted = {program for programs in asked.names for program in programs}
+    options = arguments()
+    wanted = {program for programs in options.names for program in programs}
     chosen = [program for program in PROGRAMS if not wanted or program in wanted]
     obey()
     began, load = datetime.now(UTC), machine.load()
     runs: list[Run] = []
     code = 0
     try:
-        work(chosen, runs, full=asked.full, load=load)
+        work(chosen, runs, full=options.full, load=load)
     except KeyboardInterrupt:
         code = INTERRUPTED
-    found = Findings(began, asked.full, machine.cpu(), machine.memory_gb(), load, machine.versions(), runs)
-    hand_out(found, asked.output, asked.json)
-    return code or exit_code(found, strict=asked.strict)
+    found = Findings(began, options.full, machine.cpu(), machine.memory_gb(), load, machine.versions(), runs)
+    hand_out(found, options.output, options.json)
+    return code or exit_code(found, strict=options.strict)
 
 
 def work(chosen: Sequence[Program], runs: list[Run], *, full: bool, load: machine.Load) -> None:
-    """Run them and tell how far it is."""
+    """Run them and show the progress."""
     console = Console(stderr=True, highlight=False, markup=False, emoji=False)
     left = seconds(chosen, full=full)
     ends = datetime.now().astimezone() + timedelta(seconds=left)
@@ -132,14 +132,14 @@ def work(chosen: Sequence[Program], runs: list[Run], *, full: bool, load: machin
         expected = program.call(full=full).seconds
         place = f"{number} of {len(chosen)}  {program.name}"
         with console.status(place) as status:
-            done = run(program, full=full, look=partial(tell, status, f"{place}  %.0f s of about {expected}"))
+            done = run(program, full=full, on_progress=partial(show_progress, status, f"{place}  %.0f s of about {expected}"))
         runs.append(done)
         how = Text("failed", style="bold red") if done.error else Text("done", style="green")
         console.print(Text.assemble(f"{place}  ", how, f" after {done.seconds:.0f} s"))
     console.print()
 
 
-def tell(status: Status, line: str, so_far: float) -> None:
+def show_progress(status: Status, line: str, so_far: float) -> None:
     status.update(line % so_far)
 
 

@@ -1,11 +1,11 @@
-// What the API answers is what the third seed promised: the compiler proves it, field by field. `schema.ts` is made from the OpenAPI document by the test.
+// The compiler proves, field by field, that the API answers with the types of the third seed. The test generates `schema.ts` from the OpenAPI document.
 
 import type { components } from './schema';
 import type * as seed from './seed';
 
 type Schemas = components['schemas'];
 
-// A seed type as it travels in JSON: a Date is a string, an enum is its values, a record holds any JSON, a function does not travel.
+// A seed type as JSON: a Date becomes a string, an enum its values, a record holds any JSON, a function is left out.
 type Wire<T> = T extends Date
   ? string
   : T extends string
@@ -22,10 +22,10 @@ type Wire<T> = T extends Date
 type Travels<T> = NonNullable<T> extends (...args: never[]) => unknown ? false : true;
 type Value<T extends number> = `${T}` extends `${infer N extends number}` ? N : T;
 
-// Equal: neither side has a value that the other has not.
+// Whether both types have the same values.
 type Same<A, B> = (<X>() => X extends A ? 1 : 2) extends <X>() => X extends B ? 1 : 2 ? true : false;
 
-// The names of the seed's fields that the answer lacks, or has with another type, or as optional where the seed has not, or the other way round.
+// The names of the seed's fields that the answer lacks, or has with another type, or differs in whether they are optional.
 type Both<A, B> = A extends B ? (B extends A ? true : false) : false;
 type Differs<Seed, Answer> = {
   [K in keyof Seed]-?: K extends keyof Answer ? (Both<Pick<Seed, K>, Pick<Answer, K>> extends true ? never : K) : K;
@@ -43,6 +43,6 @@ none<Differs<Wire<seed.NotionAssistantError>, Schemas['TaskError']>>();
 none<Differs<Wire<seed.ErrorRecoveryStrategy>, Schemas['TaskError']>>();
 none<Differs<Wire<seed.ErrorRecoveryStrategy>, Schemas['Problem']>>();
 
-// And as a whole: whoever was written for the seed's types takes what the API answers.
+// The types as a whole: code that was written for the seed's types accepts the API's answers.
 export const task = (answered: Schemas['Task']): Wire<seed.Task> => answered;
 export const taskError = (answered: Schemas['TaskError']): Wire<seed.NotionAssistantError> => answered;

@@ -1,7 +1,7 @@
-// The third seed, "Technical Specification": its interfaces and enums, word for word.
+// The interfaces and enums of the third seed, "Technical Specification", word for word.
 //
-// Two names it uses without defining them. TaskResult: any JSON. NotionAssistantError: the smallest honest reading, an error that has one of the codes, a
-// message, and the recovery strategy of that code.
+// It uses two names without defining them. TaskResult: any JSON. NotionAssistantError: in the narrowest reading, an error with one of the codes, a message,
+// and the recovery strategy of that code.
 
 export interface Task {
   id: string;

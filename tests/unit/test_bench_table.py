@@ -1,4 +1,4 @@
-"""`just bench`: every benchmark is in its table, beside what is asked of it; a missed target and a program that fails are seen."""
+"""`just bench`: every benchmark is in its table, next to its target; missed targets and failed programs are shown."""
 
 import dataclasses
 import json
@@ -108,7 +108,7 @@ def test_its_figures_stand_below_the_command_that_repeats_them(each: Program) ->
         ("latency", "p50", Asked("≤", 4)),
         ("latency", "p99", Asked("≤", 20)),
         ("idle", "CPU of all processes", Asked("<", 3)),
-        ("mixed", "lane farthest", Asked("≤", 10)),
+        ("mixed", "largest deviation", Asked("≤", 10)),
         ("waiting", "rate at 1,000,000", Asked("≥", 80, 1_000_000)),
         ("finished", "rate at 5,000,000", Asked("≥", 85, 5_000_000)),
         ("finished", "slowest of 2 lists", Asked("<", 200, 5_000_000)),
@@ -121,12 +121,12 @@ def test_its_figures_stand_below_the_command_that_repeats_them(each: Program) ->
         ("payloads", "memory of the worker", Asked("<", 120)),
     ],
 )
-def test_what_is_asked_is_what_was_promised(name: str, what: str, target: Asked) -> None:
+def test_the_targets_are_the_promised_ones(name: str, what: str, target: Asked) -> None:
     assert [figure.asked for figure in made(name).figures if what in figure.what] == [target]
 
 
 def test_a_target_that_is_met_is_shown_as_met() -> None:
-    assert re.search(r"^ +measured +asked$", page(found(made("latency")), 100).plain, re.M)
+    assert re.search(r"^ +measured +target$", page(found(made("latency")), 100).plain, re.M)
     assert re.search(r"21,310 tasks/s +≥ 20,000 +✓ met$", shown(found(made("drain")), "no-op tasks"))
 
 
@@ -169,7 +169,7 @@ def test_a_program_that_fails_is_shown_with_its_last_words_and_the_others_still_
     findings = found(*runs)
     said = page(findings, 100).plain
     assert re.search(r"^quick  \d s  ✗ failed$", said, re.M)
-    assert "it ended with exit code 1\n  starting\n  worker did not start: [31mno such file" in said
+    assert "exit code 1\n  starting\n  worker did not start: [31mno such file" in said
     assert "✓ met" in said
     assert said.splitlines()[-1] == "failed: quick"
     assert table.exit_code(findings, strict=False) == 1
@@ -179,9 +179,9 @@ def test_a_program_that_fails_is_shown_with_its_last_words_and_the_others_still_
 @pytest.mark.parametrize(
     ("code", "error"),
     [
-        ("print('{\"drain_per_second\": 1}')", "its line is not what the table expects: KeyError: 'concurrency'"),
-        ("print('nothing to say')", "it printed no figures\nnothing to say"),
-        ("import os; os.kill(os.getpid(), 9)", "it ended with exit code -9"),
+        ("print('{\"drain_per_second\": 1}')", "unexpected JSON line: KeyError: 'concurrency'"),
+        ("print('nothing to say')", "no figures printed\nnothing to say"),
+        ("import os; os.kill(os.getpid(), 9)", "exit code -9"),
     ],
 )
 def test_a_program_whose_figures_are_missing_has_failed(tmp_path: Path, code: str, error: str) -> None:
@@ -190,7 +190,7 @@ def test_a_program_whose_figures_are_missing_has_failed(tmp_path: Path, code: st
 
 def test_a_program_that_hangs_is_ended_and_has_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(running, "most_seconds", lambda _: 0.2)
-    assert running.run(script(tmp_path, "import time; time.sleep(100)"), full=False).error.startswith("it had not ended after")
+    assert running.run(script(tmp_path, "import time; time.sleep(100)"), full=False).error.startswith("still running after")
 
 
 def test_ctrl_c_lets_the_program_tidy_up(tmp_path: Path) -> None:
@@ -202,7 +202,7 @@ def test_ctrl_c_lets_the_program_tidy_up(tmp_path: Path) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        running.run(script(tmp_path, code), full=False, look=interrupt)
+        running.run(script(tmp_path, code), full=False, on_progress=interrupt)
     assert tidied.exists()
 
 
@@ -222,9 +222,9 @@ def test_it_fits_the_terminal_and_every_command_stands_whole_on_its_line(width: 
         assert len([line for line in lines if run.call.command in line]) == 1
 
 
-def test_others_that_use_the_machine_are_told() -> None:
-    assert "! something else uses 1.5 of 2 cores" in page(found(busy=1.5), 100).plain
-    assert "! others used 0.7 cores meanwhile" in page(found(dataclasses.replace(made("drain"), others=0.7)), 100).plain
+def test_other_programs_that_use_the_machine_are_reported() -> None:
+    assert "! other programs use 1.5 of 2 cores" in page(found(busy=1.5), 100).plain
+    assert "! other programs used 0.7 cores meanwhile" in page(found(dataclasses.replace(made("drain"), others=0.7)), 100).plain
     assert "!" not in page(found(made("drain")), 100).plain
 
 
@@ -235,14 +235,14 @@ def test_the_json_has_the_lines_as_they_were_printed_and_each_verdict() -> None:
     assert [figure["verdict"] for figure in program["figures"]] == ["met", "", "met"]
 
 
-def test_a_name_stands_for_its_programs_and_a_wrong_one_is_told_the_right_one(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_name_selects_its_programs_and_a_typo_gets_a_suggestion(capsys: pytest.CaptureFixture[str]) -> None:
     assert [program.name for programs in table.arguments(["drain", "scale"]).names for program in programs] == ["drain", *GROUPS["scale"]]
     with pytest.raises(SystemExit, match="2"):
         table.arguments(["latensy"])
     assert "did you mean 'latency'?" in capsys.readouterr().err
 
 
-def test_a_file_that_cannot_be_written_is_told_before_anything_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_that_cannot_be_written_is_an_error_before_anything_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         table.arguments(["--json", str(tmp_path / "nowhere" / "figures.json")])
     assert "No such file or directory" in capsys.readouterr().err
