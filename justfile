@@ -61,6 +61,14 @@ findings *scripts:
 picture:
     uv run python docs/record.py
 
+# build a wheel of each distribution into dist/
+wheels:
+    uv build --all-packages --wheel --out-dir dist
+
+# give all distributions a new version, and the changelog a section for it
+version number:
+    uv run python .ci/version.py {{ number }}
+
 # run what decides whether a change lands
 ci:
     bash .ci/run

@@ -61,12 +61,12 @@ def waggle(*arguments: str, place: Path, stdin: str | None = None, **environ: st
 
 
 @contextmanager
-def up(*options: str, place: Path, output: Path, **environ: str) -> Iterator[dict[str, Any]]:
+def up(*options: str, place: Path, output: Path, program: Path = WAGGLE, **environ: str) -> Iterator[dict[str, Any]]:
     """A `waggle up` with free ports, for the length of a block; gives its ready file. Fails when it does not stop gracefully."""
     ready_file = output.with_suffix(".ready")
     with output.open("wb") as file:
         process = subprocess.Popen(
-            [WAGGLE, "up", "--port", "0", "--ready-file", ready_file, *options],
+            [program, "up", "--port", "0", "--ready-file", ready_file, *options],
             cwd=place,
             env=_environ(environ),
             stdout=file,

@@ -94,8 +94,10 @@ def up(
     ready_file
         A file that appears once all is ready, with all addresses and process ids, and disappears at the stop.
     """
+    from waggle_cli.installed import require
     from waggle_cli.up import up
 
+    require("waggle up", "up", "waggle_api", "waggle_worker", "waggle_dlq", "waggle_scheduler")
     return up(port=port, data_dir=data_dir, app=app, processes=processes, ephemeral=ephemeral, ready_file=ready_file)
 
 
@@ -136,7 +138,10 @@ def worker(
     with contextlib.suppress(SettingsError):  # the worker itself says what is wrong with them
         settings = read(WorkerSettings, os.environ)
         if settings.processes > 1:
+            from waggle_cli.installed import require
             from waggle_cli.workers import run
+
+            require("waggle worker", "worker", "waggle_worker")
 
             return run(settings)
     _run("worker")
@@ -189,10 +194,9 @@ app.register_install_completion_command(group=AROUND, help="Put the completion w
 
 
 def _run(service: str) -> None:
-    """Run a service in this process, as `python -m waggle_…` does."""
-    from runpy import run_module
+    from waggle_cli.installed import run_service
 
-    run_module(f"waggle_{service}", run_name="__main__", alter_sys=True)
+    run_service(service)
 
 
 def main() -> None:

@@ -54,9 +54,9 @@ app = App(
 @app.default
 def run() -> None:
     """Run the dead letter service: it removes what was kept long enough, and tries again what it is told to."""
-    from runpy import run_module
+    from waggle_cli.installed import run_service
 
-    run_module("waggle_dlq", run_name="__main__", alter_sys=True)
+    run_service("dlq")
 
 
 @app.command(
