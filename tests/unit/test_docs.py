@@ -66,3 +66,10 @@ def test_subjects_are_built_in_one_module() -> None:
     code = [file for folder in ("libs", "services") for file in (ROOT / folder).rglob("*.py") if file.name != "subjects.py"]
     assert len(code) > 50
     assert [str(file) for file in code if re.search(r"""["']\$JS\.|["']waggle\.(work|settled|control)""", file.read_text())] == []
+
+
+def test_the_log_lines_that_are_explained_exist() -> None:
+    code = "\n".join(file.read_text() for folder in ("libs", "services") for file in (ROOT / folder).rglob("*.py"))
+    explained = [line for row in rows("docs/operating.md", "log line") for line in re.findall(r"`([^`]+)`", row[0])]
+    assert len(explained) > 20
+    assert [line for line in explained if f'"{line}' not in code] == []
