@@ -32,6 +32,10 @@ format:
     uv run ruff check --fix
     uv run ruff format
 
+# write store/catalog.json, which `waggle migrate --check` compares with, from a migrated database
+catalog url:
+    uv run python -m waggle.store.catalog {{ url }} > catalog.new && mv catalog.new libs/common/src/waggle/store/catalog.json
+
 # write docs/settings.md and docs/metrics.md from the declarations in the code
 docs:
     uv run waggle config docs > docs/settings.new && mv docs/settings.new docs/settings.md

@@ -46,16 +46,16 @@ async def fill(settings: FleetSettings, count: int, make: Callable[[int], tasks.
 
 async def vacuum(settings: FleetSettings) -> None:
     async with postgres.pool(settings, "bench", 1) as pool:
-        await pool.execute("VACUUM ANALYZE tasks")
+        await pool.execute("VACUUM ANALYZE waggle.tasks")
 
 
 async def measure(settings: FleetSettings, count: int) -> float:
     async with postgres.pool(settings, "bench", 1) as pool:
         await all_settled(pool)
         row = await pool.fetchrow(
-            "SELECT count(*) AS count, extract(epoch FROM max(completed_at) - min(started_at))::float8 AS seconds FROM tasks WHERE status = 'completed'"
+            "SELECT count(*) AS count, extract(epoch FROM max(completed_at) - min(started_at))::float8 AS seconds FROM waggle.tasks WHERE status = 'completed'"
         )
-        attempts = await pool.fetchval("SELECT count(*) FROM task_attempts WHERE outcome = 'completed'")
+        attempts = await pool.fetchval("SELECT count(*) FROM waggle.task_attempts WHERE outcome = 'completed'")
     assert row is not None
     assert row["count"] == attempts == count, f"{count} tasks, {row['count']} completed, {attempts} attempts"
     return count / float(row["seconds"])

@@ -53,7 +53,7 @@ async def sender(url: str, began: float, period: float, seconds: float, request:
 async def starts(on: Stage, skip: int) -> list[float]:
     async with postgres.pool(on.settings, "bench", 1) as pool:
         await all_settled(pool)
-        rows = await pool.fetch("SELECT result FROM tasks WHERE status = 'completed' AND type = 'bench.start' ORDER BY id OFFSET $1", skip)
+        rows = await pool.fetch("SELECT result FROM waggle.tasks WHERE status = 'completed' AND type = 'bench.start' ORDER BY id OFFSET $1", skip)
     return [float(json.loads(row["result"])) for row in rows]
 
 

@@ -24,21 +24,21 @@ FAIL_ONCE, FAIL_TWICE, REJECT = 0.05, 0.01, 0.005
 PRIORITIES = ("low", "medium", "high", "critical")
 WEIGHTS = (1, 3, 5, 10)
 
-UNFINISHED = "SELECT EXISTS (SELECT FROM tasks WHERE status = 'pending') OR EXISTS (SELECT FROM tasks WHERE status = 'running')"
+UNFINISHED = "SELECT EXISTS (SELECT FROM waggle.tasks WHERE status = 'pending') OR EXISTS (SELECT FROM waggle.tasks WHERE status = 'running')"
 # All four lanes have waiting tasks until the first lane runs empty; every slot has a waiting task until the last lane runs empty.
 WINDOWS = """
 SELECT min(first)::float8, min(last)::float8 AS all_full, max(last)::float8 AS some_full
 FROM (SELECT extract(epoch FROM min(a.started_at)) AS first, extract(epoch FROM max(a.started_at)) AS last
-      FROM task_attempts a JOIN tasks t ON t.id = a.task_id WHERE a.attempt = 1 GROUP BY t.priority)
+      FROM waggle.task_attempts a JOIN waggle.tasks t ON t.id = a.task_id WHERE a.attempt = 1 GROUP BY t.priority)
 """
 STARTED = """
 SELECT t.priority, count(*) AS starts, sum((t.payload ->> 'ms')::float8) / 1000 AS seconds
-FROM task_attempts a JOIN tasks t ON t.id = a.task_id WHERE a.started_at < to_timestamp($1) GROUP BY t.priority ORDER BY t.priority
+FROM waggle.task_attempts a JOIN waggle.tasks t ON t.id = a.task_id WHERE a.started_at < to_timestamp($1) GROUP BY t.priority ORDER BY t.priority
 """
 TOTALS = """
-SELECT (SELECT count(*) FROM tasks WHERE status = 'completed') AS completed, (SELECT count(*) FROM tasks WHERE status = 'dead_letter') AS dead,
-       (SELECT sum(retry_count) FROM tasks) AS failed_tries, (SELECT count(*) FROM task_attempts) AS attempts,
-       (SELECT count(*) FROM task_attempts WHERE attempt > 1) AS retries
+SELECT (SELECT count(*) FROM waggle.tasks WHERE status = 'completed') AS completed, (SELECT count(*) FROM waggle.tasks WHERE status = 'dead_letter') AS dead,
+       (SELECT sum(retry_count) FROM waggle.tasks) AS failed_tries, (SELECT count(*) FROM waggle.task_attempts) AS attempts,
+       (SELECT count(*) FROM waggle.task_attempts WHERE attempt > 1) AS retries
 """
 
 

@@ -23,7 +23,7 @@ WITH numbered AS MATERIALIZED (
            '{"code": "task_execution_failed", "message": "ConnectionError: the server did not answer", "retryable": true}'::jsonb AS error
     FROM numbered
 ), made AS (
-    INSERT INTO tasks (id, type, queue, priority, status, payload, metadata, created, updated, run_at, rung_at, started_at, completed_at, attempt,
+    INSERT INTO waggle.tasks (id, type, queue, priority, status, payload, metadata, created, updated, run_at, rung_at, started_at, completed_at, attempt,
                        worker_id, error, fingerprint, result)
     SELECT id, CASE WHEN n % 10000 = 5000 THEN 'shop.rare' ELSE 'shop.type' || n % 20 END,
            CASE WHEN n % 20 < 14 THEN 'default' WHEN n % 20 < 19 THEN 'mail' ELSE 'reports' END, n % 4, status,
@@ -35,11 +35,11 @@ WITH numbered AS MATERIALIZED (
     FROM shaped ORDER BY n
     RETURNING id, started_at, updated, status, error
 )
-INSERT INTO task_attempts (task_id, attempt, worker_id, started_at, ended_at, outcome, error)
+INSERT INTO waggle.task_attempts (task_id, attempt, worker_id, started_at, ended_at, outcome, error)
 SELECT id, 1, 'worker-of-the-past', started_at, updated, CASE WHEN status IN ('completed', 'cancelled') THEN status ELSE 'failed' END, error FROM made
 """
 LATER = """
-INSERT INTO tasks (id, type, queue, payload, run_at)
+INSERT INTO waggle.tasks (id, type, queue, payload, run_at)
 SELECT uuidv7(-make_interval(hours => n)), 'shop.type0', 'default', '{}', now() + interval '1 day' FROM generate_series(1, $1::int) n
 """
 
@@ -68,7 +68,7 @@ async def add_scheduled(settings: FleetSettings) -> None:
 async def delete_after(settings: FleetSettings, start: UUID) -> int:
     """Delete the tasks with ids after `start`; returns how many."""
     connection = await asyncpg.connect(settings.postgres_url)
-    gone = await connection.fetch("DELETE FROM tasks WHERE id > $1 RETURNING 1", start)
+    gone = await connection.fetch("DELETE FROM waggle.tasks WHERE id > $1 RETURNING 1", start)
     await connection.close()
     await tidy(settings)
     return len(gone)
@@ -77,6 +77,6 @@ async def delete_after(settings: FleetSettings, start: UUID) -> int:
 async def tidy(settings: FleetSettings) -> None:
     """Do now what autovacuum and the checkpointer would otherwise do during the measurement."""
     connection = await asyncpg.connect(settings.postgres_url)
-    for command in ("SET maintenance_work_mem = '256MB'", "VACUUM (ANALYZE) tasks", "VACUUM (ANALYZE) task_attempts", "CHECKPOINT"):
+    for command in ("SET maintenance_work_mem = '256MB'", "VACUUM (ANALYZE) waggle.tasks", "VACUUM (ANALYZE) waggle.task_attempts", "CHECKPOINT"):
         await connection.execute(command)
     await connection.close()

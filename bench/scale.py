@@ -46,7 +46,7 @@ WORDS = ("customer", "invoice", "amount", "paid", "open", "address", "order", "i
 
 SPAN = """
 SELECT count(*) AS count, extract(epoch FROM max(completed_at) - min(started_at))::float8 AS seconds
-FROM (SELECT started_at, completed_at FROM tasks WHERE id > $1 AND status = 'completed' AND started_at > $2 ORDER BY completed_at LIMIT $3)
+FROM (SELECT started_at, completed_at FROM waggle.tasks WHERE id > $1 AND status = 'completed' AND started_at > $2 ORDER BY completed_at LIMIT $3)
 """
 
 WRITE_AHEAD = (
@@ -58,7 +58,7 @@ WRITE_AHEAD = (
 
 LARGE_DONE = """
 SELECT (count(*) - 1) / extract(epoch FROM max(completed_at) - min(completed_at))::float8 AS per_s
-FROM tasks WHERE type = 'bench.large' AND status = 'completed'
+FROM waggle.tasks WHERE type = 'bench.large' AND status = 'completed'
 """
 
 

@@ -65,7 +65,7 @@ async def soak(set_up: Stage, url: str, pids: dict[str, int], seconds: float, ra
             tasks += BATCH
             await asyncio.sleep(max(0.0, began + tasks / rate - now))
         await sampler
-        left = await pool.fetchval("SELECT count(*) FROM tasks")
+        left = await pool.fetchval("SELECT count(*) FROM waggle.tasks")
         assert left < rate * 300, f"retention falls behind: {left} rows"
     return tasks, samples
 

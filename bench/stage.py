@@ -100,7 +100,8 @@ def stage(**changes: object) -> Iterator[Stage]:
 
 async def all_settled(pool: "asyncpg.Pool[asyncpg.Record]") -> None:
     """Wait until no task waits or runs. The conditions are those of the partial indexes, so that the query costs nothing."""
-    waiting = "SELECT EXISTS (SELECT FROM tasks WHERE status = 'pending' AND rung_at IS NOT NULL) OR EXISTS (SELECT FROM tasks WHERE status = 'running')"
+    waiting = """SELECT EXISTS (SELECT FROM waggle.tasks WHERE status = 'pending' AND rung_at IS NOT NULL)
+                  OR EXISTS (SELECT FROM waggle.tasks WHERE status = 'running')"""
     while await pool.fetchval(waiting):  # noqa: ASYNC110  # a fact in the database, not in this process
         await asyncio.sleep(0.1)
 

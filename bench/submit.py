@@ -32,7 +32,7 @@ class Repeat:
 
 async def stored(settings: FleetSettings) -> int:
     async with postgres.pool(settings, "bench", 1) as pool:
-        return int(await pool.fetchval("SELECT count(*) FROM tasks"))
+        return int(await pool.fetchval("SELECT count(*) FROM waggle.tasks"))
 
 
 def main() -> None:

@@ -152,11 +152,11 @@ async def test_a_wrong_password_is_told_and_not_shown(doctor: Doctor, servers: d
 
 
 async def test_a_database_that_is_not_migrated_is_told(doctor: Doctor, servers: dict[str, str], pool: Pool) -> None:
-    await pool.execute("UPDATE alembic_version SET version_num = '0000'")
+    await pool.execute("UPDATE waggle.alembic_version SET version_num = '0000'")
     assert "the schema is at 0000, this Waggle needs" in (await doctor(**servers)).one("schema", "error")
-    await pool.execute("UPDATE alembic_version SET version_num = '9999'")
+    await pool.execute("UPDATE waggle.alembic_version SET version_num = '9999'")
     assert "upgrade Waggle here" in (await doctor(**servers)).one("schema", "error")
-    await pool.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    await pool.execute("DROP SCHEMA waggle CASCADE")
     examined = await doctor(**servers)
     assert examined.one("schema", "error") == "the database has no schema → run `waggle migrate`"
     assert {"workers", "queues", "due tasks", "consumers"}.isdisjoint(examined.found)
@@ -202,13 +202,13 @@ async def test_small_messages_are_told(doctor: Doctor, database: str, folder: Pa
 
 async def test_a_paused_queue_with_tasks_is_told(doctor: Doctor, servers: dict[str, str], pool: Pool) -> None:
     await given.waiting(pool, 2)
-    await pool.execute("UPDATE queues SET paused = true WHERE name = 'default'")
+    await pool.execute("UPDATE waggle.queues SET paused = true WHERE name = 'default'")
     examined = await doctor(**servers)
     assert examined.one("queues", "warning") == "the queue default is paused, and 2 tasks wait in it → waggle queues resume default"
 
 
 async def test_a_queue_that_no_worker_serves_is_told(doctor: Doctor, servers: dict[str, str], pool: Pool) -> None:
-    await pool.execute("INSERT INTO queues (name) VALUES ('mail')")
+    await pool.execute("INSERT INTO waggle.queues (name) VALUES ('mail')")
     await given.alive(pool)  # serves default
     await given.waiting(pool, 1, queue="mail")
     await given.waiting(pool, 1)

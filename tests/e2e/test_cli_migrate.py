@@ -17,7 +17,7 @@ from waggle.store.postgres import head
 async def empty_database(database: str) -> str:
     """A database without a schema."""
     connection = await asyncpg.connect(database)
-    await connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    await connection.execute("DROP SCHEMA waggle CASCADE")
     await connection.close()
     return database
 
@@ -48,8 +48,8 @@ async def test_it_makes_the_schema_and_the_streams_and_can_be_repeated(empty_dat
 
 WRONG = {
     "a Postgres that is away": ("postgresql://u:secret@127.0.0.1:1/waggle", 1, "Postgres: "),
-    "another kind of database": ("mysql://u:secret@127.0.0.1:1/waggle", 2, "must begin with postgresql://"),
-    "a port that is none": ("postgresql://u:secret@127.0.0.1:port/waggle", 2, "WAGGLE_POSTGRES_URL cannot be used"),
+    "another kind of database": ("mysql://u:secret@127.0.0.1:1/waggle", 2, "must be postgresql://user"),
+    "an invalid port": ("postgresql://u:secret@127.0.0.1:port/waggle", 2, "WAGGLE_POSTGRES_URL must be postgresql://user"),
     "nothing": ("", 2, "WAGGLE_POSTGRES_URL"),
 }
 
@@ -73,9 +73,9 @@ def test_it_says_what_is_wrong_with(case: str, migrate: Callable[..., Called]) -
 
 async def test_a_database_of_a_newer_waggle_is_left_alone(database: str, folder: Path) -> None:
     connection = await asyncpg.connect(database)
-    await connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    await connection.execute("UPDATE waggle.alembic_version SET version_num = '9999'")
     run = waggle("migrate", place=folder, WAGGLE_POSTGRES_URL=database, WAGGLE_NATS_URL="nats://127.0.0.1:1")
     assert (run.returncode, run.stdout) == (1, "")
     assert "Was the database made by a newer Waggle?" in run.stderr
-    assert await connection.fetchval("SELECT version_num FROM alembic_version") == "9999"
+    assert await connection.fetchval("SELECT version_num FROM waggle.alembic_version") == "9999"
     await connection.close()

@@ -44,14 +44,14 @@ async def paused(client: Client, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
     """Pause, and wait until nothing of the queue runs any more."""
 
     async def nothing_runs() -> bool:
-        return not await pool.fetchval("SELECT EXISTS (SELECT FROM tasks WHERE status = 'running')")
+        return not await pool.fetchval("SELECT EXISTS (SELECT FROM waggle.tasks WHERE status = 'running')")
 
     ok(await client.post("/api/queues/default/pause"))
     await until(nothing_runs)
 
 
 async def completed(pool: "asyncpg.Pool[asyncpg.Record]") -> int:
-    return int(await pool.fetchval("SELECT count(*) FROM tasks WHERE status = 'completed'"))
+    return int(await pool.fetchval("SELECT count(*) FROM waggle.tasks WHERE status = 'completed'"))
 
 
 async def goes_on(pool: "asyncpg.Pool[asyncpg.Record]", done: int) -> bool:

@@ -93,11 +93,11 @@ async def test_a_worker_command_runs_several_and_starts_again_the_one_that_dies(
         [task_id] = await given.waiting(pool, type="test.work", payload='{"seconds": 1.0}')
         row = await given.row(pool, task_id)
         await Ringer(bus).ring([(task_id, "default", 1, row["rung_at"])])  # type: ignore[list-item]
-        await until(lambda: pool.fetchval("SELECT status = 'running' FROM tasks"))
+        await until(lambda: pool.fetchval("SELECT status = 'running' FROM waggle.tasks"))
         process.send_signal(signal.SIGTERM)
         assert await until(lambda: process.poll() is not None, 30.0, last_lines(output))
         assert process.returncode == 0, last_lines(output)
-    assert await pool.fetchval("SELECT status FROM tasks") == "completed"
+    assert await pool.fetchval("SELECT status FROM waggle.tasks") == "completed"
     assert not ready_file.exists()
     assert all(gone(pid) for pid in facts["pids"])
 

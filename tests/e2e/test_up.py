@@ -227,7 +227,7 @@ async def test_a_running_task_is_finished_before_the_stop(start: Callable[..., U
 async def status(url: str, task: str, wanted: str) -> bool:
     connection = await asyncpg.connect(url)
     try:
-        return bool(await connection.fetchval("SELECT status = $2 FROM tasks WHERE id = $1::uuid", task, wanted))
+        return bool(await connection.fetchval("SELECT status = $2 FROM waggle.tasks WHERE id = $1::uuid", task, wanted))
     finally:
         await connection.close()
 

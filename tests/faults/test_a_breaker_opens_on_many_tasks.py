@@ -31,14 +31,16 @@ async def service() -> AsyncIterator[Called]:
 
 async def rate_of_others(pool: Pool, ids: list[UUID]) -> float:
     """Tasks a second, by the database's clock, once all of them are done."""
-    row = await pool.fetchrow("SELECT count(*) AS n, max(completed_at) - min(started_at) AS took FROM tasks WHERE id = ANY ($1) AND status = 'completed'", ids)
+    row = await pool.fetchrow(
+        "SELECT count(*) AS n, max(completed_at) - min(started_at) AS took FROM waggle.tasks WHERE id = ANY ($1) AND status = 'completed'", ids
+    )
     assert row is not None
     assert row["n"] == len(ids)
     return float(row["n"] / row["took"].total_seconds())
 
 
 async def done(pool: Pool, ids: list[UUID]) -> None:
-    await until(lambda: pool.fetchval("SELECT count(*) = $2 FROM tasks WHERE id = ANY ($1) AND status = 'completed'", ids, len(ids)), 120.0)
+    await until(lambda: pool.fetchval("SELECT count(*) = $2 FROM waggle.tasks WHERE id = ANY ($1) AND status = 'completed'", ids, len(ids)), 120.0)
 
 
 async def test_they_lose_no_try_and_others_keep_their_throughput(start: Services, pool: Pool, service: Called, effects: Path) -> None:
@@ -55,7 +57,7 @@ async def test_they_lose_no_try_and_others_keep_their_throughput(start: Services
 
     service.status = 503
     await given.waiting(pool, 3, ring=False, **call)  # they open it, and are the only ones that fail
-    await until(lambda: pool.fetchval("SELECT count(*) = 3 FROM tasks WHERE status = 'dead_letter'"))
+    await until(lambda: pool.fetchval("SELECT count(*) = 3 FROM waggle.tasks WHERE status = 'dead_letter'"))
     calls = len(service.calls)
     beside: list[UUID] = []
     waiting: list[UUID] = []
@@ -64,15 +66,15 @@ async def test_they_lose_no_try_and_others_keep_their_throughput(start: Services
             waiting += await given.waiting(connection, BEHIND_THE_BREAKER // STEPS, ring=False, **call)
             beside += await given.waiting(connection, OTHERS // STEPS, ring=False, **other)
     await done(pool, beside)
-    assert await pool.fetchval("SELECT count(*) FROM task_attempts WHERE task_id = ANY ($1) AND outcome = 'snoozed'", waiting) >= len(waiting)
+    assert await pool.fetchval("SELECT count(*) FROM waggle.task_attempts WHERE task_id = ANY ($1) AND outcome = 'snoozed'", waiting) >= len(waiting)
     assert len(service.calls) - calls <= 5, "a service that is out of order is called by probes only"
     kept = await rate_of_others(pool, beside) / await rate_of_others(pool, alone)
 
     service.status = 200
-    await until(lambda: pool.fetchval("SELECT count(*) = $2 FROM tasks WHERE id = ANY ($1) AND status = 'completed'", waiting, len(waiting)), 240.0)
+    await until(lambda: pool.fetchval("SELECT count(*) = $2 FROM waggle.tasks WHERE id = ANY ($1) AND status = 'completed'", waiting, len(waiting)), 240.0)
     await all_at_rest(pool, 30.0)
-    assert await pool.fetchval("SELECT max(retry_count) FROM tasks WHERE id = ANY ($1)", waiting) == 0
-    passed = await pool.fetchval("SELECT avg(attempt)::float8 FROM tasks WHERE id = ANY ($1)", waiting)
+    assert await pool.fetchval("SELECT max(retry_count) FROM waggle.tasks WHERE id = ANY ($1)", waiting) == 0
+    passed = await pool.fetchval("SELECT avg(attempt)::float8 FROM waggle.tasks WHERE id = ANY ($1)", waiting)
     await check(pool, History(accepted=[str(task_id) for task_id in alone + beside + waiting]), effects, duplicates_at_most=0)
     figures("an open breaker", waiting=len(waiting), others=len(beside), throughput_kept=f"{kept:.0%}", attempts_of_each=f"{passed:.2f}", tries_spent=0)
     assert kept >= KEPT

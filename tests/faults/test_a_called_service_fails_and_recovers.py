@@ -65,7 +65,7 @@ async def test_calls_are_few_meanwhile_and_do_not_come_back_all_at_once(start: S
             service.status, failed = 503, time.monotonic()
             await asyncio.sleep(OUTAGE)  # the fault itself
             service.status, recovered = 200, time.monotonic()
-            waiting = "SELECT count(*) FROM tasks WHERE status = 'pending' AND attempt > 0"
+            waiting = "SELECT count(*) FROM waggle.tasks WHERE status = 'pending' AND attempt > 0"
             await until(lambda: pool.fetchval(f"SELECT ({waiting}) = 0"), 60.0 + 2 * OUTAGE, "all that waited has come back")
         await all_at_rest(pool, 60.0)
 
@@ -73,7 +73,7 @@ async def test_calls_are_few_meanwhile_and_do_not_come_back_all_at_once(start: S
     assert meanwhile <= THRESHOLD + SLOTS + 2 * OUTAGE / RESET, "what was under way when it failed, and probes"
     seconds = Counter(int(call - recovered) for call in calls if call > recovered)
     peak = max(seconds.values())
-    spent = await pool.fetchval("SELECT sum(retry_count) FROM tasks")
+    spent = await pool.fetchval("SELECT sum(retry_count) FROM waggle.tasks")
     assert spent <= meanwhile
     await check(pool, History(accepted=accepted), effects, duplicates_at_most=0)
     figures(

@@ -32,7 +32,7 @@ async def stopped_between_claim_and_answer(pool: Pool, bus: Bus, worker: Process
         made.append(str(task_id))
         rung_at = (await given.row(pool, task_id))["rung_at"]
         async with pool.acquire() as locking, locking.transaction():
-            await locking.execute("LOCK TABLE tasks IN EXCLUSIVE MODE")
+            await locking.execute("LOCK TABLE waggle.tasks IN EXCLUSIVE MODE")
             await ringer.ring([(task_id, "default", 1, rung_at)])
             await until(lambda: pool.fetchval(CLAIM_WAITS), what="the claim waits")
             worker.pause()
@@ -40,7 +40,7 @@ async def stopped_between_claim_and_answer(pool: Pool, bus: Bus, worker: Process
         if (await given.row(pool, task_id))["status"] == "running":
             return task_id
         worker.resume()
-        await until(lambda task_id=task_id: pool.fetchval("SELECT status = 'completed' FROM tasks WHERE id = $1", task_id))  # type: ignore[misc]
+        await until(lambda task_id=task_id: pool.fetchval("SELECT status = 'completed' FROM waggle.tasks WHERE id = $1", task_id))  # type: ignore[misc]
     raise AssertionError(f"{TRIES} claims waited, and none of them for its rows")
 
 
@@ -49,10 +49,10 @@ async def test_the_handler_does_not_start(start: Services, pool: Pool, bus: Bus,
     worker = await start("worker", environ={"EFFECTS": str(effects)}, app="support.handlers:app")
     made: list[str] = []
     task_id = await stopped_between_claim_and_answer(pool, bus, worker, made)
-    await until(lambda: pool.fetchval("SELECT status = 'pending' FROM tasks WHERE id = $1", task_id), 20.0, "it is taken back")
+    await until(lambda: pool.fetchval("SELECT status = 'pending' FROM waggle.tasks WHERE id = $1", task_id), 20.0, "it is taken back")
     worker.resume()
     await all_at_rest(pool, 30)
-    outcomes = [row["outcome"] for row in await pool.fetch("SELECT outcome FROM task_attempts WHERE task_id = $1 ORDER BY attempt", task_id)]
+    outcomes = [row["outcome"] for row in await pool.fetch("SELECT outcome FROM waggle.task_attempts WHERE task_id = $1 ORDER BY attempt", task_id)]
     assert [outcome for outcome in outcomes if outcome != "given_back"] == ["lost", "completed"]
     did = [line.split()[0::2] for line in effects.read_text().splitlines() if str(task_id) in line]
     assert did == [["began", str(len(outcomes))], ["ended", str(len(outcomes))]]

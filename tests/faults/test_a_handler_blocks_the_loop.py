@@ -26,7 +26,7 @@ async def test_it_and_its_neighbours_run_again_elsewhere(start: Services, pool: 
     await start("scheduler", lease=LEASE)
     environ = {"EFFECTS": str(effects)}
     blocked = await start("worker", environ=environ, app="support.handlers:app", lease=LEASE, handler_processes=1)
-    under = await pool.fetchval("SELECT id FROM workers")
+    under = await pool.fetchval("SELECT id FROM waggle.workers")
 
     async def waiting(task_type: str, **payload: object) -> UUID:
         [task_id] = await given.waiting(pool, ring=False, type=task_type, payload=json.dumps(payload))

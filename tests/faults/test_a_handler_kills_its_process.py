@@ -38,12 +38,12 @@ async def test_it_is_dead_after_exactly_its_tries_while_its_neighbours_finish(st
     began = Counter(line.split()[1] for line in effects.read_text().splitlines() if line.startswith("began "))
     for poison in poisons:
         row = await given.row(pool, poison)
-        lost = await pool.fetchval("SELECT count(*) FROM task_attempts WHERE task_id = $1 AND outcome = 'lost'", poison)
+        lost = await pool.fetchval("SELECT count(*) FROM waggle.task_attempts WHERE task_id = $1 AND outcome = 'lost'", poison)
         assert (row["status"], lost, row["retry_count"]) == ("dead_letter", 1 + MAX_RETRIES, MAX_RETRIES)
         assert began[str(poison)] <= 1 + MAX_RETRIES
 
     # Only the first attempt of a poison task can meet a task that was lost before: later on both are suspects, and a process runs one suspect at a time.
-    most_lost = await pool.fetchval("SELECT max(lost_count) FROM tasks WHERE type = 'test.work'")
+    most_lost = await pool.fetchval("SELECT max(lost_count) FROM waggle.tasks WHERE type = 'test.work'")
     assert 0 < most_lost <= POISONS, "the poison hit nobody" if not most_lost else "suspects did not keep apart"
     deaths = len(start.processes) - 1 - len(workers)
     history = History(accepted=[str(task_id) for task_id in neighbours])

@@ -35,6 +35,6 @@ async def test_nothing_is_tried_twice(start: Services, pool: Pool, effects: Path
     counts = await check(pool, history, effects, duplicates_at_most=0)
     began = Counter(line.split()[1] for line in effects.read_text().splitlines() if line.startswith("began "))
     assert max(began.values()) == 1
-    assert await pool.fetchval("SELECT max(retry_count + lost_count) FROM tasks") == 0
-    given_back = await pool.fetchval("SELECT count(*) FROM task_attempts WHERE outcome = 'given_back'")
+    assert await pool.fetchval("SELECT max(retry_count + lost_count) FROM waggle.tasks") == 0
+    given_back = await pool.fetchval("SELECT count(*) FROM waggle.task_attempts WHERE outcome = 'given_back'")
     figures("a rolling restart", restarts=ROUNDS * WORKERS, **counts, claims_given_back_before_their_start=given_back)

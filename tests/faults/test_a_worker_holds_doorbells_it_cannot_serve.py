@@ -40,14 +40,16 @@ async def test_they_go_to_others_and_nothing_starts_late(start: Services, pool: 
             await client.cancel(task_id)
         await start("worker", environ=environ, app="support.handlers:app", concurrency=1)
         others = [str(task_id) for task_id in behind[1::2]]
-        await until(lambda: pool.fetchval("SELECT count(*) = $2 FROM tasks WHERE id = ANY ($1) AND status = 'completed'", behind[1::2], len(others)), 30.0)
+        await until(
+            lambda: pool.fetchval("SELECT count(*) = $2 FROM waggle.tasks WHERE id = ANY ($1) AND status = 'completed'", behind[1::2], len(others)), 30.0
+        )
         assert (await client.task(str(long)))["status"] == "running"
         assert (await counted(holder, "waggle_doorbells_given_back_total"))[""] >= 1
         await client.cancel(str(long))
     await all_at_rest(pool, 10.0)
     did = effects.read_text()
     assert not [task_id for task_id in cancelled if task_id in did], "a task that was cancelled while its doorbell was held has begun"
-    assert await pool.fetchval("SELECT max(attempt) FROM tasks") == 1
+    assert await pool.fetchval("SELECT max(attempt) FROM waggle.tasks") == 1
     await until(lambda: f"cancelled {long}" in effects.read_text())
     await check(pool, History(accepted=[*map(str, quick), *others]), effects, duplicates_at_most=0)
     figures("doorbells held without a slot", held=ahead, waiting_behind_the_long_one=BEHIND, cancelled=len(cancelled), ran_elsewhere=len(others))

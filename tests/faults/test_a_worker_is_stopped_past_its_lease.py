@@ -19,10 +19,11 @@ ZOMBIES = sized(2, 5)
 STOPS_EACH = sized(2, 40)
 SLOTS = 5
 
-RUNS = "SELECT count(*) FROM tasks t JOIN workers w ON w.id = t.worker_id WHERE t.status = 'running' AND t.lost_count = 0 AND w.pid = $1 AND w.id = $2"
-LEASE = "SELECT id FROM workers WHERE pid = $1 ORDER BY started_at DESC LIMIT 1"
+RUNS = """SELECT count(*) FROM waggle.tasks t JOIN waggle.workers w ON w.id = t.worker_id
+          WHERE t.status = 'running' AND t.lost_count = 0 AND w.pid = $1 AND w.id = $2"""
+LEASE = "SELECT id FROM waggle.workers WHERE pid = $1 ORDER BY started_at DESC LIMIT 1"
 SETTLED_BY_ANOTHER = """
-SELECT count(*) FROM tasks t JOIN task_attempts a ON a.task_id = t.id AND a.attempt = t.attempt
+SELECT count(*) FROM waggle.tasks t JOIN waggle.task_attempts a ON a.task_id = t.id AND a.attempt = t.attempt
 WHERE a.outcome <> 'completed' OR a.worker_id <> t.worker_id OR a.started_at <> t.started_at OR (t.result ->> 'attempt')::int <> t.attempt
 """
 
@@ -35,7 +36,7 @@ class Feed:
 
     async def go_on(self) -> None:
         while not self.over.is_set():
-            if await self.pool.fetchval("SELECT count(*) FROM tasks WHERE status = 'pending' AND lost_count = 0") < 2 * ZOMBIES:
+            if await self.pool.fetchval("SELECT count(*) FROM waggle.tasks WHERE status = 'pending' AND lost_count = 0") < 2 * ZOMBIES:
                 for seconds in (1, 6):
                     made = await given.waiting(self.pool, ZOMBIES, ring=False, type="test.slow-at-first", payload=f'{{"seconds": {seconds}}}', max_retries=100)
                     self.accepted += map(str, made)
@@ -47,7 +48,9 @@ async def stop_and_go_on(pool: Pool, worker: Process) -> None:
     await until(lambda: pool.fetchval(f"SELECT ({RUNS}) > 1", worker.pid, before), 60.0, "it has work again")
     worker.pause()
     try:
-        await until(lambda: pool.fetchval("SELECT NOT EXISTS (SELECT FROM tasks WHERE worker_id = $1 AND status = 'running')", before), 30.0, "taken back")
+        await until(
+            lambda: pool.fetchval("SELECT NOT EXISTS (SELECT FROM waggle.tasks WHERE worker_id = $1 AND status = 'running')", before), 30.0, "taken back"
+        )
     finally:
         worker.resume()
     await until(lambda: pool.fetchval(f"SELECT ({LEASE}) <> $2", worker.pid, before), 30.0, "it goes on under a new id")
@@ -76,7 +79,7 @@ async def test_nothing_stale_is_settled_and_its_handlers_are_cancelled(start: Se
 
 async def compare(pool: Pool, effects: Path, zombies: list[Process], accepted: list[str]) -> None:
     assert await pool.fetchval(SETTLED_BY_ANOTHER) == 0
-    lost = {(str(row["task_id"]), str(row["attempt"])) for row in await pool.fetch("SELECT task_id, attempt FROM task_attempts WHERE outcome = 'lost'")}
+    lost = {(str(row["task_id"]), str(row["attempt"])) for row in await pool.fetch("SELECT task_id, attempt FROM waggle.task_attempts WHERE outcome = 'lost'")}
     did: dict[str, set[tuple[str, str]]] = {"began": set(), "ended": set(), "cancelled": set()}
     for line in effects.read_text().splitlines():
         what, task, attempt, _nonce = line.split()

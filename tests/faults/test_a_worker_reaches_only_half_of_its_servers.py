@@ -19,8 +19,8 @@ Pool = asyncpg.Pool
 SLOTS = 10
 CUTS = sized(1, 5)
 
-LEASE = "SELECT id FROM workers WHERE pid = $1 ORDER BY started_at DESC LIMIT 1"
-RUN_UNDER = "SELECT id FROM tasks WHERE worker_id = $1 AND status = 'running'"
+LEASE = "SELECT id FROM waggle.workers WHERE pid = $1 ORDER BY started_at DESC LIMIT 1"
+RUN_UNDER = "SELECT id FROM waggle.tasks WHERE worker_id = $1 AND status = 'running'"
 
 
 class Worker:
@@ -44,7 +44,7 @@ class Worker:
     async def goes_on(self, what: str) -> None:
         """Wait until it completes something that began from now on, under whatever lease."""
         now = await self.pool.fetchval("SELECT now()")
-        done = "SELECT EXISTS (SELECT FROM task_attempts WHERE worker_id = $1 AND started_at > $2 AND outcome = 'completed')"
+        done = "SELECT EXISTS (SELECT FROM waggle.task_attempts WHERE worker_id = $1 AND started_at > $2 AND outcome = 'completed')"
 
         async def does() -> bool:
             return bool(await self.pool.fetchval(done, await self.lease(), now))
@@ -84,14 +84,14 @@ async def test_others_do_its_work_and_it_comes_back(start: Services, pool: Pool,
         await all_at_rest(pool, 60)
         dropped = Counter(await counted(deaf.process, "waggle_outcomes_dropped_total"))
         assert not await counted(lonely.process, "waggle_outcomes_dropped_total")
-    lost = await pool.fetchval("SELECT count(*) FROM task_attempts WHERE outcome = 'lost'")
+    lost = await pool.fetchval("SELECT count(*) FROM waggle.task_attempts WHERE outcome = 'lost'")
     assert sum(dropped.values()) <= lost <= CUTS * SLOTS
-    assert await pool.fetchval("SELECT count(*) = 0 FROM task_attempts WHERE outcome = 'failed'")
+    assert await pool.fetchval("SELECT count(*) = 0 FROM waggle.task_attempts WHERE outcome = 'failed'")
     counts = await check(pool, history, effects, duplicates_at_most=CUTS * SLOTS)
     figures("workers that reach half of their servers", cuts=CUTS, **counts, attempts_lost=lost, dropped=dict(dropped))
 
 
 async def lonely_settled(pool: Pool, lease: str, runs: set[object]) -> None:
     """What ran when NATS went away ends in the same attempt, there."""
-    done = "SELECT count(*) FROM task_attempts WHERE task_id = ANY ($1) AND worker_id = $2 AND outcome = 'completed'"
+    done = "SELECT count(*) FROM waggle.task_attempts WHERE task_id = ANY ($1) AND worker_id = $2 AND outcome = 'completed'"
     await until(lambda: pool.fetchval(f"SELECT ({done}) = $3", list(runs), lease, len(runs)), 20.0, "what runs without NATS is completed")

@@ -40,7 +40,7 @@ async def test_neither_memory_nor_metrics_grow_with_them(start: Services, pool: 
             await client.submit_many([{"type": f"nobody.knows-{number}", "max_retries": 0} for number in range(first, first + BATCH)])
 
         async def met(count: int) -> None:
-            await until(lambda: pool.fetchval("SELECT count(*) >= $1 FROM task_attempts", count), 60.0, f"the worker has met {count} of them")
+            await until(lambda: pool.fetchval("SELECT count(*) >= $1 FROM waggle.task_attempts", count), 60.0, f"the worker has met {count} of them")
 
         await submit(0)
         await met(BATCH)
@@ -50,7 +50,7 @@ async def test_neither_memory_nor_metrics_grow_with_them(start: Services, pool: 
         for first in range(BATCH, TYPES, BATCH):
             await submit(first)
         await met(TYPES)
-    assert await pool.fetchval("SELECT count(DISTINCT type) FROM tasks WHERE status = 'pending' AND retry_count = 0") == TYPES
+    assert await pool.fetchval("SELECT count(DISTINCT type) FROM waggle.tasks WHERE status = 'pending' AND retry_count = 0") == TYPES
     found = []
     for name, process in services.items():
         was, had = before[name]

@@ -22,7 +22,7 @@ async def test_every_accepted_task_completes(start: Services, nats: NatsServer, 
         # doorbells of a thousand tasks lie in the stream, and nobody takes them yet
         await submit_load(client, history, TASKS // 2, pause=0.0, type="test.work", payload={"seconds": 0.01})
         services.append(await start("worker", environ={"EFFECTS": str(effects)}, app="support.handlers:app", concurrency=10))
-        await until(lambda: pool.fetchval("SELECT count(*) > 20 FROM tasks WHERE status = 'completed'"))
+        await until(lambda: pool.fetchval("SELECT count(*) > 20 FROM waggle.tasks WHERE status = 'completed'"))
         load = asyncio.create_task(submit_load(client, history, TASKS // 2, type="test.work", payload={"seconds": 0.01}))
         nats.wipe()
         await load

@@ -34,7 +34,7 @@ async def waiting(pool: Pool, each: int, seconds: float, *priorities: Priority) 
         for _ in range(0, each, 500):
             ids = await given.waiting(pool, min(each, 500), ring=False, type="test.work", payload=f'{{"seconds": {seconds}}}', priority=int(priority))
             found |= dict.fromkeys(map(str, ids), priority)
-    await until(lambda: pool.fetchval("SELECT count(*) = 0 FROM tasks WHERE rung_at IS NULL"), 30.0, "every doorbell is rung")
+    await until(lambda: pool.fetchval("SELECT count(*) = 0 FROM waggle.tasks WHERE rung_at IS NULL"), 30.0, "every doorbell is rung")
     return found
 
 

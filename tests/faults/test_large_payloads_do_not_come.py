@@ -50,8 +50,8 @@ def began(effects: Path) -> int:
 
 
 async def uncharged(pool: Pool) -> bool:
-    outcomes = {row["outcome"] for row in await pool.fetch("SELECT outcome FROM task_attempts")}
-    return outcomes <= {"given_back", "completed"} and not await pool.fetchval("SELECT count(*) FROM tasks WHERE retry_count + lost_count > 0")
+    outcomes = {row["outcome"] for row in await pool.fetch("SELECT outcome FROM waggle.task_attempts")}
+    return outcomes <= {"given_back", "completed"} and not await pool.fetchval("SELECT count(*) FROM waggle.tasks WHERE retry_count + lost_count > 0")
 
 
 @pytest.mark.parametrize("how", ["the fetch hangs", "the fetch was cut off"])
@@ -62,7 +62,7 @@ async def test_a_worker_that_stops_gives_them_back(how: str, pool: Pool, worker:
         link.cut_held()
         await until(lambda: worker.logged("a large payload did not come, tasks go back"))
     assert await worker.stop() == 0
-    assert await pool.fetchval("SELECT count(*) = 3 FROM tasks WHERE status = 'pending'")
+    assert await pool.fetchval("SELECT count(*) = 3 FROM waggle.tasks WHERE status = 'pending'")
     assert await uncharged(pool)
 
 
@@ -94,7 +94,7 @@ async def test_one_that_is_claimed_again_meanwhile_runs_once(pool: Pool, start: 
     await a_worker(start, effects, postgres_url=link.url(database), lease=2.0)
     [task] = await large(pool, seconds=1.0)
     await until(lambda: link.held >= 1, 20)
-    await given.gone(pool, await pool.fetchval("SELECT id FROM workers"))
+    await given.gone(pool, await pool.fetchval("SELECT id FROM waggle.workers"))
     await until(lambda: link.held >= 2, 20)
     link.cut_held(most=1)
     await a_worker(start, effects, lease=2.0)
@@ -110,8 +110,8 @@ async def test_they_never_hold_more_slots_than_there_are(pool: Pool, start: Serv
     await a_worker(start, effects, postgres_url=link.url(database), lease=2.0)
     await large(pool, 4, seconds=1.0)
     await until(lambda: link.held >= 2, 20)
-    await given.gone(pool, await pool.fetchval("SELECT id FROM workers"))
-    await until(lambda: pool.fetchval("SELECT count(*) = 4 FROM tasks WHERE status = 'running' AND attempt = 2"), 20)
+    await given.gone(pool, await pool.fetchval("SELECT id FROM waggle.workers"))
+    await until(lambda: pool.fetchval("SELECT count(*) = 4 FROM waggle.tasks WHERE status = 'running' AND attempt = 2"), 20)
     small = await given.waiting(pool, 5 * SLOTS, ring=False, type="test.work", payload='{"seconds": 0.3}')
     link.cut_held(most=2)
     await until(lambda: began(effects) >= 1, 20)
@@ -123,4 +123,6 @@ async def test_they_never_hold_more_slots_than_there_are(pool: Pool, start: Serv
         at_once += 1 if line.startswith("began") else -1 if line.startswith(("ended", "cancelled")) else 0
         most = max(most, at_once)
     assert most <= SLOTS
-    assert not await pool.fetchval("SELECT count(*) FROM task_attempts a JOIN tasks t ON t.id = a.task_id WHERE t.type = 'test.work' AND a.outcome = 'lost'")
+    assert not await pool.fetchval(
+        "SELECT count(*) FROM waggle.task_attempts a JOIN waggle.tasks t ON t.id = a.task_id WHERE t.type = 'test.work' AND a.outcome = 'lost'"
+    )

@@ -98,6 +98,6 @@ async def test_every_service_notices_it_in_time_and_heals(start: Services, pool:
         took = time.monotonic() - healed
         counts = await check(pool, history, effects, duplicates_at_most=0)
         assert all(process.alive for process in system.services.values())
-        assert await pool.fetchval("SELECT count(*) FROM tasks WHERE attempt <> 1") == 0
+        assert await pool.fetchval("SELECT count(*) FROM waggle.tasks WHERE attempt <> 1") == 0
         said = "; ".join(f"{what} {second:.1f} s" for what, second in seconds.items())
         figures(f"links to {' and '.join(servers)} stand still", noticed=said, work_done_again_after=f"{took:.1f} s", tasks=counts["tasks"])

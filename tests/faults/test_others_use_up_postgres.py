@@ -121,16 +121,16 @@ async def test_rows_that_somebody_holds_locked_wait_and_the_others_do_not(start:
     async with client_of(api) as client:
         await submit_load(client, history, TASKS, pause=0.0, type="test.work", max_retries=0)
         async with somebody(start) as connection, connection.transaction():
-            await connection.execute("SELECT FROM queues FOR UPDATE")
-            held = {str(row["id"]) for row in await connection.fetch("SELECT id FROM tasks ORDER BY id LIMIT $1 FOR UPDATE", TASKS // 5)}
+            await connection.execute("SELECT FROM waggle.queues FOR UPDATE")
+            held = {str(row["id"]) for row in await connection.fetch("SELECT id FROM waggle.tasks ORDER BY id LIMIT $1 FOR UPDATE", TASKS // 5)}
             worker = await start("worker", environ={"EFFECTS": str(effects)}, app="support.handlers:app")
             await submit_load(client, history, TASKS, pause=0.0, type="test.work", max_retries=0)
             others = 2 * TASKS - len(held)
-            await until(lambda: pool.fetchval("SELECT count(*) = $1 FROM tasks WHERE status = 'completed'", others), 60.0, "all others complete")
+            await until(lambda: pool.fetchval("SELECT count(*) = $1 FROM waggle.tasks WHERE status = 'completed'", others), 60.0, "all others complete")
             refused = await client.delete(f"/api/tasks/{min(held)}")
             assert (refused.status_code, refused.headers["retry-after"]) == (503, "2")
             assert await health(client) == "ok"
-            assert await pool.fetchval("SELECT count(*) FROM tasks WHERE status = 'pending'") == len(held)
+            assert await pool.fetchval("SELECT count(*) FROM waggle.tasks WHERE status = 'pending'") == len(held)
         await all_at_rest(pool, 60)
     counts = await check(pool, history, effects, duplicates_at_most=0)
     assert worker.alive

@@ -23,7 +23,7 @@ AWAY_FIRST = 6.5  # longer than the API repeats an insert by itself
 
 async def completed(pool: Pool, more_than: int) -> bool:
     try:
-        return bool(await pool.fetchval("SELECT count(*) > $1 FROM tasks WHERE status = 'completed'", more_than))
+        return bool(await pool.fetchval("SELECT count(*) > $1 FROM waggle.tasks WHERE status = 'completed'", more_than))
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
         return False
 
@@ -51,7 +51,7 @@ async def test_nothing_that_was_accepted_is_lost_and_no_try_is_charged(own_postg
     counts = await check(pool, history, effects, duplicates_at_most=0)
     assert counts["tasks"] == KILLS * CLIENTS * EACH
     assert history.refused[503], "nobody was told to come again, so this test has shown nothing"
-    assert await pool.fetchval("SELECT count(*) FROM tasks WHERE retry_count > 0 OR lost_count > 0") == 0
-    assert await pool.fetchval("SELECT count(*) FROM task_attempts WHERE outcome IN ('lost', 'failed')") == 0
+    assert await pool.fetchval("SELECT count(*) FROM waggle.tasks WHERE retry_count > 0 OR lost_count > 0") == 0
+    assert await pool.fetchval("SELECT count(*) FROM waggle.task_attempts WHERE outcome IN ('lost', 'failed')") == 0
     assert all(service.alive for service in services)
     figures("Postgres dies under load", kills=KILLS, away=f"{away:.0f} s", told_503=history.refused[503], **counts)

@@ -48,8 +48,8 @@ async def test_due_tasks_are_rung_about_once_and_dead_letters_buried_once(start:
             group.pop(chance.randrange(len(group))).kill()
             group.append(start.launch(name, **changes))
     await ready(*schedulers, *burying)
-    await until(lambda: pool.fetchval("SELECT count(*) = $1 FROM tasks WHERE status = 'completed'", TASKS), 60.0, "all due tasks complete")
-    await until(lambda: pool.fetchval("SELECT count(*) = $1 FROM tasks WHERE status = 'dead_letter'", KEPT), 60.0, "the excess is buried")
+    await until(lambda: pool.fetchval("SELECT count(*) = $1 FROM waggle.tasks WHERE status = 'completed'", TASKS), 60.0, "all due tasks complete")
+    await until(lambda: pool.fetchval("SELECT count(*) = $1 FROM waggle.tasks WHERE status = 'dead_letter'", KEPT), 60.0, "the excess is buried")
     await all_at_rest(pool, 30)
     bells = await rung(bus) - before
     moves = await check_journal(pool)
@@ -58,5 +58,5 @@ async def test_due_tasks_are_rung_about_once_and_dead_letters_buried_once(start:
     # A scheduler that dies between its commit and its ring leaves a batch to the orphan rule: rung late, not twice. In vain is only what the orphan rule
     # rings beside a doorbell that was on its way for more than five seconds, or that a killed scheduler had sent in part.
     assert TASKS <= bells <= TASKS + KILLS * MOST // 10, f"{bells} doorbells for {TASKS} tasks"
-    assert await pool.fetchval("SELECT count(*) FROM task_attempts") == TASKS + DEAD
+    assert await pool.fetchval("SELECT count(*) FROM waggle.task_attempts") == TASKS + DEAD
     figures("schedulers and dlq services side by side", kills=f"{KILLS} of each", doorbells=bells, buried=moves["dead_letter", "failed"], **counts)

@@ -131,7 +131,7 @@ async def test_what_was_accepted_runs_and_a_client_that_repeats_its_key_has_one_
 
 async def check_groups(pool: Pool, clients: Clients) -> None:
     """Each submission is in the database whole and once; one without an answer is there whole or not at all."""
-    found = {row["description"]: row["n"] for row in await pool.fetch("SELECT description, count(*) AS n FROM tasks GROUP BY 1")}
+    found = {row["description"]: row["n"] for row in await pool.fetch("SELECT description, count(*) AS n FROM waggle.tasks GROUP BY 1")}
     wrong = {name: (found.get(name), len(ids)) for name, ids in clients.kept.items() if found.get(name) != len(ids)}
     assert not wrong, f"{len(wrong)} answered submissions are not there once: {wrong}"
     halves = {name: (found[name], size) for name, size in clients.thrown.items() if name in found and found[name] != size}
@@ -142,7 +142,7 @@ async def check_groups(pool: Pool, clients: Clients) -> None:
 async def start_times(pool: Pool) -> str:
     row = await pool.fetchrow(
         """SELECT percentile_cont(ARRAY[0.5, 0.99, 1]) WITHIN GROUP (ORDER BY extract(epoch FROM a.started_at - t.created)) AS p
-           FROM tasks t JOIN task_attempts a ON a.task_id = t.id AND a.attempt = 1"""
+           FROM waggle.tasks t JOIN waggle.task_attempts a ON a.task_id = t.id AND a.attempt = 1"""
     )
     assert row
     p50, p99, most = row["p"]

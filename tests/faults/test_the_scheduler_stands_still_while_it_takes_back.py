@@ -51,7 +51,7 @@ async def race(pool: Pool, others: Pool, client: Client, scheduler: Process, wor
     else:
         scheduler.resume()
     told: list[Any] = await asyncio.gather(*settles, *cancels)
-    ended = {row["id"]: row["status"] for row in await pool.fetch("SELECT id, status FROM tasks WHERE id = ANY ($1)", [one.id for one in claimed])}
+    ended = {row["id"]: row["status"] for row in await pool.fetch("SELECT id, status FROM waggle.tasks WHERE id = ANY ($1)", [one.id for one in claimed])}
     for one, was_first in zip(claimed, told[:EACH], strict=False):
         assert (ended[one.id] == "completed") == was_first
         assert was_first == dies or not was_first, "a settle went past a take-back that had the task"
@@ -72,7 +72,7 @@ async def test_no_final_status_is_written_again(start: Services, pool: Pool) -> 
                 await scheduler.stop()
     await start("scheduler", lease=LEASE)
     await start("worker")
-    await until(lambda: pool.fetchval("SELECT count(*) = $1 FROM tasks WHERE status IN ('completed', 'cancelled')", ROUNDS * 3 * EACH), 30.0)
+    await until(lambda: pool.fetchval("SELECT count(*) = $1 FROM waggle.tasks WHERE status IN ('completed', 'cancelled')", ROUNDS * 3 * EACH), 30.0)
     moves = await check_journal(pool)
     assert moves["running", "pending"], "nothing was taken back"
     figures("scheduler stands still while it takes back", rounds=ROUNDS, **{f"{was}_to_{became}": count for (was, became), count in sorted(moves.items())})

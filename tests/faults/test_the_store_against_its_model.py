@@ -75,7 +75,7 @@ class Store(RuleBasedStateMachine):
         type(self).examples += 1
         self.rows: dict[UUID, Row] = {}
         self.alive: dict[str, bool] = {}
-        self.run(self.pool.execute("TRUNCATE tasks, task_attempts, workers"))
+        self.run(self.pool.execute("TRUNCATE waggle.tasks, task_attempts, workers"))
 
     @initialize(target=ids)
     def some_tasks(self) -> Any:
@@ -189,7 +189,7 @@ class Store(RuleBasedStateMachine):
 
     def _look_again(self) -> None:
         """After a race the model goes on with what the database says: the journal judges how it came there."""
-        for found in self.run(self.pool.fetch("SELECT id, status, retry_count, run_at <= now() AS is_due FROM tasks")):
+        for found in self.run(self.pool.fetch("SELECT id, status, retry_count, run_at <= now() AS is_due FROM waggle.tasks")):
             row = self.rows[found["id"]]
             row.status, row.retry_count, row.is_due = Status(found["status"]), found["retry_count"], found["is_due"]
             if row.status is not Status.RUNNING:
@@ -197,7 +197,7 @@ class Store(RuleBasedStateMachine):
 
     @invariant()
     def the_database_says_what_the_model_says(self) -> None:
-        found = self.run(self.pool.fetch("SELECT id, status, attempt, retry_count, worker_id, started_at FROM tasks"))
+        found = self.run(self.pool.fetch("SELECT id, status, attempt, retry_count, worker_id, started_at FROM waggle.tasks"))
         assert {row["id"] for row in found} == self.rows.keys()
         for row in found:
             known = self.rows[row["id"]]

@@ -27,10 +27,11 @@ ACK_WAIT = 10.0
 RAN_AGAIN = """
 SELECT extract(epoch FROM n.started_at - k.at)::float8 AS after, extract(epoch FROM g.gap)::float8 AS gap
 FROM unnest($1::text[], $2::timestamptz[]) AS k(worker_id, at)
-JOIN task_attempts l ON l.worker_id = k.worker_id AND l.outcome = 'lost'
-JOIN LATERAL (SELECT min(n.started_at) AS started_at FROM task_attempts n
+JOIN waggle.task_attempts l ON l.worker_id = k.worker_id AND l.outcome = 'lost'
+JOIN LATERAL (SELECT min(n.started_at) AS started_at FROM waggle.task_attempts n
               WHERE n.task_id = l.task_id AND n.attempt > l.attempt AND n.outcome <> 'given_back') n ON true
-JOIN LATERAL (SELECT max(b.started_at - a.ended_at) AS gap FROM task_attempts a JOIN task_attempts b ON b.task_id = a.task_id AND b.attempt = a.attempt + 1
+JOIN LATERAL (SELECT max(b.started_at - a.ended_at) AS gap
+              FROM waggle.task_attempts a JOIN waggle.task_attempts b ON b.task_id = a.task_id AND b.attempt = a.attempt + 1
               WHERE a.task_id = l.task_id AND a.attempt >= l.attempt AND b.started_at <= n.started_at) g ON true
 """
 
@@ -64,7 +65,7 @@ async def test_every_accepted_task_completes(start: Services, pool: Pool, effect
             await until(lambda: len(history.accepted) >= TASKS, 60)
         await all_at_rest(pool, 120)
     counts = await check(pool, history, effects, duplicates_at_most=KILLS * SLOTS)
-    lost = await pool.fetchval("SELECT count(*) FROM task_attempts WHERE outcome = 'lost'")
+    lost = await pool.fetchval("SELECT count(*) FROM waggle.task_attempts WHERE outcome = 'lost'")
     latest, hit_twice = await ran_again(pool, killed)
     figures(
         "a worker killed in mid-task", kills=KILLS, slots=SLOTS, lease=f"{LEASE:g} s", **counts, attempts_lost=lost,

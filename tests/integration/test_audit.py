@@ -52,25 +52,25 @@ MISFITS = (
     ("dead_letter", "retry_count = 4"),
 )
 DISORDERS = (
-    "DELETE FROM task_attempts WHERE task_id = $1 AND attempt = 2",
-    "DELETE FROM task_attempts WHERE task_id = $1",
-    "UPDATE task_attempts SET attempt = 4 WHERE task_id = $1 AND attempt = 3",
-    "UPDATE tasks SET attempt = 4 WHERE id = $1",
-    "UPDATE tasks SET lost_count = 1 WHERE id = $1",
-    "UPDATE task_attempts SET outcome = 'completed' WHERE task_id = $1 AND attempt = 1",
-    "UPDATE task_attempts SET outcome = 'cancelled' WHERE task_id = $1 AND attempt = 3",
-    "WITH a AS (UPDATE task_attempts SET outcome = 'deadline' WHERE task_id = $1 AND attempt = 1) UPDATE tasks SET retry_count = 1 WHERE id = $1",
-    "UPDATE task_attempts SET outcome = 'snoozed' WHERE task_id = $1 AND attempt < 3",
-    "UPDATE task_attempts SET ended_at = started_at - interval '1 minute' WHERE task_id = $1 AND attempt = 3",
-    "UPDATE task_attempts SET ended_at = ended_at + interval '1 minute' WHERE task_id = $1 AND attempt = 2",
-    "UPDATE tasks SET status = 'cancelled', error = '{}', result = NULL WHERE id = $1",
-    "WITH a AS (UPDATE task_attempts SET outcome = 'cancelled' WHERE task_id = $1 AND attempt = 3) "
-    "UPDATE tasks SET status = 'failed', error = '{}', result = NULL WHERE id = $1",
-    "WITH a AS (UPDATE task_attempts SET outcome = 'deadline' WHERE task_id = $1 AND attempt = 3) "
-    "UPDATE tasks SET status = 'cancelled', error = '{}', result = NULL WHERE id = $1",
-    "WITH a AS (UPDATE task_attempts SET outcome = 'snoozed' WHERE task_id = $1 AND attempt = 3) "
-    "UPDATE tasks SET status = 'dead_letter', completed_at = NULL, error = '{}', result = NULL WHERE id = $1",
-    "DELETE FROM tasks WHERE id = $1",
+    "DELETE FROM waggle.task_attempts WHERE task_id = $1 AND attempt = 2",
+    "DELETE FROM waggle.task_attempts WHERE task_id = $1",
+    "UPDATE waggle.task_attempts SET attempt = 4 WHERE task_id = $1 AND attempt = 3",
+    "UPDATE waggle.tasks SET attempt = 4 WHERE id = $1",
+    "UPDATE waggle.tasks SET lost_count = 1 WHERE id = $1",
+    "UPDATE waggle.task_attempts SET outcome = 'completed' WHERE task_id = $1 AND attempt = 1",
+    "UPDATE waggle.task_attempts SET outcome = 'cancelled' WHERE task_id = $1 AND attempt = 3",
+    "WITH a AS (UPDATE waggle.task_attempts SET outcome = 'deadline' WHERE task_id = $1 AND attempt = 1) UPDATE waggle.tasks SET retry_count = 1 WHERE id = $1",
+    "UPDATE waggle.task_attempts SET outcome = 'snoozed' WHERE task_id = $1 AND attempt < 3",
+    "UPDATE waggle.task_attempts SET ended_at = started_at - interval '1 minute' WHERE task_id = $1 AND attempt = 3",
+    "UPDATE waggle.task_attempts SET ended_at = ended_at + interval '1 minute' WHERE task_id = $1 AND attempt = 2",
+    "UPDATE waggle.tasks SET status = 'cancelled', error = '{}', result = NULL WHERE id = $1",
+    "WITH a AS (UPDATE waggle.task_attempts SET outcome = 'cancelled' WHERE task_id = $1 AND attempt = 3) "
+    "UPDATE waggle.tasks SET status = 'failed', error = '{}', result = NULL WHERE id = $1",
+    "WITH a AS (UPDATE waggle.task_attempts SET outcome = 'deadline' WHERE task_id = $1 AND attempt = 3) "
+    "UPDATE waggle.tasks SET status = 'cancelled', error = '{}', result = NULL WHERE id = $1",
+    "WITH a AS (UPDATE waggle.task_attempts SET outcome = 'snoozed' WHERE task_id = $1 AND attempt = 3) "
+    "UPDATE waggle.tasks SET status = 'dead_letter', completed_at = NULL, error = '{}', result = NULL WHERE id = $1",
+    "DELETE FROM waggle.tasks WHERE id = $1",
 )
 
 
@@ -91,7 +91,7 @@ async def rung(pool: Pool, bus: Bus, count: int = 1, **fields: object) -> list[U
     """Tasks that wait with their doorbells in the lane, for ten minutes."""
     ids = await given.waiting(pool, count, **fields)
     await given.change(pool, ids, f"rung_at = {LONG_AGO}, updated = {LONG_AGO}")
-    rows = await pool.fetch("SELECT id, queue, priority, rung_at FROM tasks WHERE id = ANY ($1) ORDER BY id", ids)
+    rows = await pool.fetch("SELECT id, queue, priority, rung_at FROM waggle.tasks WHERE id = ANY ($1) ORDER BY id", ids)
     await stream.ring(bus, *[(row["id"], row["queue"], row["priority"], row["rung_at"]) for row in rows])
     return ids
 
@@ -318,8 +318,8 @@ async def test_what_is_wrong_for_a_moment_only_is_waited_for(settings: FleetSett
 
 async def test_history_can_be_left_out_beyond_an_age(settings: FleetSettings, pool: Pool, worker: str) -> None:
     old = await settled(pool)
-    await pool.execute("UPDATE tasks SET id = '01000000-0000-7000-8000-000000000000', completed_at = NULL WHERE id = $1", old)
-    await pool.execute("UPDATE task_attempts SET task_id = '01000000-0000-7000-8000-000000000000' WHERE task_id = $1", old)
+    await pool.execute("UPDATE waggle.tasks SET id = '01000000-0000-7000-8000-000000000000', completed_at = NULL WHERE id = $1", old)
+    await pool.execute("UPDATE waggle.task_attempts SET task_id = '01000000-0000-7000-8000-000000000000' WHERE task_id = $1", old)
     await settled(pool)
     assert await audited(settings) == {"row": 1}
     report = await audit(settings, wait=0.0, since=3600.0)
@@ -382,5 +382,5 @@ def test_scripts_get_an_exit_code_and_json(
 async def break_something(database: str) -> None:
     connection = await asyncpg.connect(database)
     await given.waiting(connection, ring=False)
-    await connection.execute(f"UPDATE tasks SET run_at = {LONG_AGO}")
+    await connection.execute(f"UPDATE waggle.tasks SET run_at = {LONG_AGO}")
     await connection.close()

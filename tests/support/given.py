@@ -52,7 +52,7 @@ async def alive(connection: Connection, worker_id: str = "w1", seconds: float = 
 
 async def gone(connection: Connection, worker_id: str, seconds: float = 60.0) -> None:
     """Let a worker's last heartbeat lie so far back. (Its lease counts from the postmaster's start at the earliest.)"""
-    await connection.execute("UPDATE workers SET last_seen = now() - $2 * interval '1 second', lease = '1 ms' WHERE id = $1", worker_id, seconds)
+    await connection.execute("UPDATE waggle.workers SET last_seen = now() - $2 * interval '1 second', lease = '1 ms' WHERE id = $1", worker_id, seconds)
 
 
 async def running(connection: Connection, count: int = 1, worker_id: str = "w1", **fields: Any) -> list[Claimed]:
@@ -69,7 +69,7 @@ def fence(claimed: Claimed, worker_id: str = "w1") -> Fence:
 
 async def row(connection: Connection, task_id: UUID) -> Mapping[str, Any]:
     """A task's whole row."""
-    found = await connection.fetchrow("SELECT * FROM tasks WHERE id = $1", task_id)
+    found = await connection.fetchrow("SELECT * FROM waggle.tasks WHERE id = $1", task_id)
     assert isinstance(found, asyncpg.Record)
     return dict(found)
 
@@ -77,4 +77,4 @@ async def row(connection: Connection, task_id: UUID) -> Mapping[str, Any]:
 async def change(connection: Connection, task_ids: UUID | list[UUID], assignments: str) -> None:
     """Change rows behind the back of the product: `change(pool, ids, "rung_at = now() - interval '1 minute'")`."""
     ids = [task_ids] if isinstance(task_ids, UUID) else task_ids
-    await connection.execute(f"UPDATE tasks SET {assignments} WHERE id = ANY ($1)", ids)
+    await connection.execute(f"UPDATE waggle.tasks SET {assignments} WHERE id = ANY ($1)", ids)

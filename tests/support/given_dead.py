@@ -25,7 +25,7 @@ async def dead(connection: Connection, count: int = 1, *, error: TaskError | Non
     step = decide(Failed(error or error_of()), Tries(0, 0))
     settled = await tasks.settle(connection, [(given.fence(task, worker_id), step) for task in claimed])
     assert len(settled) == count
-    await connection.execute("DELETE FROM workers WHERE id = $1", worker_id)
+    await connection.execute("DELETE FROM waggle.workers WHERE id = $1", worker_id)
     return [task.id for task in claimed]
 
 
@@ -34,7 +34,7 @@ async def many_dead(connection: Connection, count: int, groups: int = 1, **colum
     more = "".join(f", {name}" for name in columns)
     values = "".join(f", {value}" for value in columns.values())
     await connection.execute(
-        f"""INSERT INTO tasks (id, type, status, attempt, retry_count, error, updated{more})
+        f"""INSERT INTO waggle.tasks (id, type, status, attempt, retry_count, error, updated{more})
         SELECT gen_random_uuid(), 'demo.echo', 'dead_letter', 1, 3, jsonb_build_object('code', 'task_execution_failed', 'retryable', true,
             'message', 'order ' || n || ' failed', 'details', jsonb_build_object('exception', 'Error' || n % $2, 'traceback', repeat('x', 1000))),
             now() - n * interval '1 ms'{values}
@@ -42,7 +42,7 @@ async def many_dead(connection: Connection, count: int, groups: int = 1, **colum
         count,
         groups,
     )
-    await connection.execute("UPDATE tasks SET fingerprint = waggle_fingerprint(type, error) WHERE status = 'dead_letter'")
+    await connection.execute("UPDATE waggle.tasks SET fingerprint = waggle.fingerprint(type, error) WHERE status = 'dead_letter'")
 
 
 def as_json(error: TaskError) -> str:

@@ -14,7 +14,7 @@ CREATE FUNCTION journal() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
     INSERT INTO journal (task_id, was, became, attempt_was, attempt) VALUES (NEW.id, OLD.status, NEW.status, OLD.attempt, NEW.attempt);
     RETURN NULL;
 END $$;
-CREATE TRIGGER journal AFTER UPDATE ON tasks FOR EACH ROW
+CREATE TRIGGER journal AFTER UPDATE ON waggle.tasks FOR EACH ROW
     WHEN (OLD.status IS DISTINCT FROM NEW.status OR OLD.attempt IS DISTINCT FROM NEW.attempt OR OLD.completed_at IS DISTINCT FROM NEW.completed_at)
     EXECUTE FUNCTION journal();
 """

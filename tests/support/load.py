@@ -18,7 +18,7 @@ async def busy(client: Client, pool: "asyncpg.Pool[asyncpg.Record]", history: Hi
     """Keep about so many of these tasks waiting, for the length of a block."""
 
     async def feed() -> None:
-        if await pool.fetchval("SELECT count(*) FROM tasks WHERE status = 'pending'") < waiting:
+        if await pool.fetchval("SELECT count(*) FROM waggle.tasks WHERE status = 'pending'") < waiting:
             await submit_load(client, history, BATCH, batch=BATCH, pause=0.0, **task)
 
     async with again_and_again(feed, 0.02):

@@ -68,8 +68,8 @@ def _wait_until_ready(process: Process) -> None:
 
 async def poison(connection: Connection) -> None:
     """Let Postgres refuse tasks whose description is `poison`."""
-    await connection.execute("ALTER TABLE tasks DROP CONSTRAINT IF EXISTS poison")
-    await connection.execute("ALTER TABLE tasks ADD CONSTRAINT poison CHECK (description <> 'poison') NOT VALID")
+    await connection.execute("ALTER TABLE waggle.tasks DROP CONSTRAINT IF EXISTS poison")
+    await connection.execute("ALTER TABLE waggle.tasks ADD CONSTRAINT poison CHECK (description <> 'poison') NOT VALID")
 
 
 def as_id(task: object) -> UUID:

@@ -56,14 +56,14 @@ async def all_at_rest(pool: "asyncpg.Pool[asyncpg.Record]", seconds: float) -> N
     """Wait until no task waits or runs."""
 
     async def rested() -> bool:
-        return not await pool.fetchval(f"SELECT EXISTS (SELECT FROM tasks WHERE NOT {FINAL_SQL})")
+        return not await pool.fetchval(f"SELECT EXISTS (SELECT FROM waggle.tasks WHERE NOT {FINAL_SQL})")
 
     await until(rested, seconds, "every task comes to rest")
 
 
 async def check(pool: "asyncpg.Pool[asyncpg.Record]", history: History, effects: Path, *, duplicates_at_most: int) -> Counter[str]:
     """Every accepted task completed, with an effect; attempts in order; nothing running, nothing lost. Returns counts to report."""
-    rows = await pool.fetch("SELECT id, status, attempt FROM tasks")
+    rows = await pool.fetch("SELECT id, status, attempt FROM waggle.tasks")
     status = {str(row["id"]): row["status"] for row in rows}
     assert not history.unknown, f"{len(history.unknown)} batches never got an answer"
     missing = [task for task in history.accepted if task not in status]
@@ -82,8 +82,9 @@ async def check(pool: "asyncpg.Pool[asyncpg.Record]", history: History, effects:
     assert duplicates <= duplicates_at_most, f"{duplicates} effects came twice, {duplicates_at_most} are explained by the fault"
 
     bad_order = await pool.fetch(
-        """SELECT t.id FROM tasks t JOIN LATERAL (SELECT count(*) AS n, max(attempt) AS last, count(*) FILTER (WHERE outcome = 'completed') AS done
-           FROM task_attempts a WHERE a.task_id = t.id) a ON true WHERE t.status = 'completed' AND (a.n <> t.attempt OR a.last <> t.attempt OR a.done <> 1)"""
+        """SELECT t.id FROM waggle.tasks t JOIN LATERAL (SELECT count(*) AS n, max(attempt) AS last, count(*) FILTER (WHERE outcome = 'completed') AS done
+           FROM waggle.task_attempts a WHERE a.task_id = t.id) a ON true
+        WHERE t.status = 'completed' AND (a.n <> t.attempt OR a.last <> t.attempt OR a.done <> 1)"""
     )
     assert not bad_order, f"{len(bad_order)} timelines do not fit their task"
     return Counter(tasks=len(history.accepted), duplicates=duplicates, extra_attempts=sum(row["attempt"] - 1 for row in rows))

@@ -18,5 +18,5 @@ async def at_rest(pool: "asyncpg.Pool[asyncpg.Record]", task_id: UUID, seconds: 
         return found if found["status"] in AT_REST else None
 
     found = await until(row, seconds, f"task {task_id} comes to rest")
-    found["outcomes"] = [r["outcome"] for r in await pool.fetch("SELECT outcome FROM task_attempts WHERE task_id = $1 ORDER BY attempt", task_id)]
+    found["outcomes"] = [r["outcome"] for r in await pool.fetch("SELECT outcome FROM waggle.task_attempts WHERE task_id = $1 ORDER BY attempt", task_id)]
     return found

@@ -97,6 +97,7 @@ class PostgresServer(Server):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, lambda folder, port: postgres.start(folder, port=port, extra=FAST))
         run(migrate(self.url))
+        run(_hide_schema(self.url))
         self._databases: Databases | None = None
 
     @contextmanager
@@ -157,6 +158,13 @@ class Databases:
         self._run(self._connection.close(timeout=SECONDS)).result(2 * SECONDS)
         self._thread.submit(self._runner.close).result(SECONDS)
         self._thread.shutdown()
+
+
+async def _hide_schema(url: str) -> None:
+    """The role is called like the schema, which would be in its search path: a table without its schema must not be found."""
+    connection = await asyncpg.connect(url)
+    await connection.execute("ALTER ROLE CURRENT_USER SET search_path TO public")
+    await connection.close()
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:

@@ -64,7 +64,8 @@ def test_what_sql_calls_at_rest_is_what_the_table_calls_at_rest() -> None:
 def test_only_final_tasks_are_deleted() -> None:
     assert _guards("tasks/retire") | _guards("tasks/retire_ended_badly") == FINAL
     assert _guards("tasks/delete") == FINAL
-    assert {name for name in names() if re.search(r"DELETE FROM tasks\b", statement(name).text)} == {"tasks/retire", "tasks/retire_ended_badly", "tasks/delete"}
+    deleting = {name for name in names() if re.search(r'DELETE FROM "waggle"\.tasks\b', statement(name).text("waggle"))}
+    assert deleting == {"tasks/retire", "tasks/retire_ended_badly", "tasks/delete"}
 
 
 @pytest.mark.parametrize(
@@ -81,14 +82,14 @@ def test_only_final_tasks_are_deleted() -> None:
     ],
 )
 def test_a_statement_that_moves_tasks_names_the_old_statuses_and_moves_as_the_table_allows(name: str, before: set[Status], after: Status) -> None:
-    text = statement(name).text
+    text = statement(name).text("waggle")
     assert re.findall(r"SET\s+status = '(\w+)'", text) == [after]
     assert _guards(name) == before
     assert all(after in NEXT[status] for status in before)
 
 
 def test_no_other_statement_changes_a_status() -> None:
-    changing = {name for name in names() if re.search(r"SET\s+status =", statement(name).text)}
+    changing = {name for name in names() if re.search(r"SET\s+status =", statement(name).text("waggle"))}
     assert changing == {
         "tasks/claim",
         "tasks/settle",
@@ -103,11 +104,11 @@ def test_no_other_statement_changes_a_status() -> None:
 
 
 def test_settling_moves_only_running_tasks() -> None:
-    assert "t.status || '' = 'running'" in statement("tasks/settle").text
+    assert "t.status || '' = 'running'" in statement("tasks/settle").text("waggle")
 
 
 def _guards(name: str) -> set[str]:
     """The statuses that the first guard of the rows allows."""
-    found = re.search(r"status \|\| '' (?:= '(\w+)'|IN \(([^)]*)\))", statement(name).text)
+    found = re.search(r"status \|\| '' (?:= '(\w+)'|IN \(([^)]*)\))", statement(name).text("waggle"))
     assert found, f"{name}.sql changes rows without looking at their status"
     return {found[1]} if found[1] else set(re.findall(r"'(\w+)'", found[2]))

@@ -54,7 +54,7 @@ async def load(api: Process, submitted: list[UUID], answers: list[int], clients:
 
 
 async def all_there(pool: "asyncpg.Pool[asyncpg.Record]", submitted: list[UUID]) -> bool:
-    return bool(await pool.fetchval("SELECT count(*) FROM tasks WHERE id = ANY ($1)", submitted) == len(submitted) == len(set(submitted)))
+    return bool(await pool.fetchval("SELECT count(*) FROM waggle.tasks WHERE id = ANY ($1)", submitted) == len(submitted) == len(set(submitted)))
 
 
 async def test_slow_reads_do_not_keep_submissions_out(start: Services, types: None, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
@@ -62,7 +62,7 @@ async def test_slow_reads_do_not_keep_submissions_out(start: Services, types: No
     async with client_of(process) as api, pool.acquire() as other:
         await api.submit("test.work")
         async with other.transaction():
-            await other.execute("LOCK TABLE workers IN ACCESS EXCLUSIVE MODE")
+            await other.execute("LOCK TABLE waggle.workers IN ACCESS EXCLUSIVE MODE")
             reads = [asyncio.create_task(api.get("/api/workers")) for _ in range(40)]
             await until(lambda: pool.fetchval(f"SELECT count(*) >= 5 FROM pg_stat_activity WHERE {API} AND wait_event_type = 'Lock'"))
             async with asyncio.timeout(3):
@@ -94,7 +94,7 @@ async def test_without_postgres_nothing_is_accepted_and_the_caller_is_told_when_
 
         await until(recovered)
         await api.submit("test.work")
-        assert await pool.fetchval("SELECT count(*) FROM tasks") == 2
+        assert await pool.fetchval("SELECT count(*) FROM waggle.tasks") == 2
     assert process.logged("outage, waiting", loop="catalogue")
 
 
@@ -117,14 +117,14 @@ async def test_an_insert_whose_answer_was_lost_is_repeated_and_not_doubled(start
     async with client_of(await start("api")) as api:
         await api.submit("test.work")
         async with pool.acquire() as connection, connection.transaction():
-            await connection.execute("LOCK TABLE tasks IN SHARE MODE")
+            await connection.execute("LOCK TABLE waggle.tasks IN SHARE MODE")
             sent = asyncio.create_task(api.post("/api/tasks", json={**WORK, "description": "once"}, headers={"idempotency-key": "once"}))
             await until(lambda: _waits_for_lock(pool))
             # its statement is interrupted while it waits: for the API the outcome is unknown
             await pool.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {API}")
         answer = await sent
         task = ok(answer, 201)
-        assert await pool.fetchval("SELECT count(*) FROM tasks WHERE description = 'once'") == 1
+        assert await pool.fetchval("SELECT count(*) FROM waggle.tasks WHERE description = 'once'") == 1
         assert ok(await api.post("/api/tasks", json={**WORK, "description": "once"}, headers={"idempotency-key": "once"}))["id"] == task["id"]
 
 

@@ -31,7 +31,7 @@ async def dead(pool: Pool, count: int, ago: str = "1 minute") -> list[UUID]:
 
 
 async def statuses(pool: Pool) -> dict[str, int]:
-    return {row[0]: row[1] for row in await pool.fetch("SELECT status, count(*) FROM tasks GROUP BY status")}
+    return {row[0]: row[1] for row in await pool.fetch("SELECT status, count(*) FROM waggle.tasks GROUP BY status")}
 
 
 async def metrics(dlq: Process) -> str:
@@ -67,7 +67,7 @@ async def test_it_cleans_again_and_again(pool: Pool, settings: FleetSettings) ->
     async with loop(cleanup.keep_clean(pool, often, asyncio.Event())):
         for _ in range(3):
             await dead(pool, 10)
-            await until(lambda: pool.fetchval("SELECT count(*) = 5 FROM tasks WHERE status = 'dead_letter'"))
+            await until(lambda: pool.fetchval("SELECT count(*) = 5 FROM waggle.tasks WHERE status = 'dead_letter'"))
 
 
 async def test_several_services_at_once_bury_no_more_than_the_excess(pool: Pool) -> None:
@@ -121,7 +121,7 @@ async def test_it_waits_out_an_outage_of_postgres_and_counts_what_failed(own_pos
         return True
 
     await until(bury)
-    await until(lambda: pool.fetchval("SELECT count(*) = 0 FROM tasks WHERE status = 'dead_letter'"))
+    await until(lambda: pool.fetchval("SELECT count(*) = 0 FROM waggle.tasks WHERE status = 'dead_letter'"))
     failed = next(line for line in (await metrics(dlq)).splitlines() if line.startswith("dlq_cleanup_failure_total "))
     assert float(failed.rpartition(" ")[2]) >= 1
 

@@ -89,7 +89,7 @@ async def test_several_services_share_the_work_and_each_command_is_done_once(sta
     done = [await metric(dlq, 'waggle_dlq_retried_total{how="manual"}') for dlq in services]
     assert sum(done) == 60
     assert all(done), done
-    assert await pool.fetchval("SELECT count(*) FROM dead_letter_retries") == 60
+    assert await pool.fetchval("SELECT count(*) FROM waggle.dead_letter_retries") == 60
     assert len(services[0].logged("dead letter retried", asked_by="anna", edited=False)) == done[0]
 
 
@@ -118,7 +118,7 @@ async def test_a_stopping_service_finishes_what_it_was_asked(start: Services, po
     dlq = await start("dlq")
     (task_id,) = await dead(pool)
     async with pool.acquire() as connection, connection.transaction():
-        await connection.execute("SELECT FROM tasks WHERE id = $1 FOR UPDATE", task_id)
+        await connection.execute("SELECT FROM waggle.tasks WHERE id = $1 FOR UPDATE", task_id)
         asked = asyncio.create_task(rpc.ask(bus, subjects.DLQ_RETRY, await a_retry(pool, task_id), 10))
         await until(lambda: pool.fetchval("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"))
         dlq.terminate()

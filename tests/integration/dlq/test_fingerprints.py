@@ -30,18 +30,18 @@ MESSAGES = {
 
 @pytest.mark.parametrize(("message", "normalised"), MESSAGES.values(), ids=list(MESSAGES))
 async def test_what_differs_from_case_to_case_is_replaced(pool: Pool, message: str, normalised: str) -> None:
-    assert await pool.fetchval("SELECT waggle_normalised($1)", message) == normalised
+    assert await pool.fetchval("SELECT waggle.normalised($1)", message) == normalised
 
 
 async def test_a_message_is_bounded_and_so_is_its_cost(pool: Pool) -> None:
-    assert len(await pool.fetchval("SELECT waggle_normalised($1)", "word " * 100_000)) == 200
+    assert len(await pool.fetchval("SELECT waggle.normalised($1)", "word " * 100_000)) == 200
 
 
 async def test_a_fingerprint_depends_on_type_code_class_and_message(pool: Pool) -> None:
     usual: dict[str, Any] = {"message": "order 1", "code": "task_execution_failed", "exception": "KeyError"}
 
     async def fingerprint(type: str = "a.b", **changes: str) -> str:  # noqa: A002  # the field's name
-        return str(await pool.fetchval("SELECT waggle_fingerprint($1, $2)", type, as_json(error_of(**{**usual, **changes}))))
+        return str(await pool.fetchval("SELECT waggle.fingerprint($1, $2)", type, as_json(error_of(**{**usual, **changes}))))
 
     same = await fingerprint()
     assert await fingerprint(message="order 2") == same
@@ -50,7 +50,7 @@ async def test_a_fingerprint_depends_on_type_code_class_and_message(pool: Pool) 
         await fingerprint(code="task_timeout"),
         await fingerprint(exception="IndexError"),
         await fingerprint(message="another 1"),
-        await pool.fetchval("SELECT waggle_fingerprint('a.b', NULL)"),
+        await pool.fetchval("SELECT waggle.fingerprint('a.b', NULL)"),
     }
     assert len(others | {same}) == 6
 
@@ -58,11 +58,11 @@ async def test_a_fingerprint_depends_on_type_code_class_and_message(pool: Pool) 
 async def test_it_is_written_when_a_task_dies_and_only_then(pool: Pool) -> None:
     (task_id,) = await dead(pool)
     row = await given.row(pool, task_id)
-    assert row["fingerprint"] == await pool.fetchval("SELECT waggle_fingerprint($1, $2)", row["type"], row["error"])
+    assert row["fingerprint"] == await pool.fetchval("SELECT waggle.fingerprint($1, $2)", row["type"], row["error"])
     await given.alive(pool)
     running = await given.running(pool, 2)
     await tasks.cancel(pool, running[0].id)
-    assert await pool.fetchval("SELECT count(*) FROM tasks WHERE fingerprint IS NOT NULL") == 1
+    assert await pool.fetchval("SELECT count(*) FROM waggle.tasks WHERE fingerprint IS NOT NULL") == 1
 
 
 async def test_retries_of_tasks_that_are_gone_are_forgotten_and_old_redrives_too(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,14 +71,14 @@ async def test_retries_of_tasks_that_are_gone_are_forgotten_and_old_redrives_too
     for task_id in [*kept, *[UUID(int=number) for number in range(1, 31)]]:
         for later in ("1 s", "2 s"):
             await pool.execute(
-                f"INSERT INTO dead_letter_retries (task_id, attempt, how, retried_at) VALUES ($1, 1, 'manual', now() + interval '{later}')", task_id
+                f"INSERT INTO waggle.dead_letter_retries (task_id, attempt, how, retried_at) VALUES ($1, 1, 'manual', now() + interval '{later}')", task_id
             )
     for state, age in (("completed", "2 hours"), ("stopped", "1 minute"), ("running", "2 hours")):
         await pool.execute(
-            f"""INSERT INTO redrives (id, state, filter, rate, submitted_by, created, ended_at)
+            f"""INSERT INTO waggle.redrives (id, state, filter, rate, submitted_by, created, ended_at)
             VALUES (gen_random_uuid(), $1, '{{}}', 1, 'x', now() - interval '{age}', CASE WHEN $1 <> 'running' THEN now() - interval '{age}' END)""",
             state,
         )
     await cleanup.put_in_order(pool, 3600.0)
-    assert {row[0] for row in await pool.fetch("SELECT task_id FROM dead_letter_retries")} == set(kept)
-    assert {row[0] for row in await pool.fetch("SELECT state FROM redrives")} == {"stopped", "running"}
+    assert {row[0] for row in await pool.fetch("SELECT task_id FROM waggle.dead_letter_retries")} == set(kept)
+    assert {row[0] for row in await pool.fetch("SELECT state FROM waggle.redrives")} == {"stopped", "running"}

@@ -31,7 +31,7 @@ async def begin(pool: Pool, *, rate: float = 1000.0, limit: int | None = None, *
 
 async def step(pool: Pool, redrive_id: UUID) -> Redrive:
     """The next step, without the wait before it."""
-    await pool.execute("UPDATE redrives SET next_at = now() - interval '1 s' WHERE id = $1", redrive_id)
+    await pool.execute("UPDATE waggle.redrives SET next_at = now() - interval '1 s' WHERE id = $1", redrive_id)
     assert await redriving.go_on(pool)
     return await state(pool, redrive_id)
 
@@ -46,7 +46,7 @@ async def run(pool: Pool, outcome: Outcome, most: int = 1000) -> int:
     """Let a worker run what is pending; how many it ran."""
     worker_id = f"w-{uuid4()}"
     await given.alive(pool, worker_id)
-    ids = [row["id"] for row in await pool.fetch("SELECT id FROM tasks WHERE status = 'pending' ORDER BY id LIMIT $1", most)]
+    ids = [row["id"] for row in await pool.fetch("SELECT id FROM waggle.tasks WHERE status = 'pending' ORDER BY id LIMIT $1", most)]
     claimed = await tasks.claim(pool, ids, worker_id)
     if claimed:
         await tasks.settle(pool, [(given.fence(task, worker_id), decide(outcome, Tries(task.retry_count, task.max_retries))) for task in claimed])
@@ -65,7 +65,7 @@ async def test_what_fails_again_at_once_stops_it_after_the_first_few(pool: Pool)
     assert stopped.reason == "10 of the last 10 that came to an end failed again"
     assert stopped.ended_at
     assert [(line["event"], line["asked_by"]) for line in lines] == [("redrive stopped: what it retried failed again", "anna")]
-    assert await pool.fetchval("SELECT count(*) FROM tasks WHERE status = 'dead_letter'") == 40
+    assert await pool.fetchval("SELECT count(*) FROM waggle.tasks WHERE status = 'dead_letter'") == 40
 
 
 async def test_what_does_well_goes_on_to_the_end(pool: Pool) -> None:
@@ -76,7 +76,7 @@ async def test_what_does_well_goes_on_to_the_end(pool: Pool) -> None:
         await run(pool, DONE)
         found = await step(pool, redrive_id)
     assert (found.state, found.matched, found.retried, found.failed_again) == ("completed", 600, 600, 0)
-    assert await pool.fetchval("SELECT count(*) FROM dead_letter_retries WHERE redrive_id = $1", redrive_id) == 600
+    assert await pool.fetchval("SELECT count(*) FROM waggle.dead_letter_retries WHERE redrive_id = $1", redrive_id) == 600
 
 
 async def test_a_failure_that_comes_later_stops_it_too(pool: Pool) -> None:
@@ -97,7 +97,7 @@ async def test_handlers_that_take_long_do_not_hold_it_up(pool: Pool) -> None:
     await dead(pool, 30)
     redrive_id = await begin(pool)
     await step(pool, redrive_id)
-    await pool.execute("UPDATE redrives SET portion_at = now() - interval '11 s'")
+    await pool.execute("UPDATE waggle.redrives SET portion_at = now() - interval '11 s'")
     assert (await step(pool, redrive_id)).state == "completed"
 
 
@@ -105,7 +105,7 @@ async def test_a_queue_in_which_nothing_ends_does_not_fill_without_bound(pool: P
     await dead(pool, 300)
     redrive_id = await begin(pool, rate=1.0)
     for _ in range(80):
-        await pool.execute("UPDATE redrives SET portion_at = now() - interval '11 s'")
+        await pool.execute("UPDATE waggle.redrives SET portion_at = now() - interval '11 s'")
         found = await step(pool, redrive_id)
     assert (found.state, found.retried) == ("running", 60)
     await run(pool, DONE, 20)
@@ -118,8 +118,8 @@ async def test_a_snooze_is_no_outcome_and_a_cancelled_task_counts_as_neither(poo
     await step(pool, redrive_id)
     await run(pool, Snoozed(0.0))
     assert (await step(pool, redrive_id)).retried == FIRST
-    assert await pool.fetchval("SELECT count(*) FROM dead_letter_retries WHERE outcome IS NULL") == FIRST
-    for row in await pool.fetch("SELECT id FROM tasks WHERE status = 'pending'"):
+    assert await pool.fetchval("SELECT count(*) FROM waggle.dead_letter_retries WHERE outcome IS NULL") == FIRST
+    for row in await pool.fetch("SELECT id FROM waggle.tasks WHERE status = 'pending'"):
         await tasks.cancel(pool, row["id"])
     found = await step(pool, redrive_id)
     assert (found.state, found.retried, found.failed_again) == ("completed", 20, 0)
@@ -133,8 +133,8 @@ async def test_a_task_that_dies_again_is_not_retried_a_second_time(pool: Pool) -
     await run(pool, DONE)
     found = await step(pool, redrive_id)
     assert (found.state, found.retried, found.failed_again) == ("completed", 12, 4)
-    assert await pool.fetchval("SELECT max(n) FROM (SELECT count(*) AS n FROM dead_letter_retries GROUP BY task_id) x") == 1
-    assert await pool.fetchval("SELECT count(*) FROM tasks WHERE status = 'dead_letter'") == 4
+    assert await pool.fetchval("SELECT max(n) FROM (SELECT count(*) AS n FROM waggle.dead_letter_retries GROUP BY task_id) x") == 1
+    assert await pool.fetchval("SELECT count(*) FROM waggle.tasks WHERE status = 'dead_letter'") == 4
 
 
 async def test_outcomes_are_counted_after_its_end_too(pool: Pool) -> None:
@@ -144,7 +144,7 @@ async def test_outcomes_are_counted_after_its_end_too(pool: Pool) -> None:
     await run(pool, FAILED)
     found = await step(pool, redrive_id)
     assert (found.state, found.failed_again) == ("completed", 3)
-    assert await pool.fetchval("SELECT next_at FROM redrives") is None
+    assert await pool.fetchval("SELECT next_at FROM waggle.redrives") is None
 
 
 async def test_of_two_dead_letters_with_one_unique_key_one_is_retried(pool: Pool) -> None:
@@ -185,11 +185,11 @@ async def test_several_services_share_redrives_and_retry_each_task_once(pool: Po
 
     async def ended() -> bool:
         await run(pool, DONE)
-        return bool(await pool.fetchval("SELECT count(*) = 3 FROM redrives WHERE state = 'completed'"))
+        return bool(await pool.fetchval("SELECT count(*) = 3 FROM waggle.redrives WHERE state = 'completed'"))
 
     async with loop(redriving.redrive(pool, asyncio.Event(), stopping)), loop(redriving.redrive(pool, asyncio.Event(), stopping)):
         await until(ended, 30)
-    assert await pool.fetchrow("SELECT count(*), count(DISTINCT task_id) FROM dead_letter_retries") == (2000, 2000)
+    assert await pool.fetchrow("SELECT count(*), count(DISTINCT task_id) FROM waggle.dead_letter_retries") == (2000, 2000)
     assert sum([(await state(pool, each)).retried for each in ids]) == 2000
 
 
@@ -208,7 +208,7 @@ async def test_one_whose_rows_somebody_holds_does_not_hold_up_the_others(pool: P
     first = await begin(pool, ids=[held])
     second = await begin(pool, ids=await dead(pool, 3))
     async with pool.acquire() as other, other.transaction():
-        await other.execute("SELECT FROM tasks WHERE id = $1 FOR UPDATE", held)
+        await other.execute("SELECT FROM waggle.tasks WHERE id = $1 FOR UPDATE", held)
         assert await redriving.go_on(pool)  # it waits for lock_timeout, and is put off
         assert await redriving.go_on(pool)
         assert [(await state(pool, each)).retried for each in (first, second)] == [0, 3]

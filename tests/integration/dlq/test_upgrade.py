@@ -2,16 +2,16 @@
 
 import asyncpg
 import pytest
-from alembic import command
-from sqlalchemy.ext.asyncio import create_async_engine
+from uuid_utils.compat import uuid7
 
 from support import given
 from support.facts import until
 from support.given_dead import as_json, error_of
+from support.schemas import install_old
 from support.system import Services
 from waggle.redrive import DeadLetterFilter
 from waggle.store import dead_letters
-from waggle.store.migrate import _config, migrate
+from waggle.store.migrate import migrate
 from waggle.store.postgres import head
 
 Pool = asyncpg.Pool
@@ -20,26 +20,15 @@ Pool = asyncpg.Pool
 @pytest.fixture
 async def old_database(database: str) -> str:
     """A database at revision 0001."""
-    connection = await asyncpg.connect(database)
-    await connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
-    await connection.close()
-    engine = create_async_engine(f"postgresql+asyncpg://{database.partition('://')[2]}")
-
-    def upgrade(connection: object) -> None:
-        config = _config()
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0001")
-
-    async with engine.connect() as opened:
-        await opened.run_sync(upgrade)
-    await engine.dispose()
+    await install_old(database, "0001")
     return database
 
 
 async def test_dead_letters_from_before_are_like_new_ones(old_database: str, pool: Pool, start: Services) -> None:
-    ids = await given.waiting(pool, 3)
+    ids = [uuid7() for _ in range(3)]
+    await pool.executemany("INSERT INTO public.tasks (id, type, rung_at) VALUES ($1, 'demo.echo', now())", [(task_id,) for task_id in ids])
     for number, task_id in enumerate(ids[:2]):
-        await pool.execute("UPDATE tasks SET status = 'dead_letter', error = $2 WHERE id = $1", task_id, as_json(error_of(f"order {number}")))
+        await pool.execute("UPDATE public.tasks SET status = 'dead_letter', error = $2 WHERE id = $1", task_id, as_json(error_of(f"order {number}")))
     assert await migrate(old_database) == ("0001", head())
 
     async with pool.acquire() as connection:
@@ -47,6 +36,6 @@ async def test_dead_letters_from_before_are_like_new_ones(old_database: str, poo
         assert (group.count, group.message) == (2, "order #")
         assert (await dead_letters.page(connection, DeadLetterFilter(fingerprint=group.fingerprint), None, 10))[0]
     await start("dlq")
-    await until(lambda: pool.fetchval("SELECT count(*) = 2 FROM tasks WHERE fingerprint = $1", group.fingerprint))
+    await until(lambda: pool.fetchval("SELECT count(*) = 2 FROM waggle.tasks WHERE fingerprint = $1", group.fingerprint))
     assert (await given.row(pool, ids[2]))["fingerprint"] is None
     assert (await dead_letters.revive(pool, ids, how="manual")).revived == ids[:2]

@@ -62,7 +62,7 @@ async def test_a_task_fails_soon_after_its_deadline(pool: Pool, bus: Bus) -> Non
     with structlog.testing.capture_logs() as lines:
         async with loop(deadlines.fail_overdue(pool, bus, asyncio.Event())):
             await until(lambda: lines)
-    late = await pool.fetchval("SELECT extract(epoch FROM completed_at - deadline)::float8 FROM tasks")
+    late = await pool.fetchval("SELECT extract(epoch FROM completed_at - deadline)::float8 FROM waggle.tasks")
     assert 0 <= late < 2
     assert (lines[0]["task_id"], lines[0]["was"]) == (str(task_id), "pending")
 
@@ -71,7 +71,7 @@ async def test_a_task_that_waits_for_a_time_after_its_deadline_fails_without_eve
     (task_id,) = await given.waiting(pool, delay=3600.0)
     await given.change(pool, task_id, "deadline = now()")
     async with loop(deadlines.fail_overdue(pool, bus, asyncio.Event())):
-        await until(lambda: pool.fetchval("SELECT status = 'failed' FROM tasks"))
+        await until(lambda: pool.fetchval("SELECT status = 'failed' FROM waggle.tasks"))
     assert (await given.row(pool, task_id))["rung_at"] is None
 
 

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("lanes")
 async def ringing(pool: Pool, bus: Bus, settings: FleetSettings) -> AsyncIterator[None]:
     """A scheduler's loop for due tasks, and the one that listens for new ones."""
     wake, stopping = asyncio.Event(), asyncio.Event()
-    async with loop(due.listen(settings.postgres_url, wake, stopping)), loop(due.ring(pool, bus, Ringer(bus), wake, stopping)):
+    async with loop(due.listen(settings, wake, stopping)), loop(due.ring(pool, bus, Ringer(bus), wake, stopping)):
         yield
 
 
@@ -49,7 +49,7 @@ async def holds(bus: Bus, count: int) -> bool:
 
 
 async def all_rung(pool: Pool) -> bool:
-    return not await pool.fetchval("SELECT EXISTS (SELECT FROM tasks WHERE rung_at IS NULL)")
+    return not await pool.fetchval("SELECT EXISTS (SELECT FROM waggle.tasks WHERE rung_at IS NULL)")
 
 
 @pytest.mark.usefixtures("scheduler")
@@ -58,7 +58,7 @@ async def test_tasks_are_rung_when_their_time_comes(pool: Pool, bus: Bus) -> Non
         await given.waiting(pool, 1, ring=False, delay=0.2 + n * 0.013)
     await until(lambda: all_rung(pool))
     await until(lambda: holds(bus, 100))
-    late = sorted(row[0] for row in await pool.fetch("SELECT extract(epoch FROM rung_at - run_at)::float8 FROM tasks"))
+    late = sorted(row[0] for row in await pool.fetch("SELECT extract(epoch FROM rung_at - run_at)::float8 FROM waggle.tasks"))
     assert late[0] >= 0
     assert statistics.median(late) < 0.05
     assert late[-1] < 1.0
@@ -68,7 +68,7 @@ async def test_tasks_are_rung_when_their_time_comes(pool: Pool, bus: Bus) -> Non
 async def test_a_row_inserted_by_sql_wakes_the_scheduler(pool: Pool, bus: Bus) -> None:
     for count in (1, 2, 3):
         await asyncio.sleep(10 * due.GATHER)  # it has fallen asleep
-        await pool.execute("INSERT INTO tasks (id, type) VALUES (gen_random_uuid(), 'demo.echo')")
+        await pool.execute("INSERT INTO waggle.tasks (id, type) VALUES (gen_random_uuid(), 'demo.echo')")
         await pool.execute("NOTIFY waggle_wake")
         await until(partial(holds, bus, count), 1)
 
@@ -76,7 +76,7 @@ async def test_a_row_inserted_by_sql_wakes_the_scheduler(pool: Pool, bus: Bus) -
 async def test_a_task_that_came_without_a_wake_is_found_all_the_same(pool: Pool, bus: Bus, settings: FleetSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(due, "LONGEST", 0.3)
     async with ringing(pool, bus, settings):
-        await pool.execute("INSERT INTO tasks (id, type) VALUES (gen_random_uuid(), 'demo.echo')")
+        await pool.execute("INSERT INTO waggle.tasks (id, type) VALUES (gen_random_uuid(), 'demo.echo')")
         await until(lambda: holds(bus, 1), 3)
 
 
@@ -100,7 +100,7 @@ async def test_while_nats_is_away_nothing_is_marked_and_afterwards_all_is_rung(p
     nats.kill()
     await until(lambda: not bus.connected)
     await given.waiting(pool, 10, ring=False)
-    await never(lambda: pool.fetchval("SELECT count(*) FROM tasks WHERE rung_at IS NOT NULL"), 0.3)
+    await never(lambda: pool.fetchval("SELECT count(*) FROM waggle.tasks WHERE rung_at IS NOT NULL"), 0.3)
     nats.start()
     await until(lambda: bus.connected)
     await until(lambda: holds(bus, 10))
@@ -125,4 +125,4 @@ async def test_a_task_that_is_due_but_past_its_deadline_does_not_keep_the_loop_b
     await given.change(pool, late, "deadline = now(), run_at = now() - interval '1 minute'")
     await given.waiting(pool, 1, ring=False, delay=0.1)
     await until(lambda: holds(bus, 1))
-    assert await pool.fetchval("SELECT count(*) FROM tasks WHERE rung_at IS NULL") == 2
+    assert await pool.fetchval("SELECT count(*) FROM waggle.tasks WHERE rung_at IS NULL") == 2

@@ -63,7 +63,7 @@ async def test_without_nats_it_starts_all_the_same(nats: NatsServer, bus: Bus, p
     (task_id,) = await given.waiting(pool)
     await given.change(pool, task_id, "deadline = now()")
     await start("scheduler")
-    await until(lambda: pool.fetchval("SELECT status = 'failed' FROM tasks"))
+    await until(lambda: pool.fetchval("SELECT status = 'failed' FROM waggle.tasks"))
     nats.start()
     await until(lambda: bus.connected)
     await until(lambda: _has_lanes(bus, "default"))
@@ -78,12 +78,12 @@ async def test_without_postgres_it_waits_and_can_be_stopped(own_postgres: Postgr
 
 
 async def test_it_waits_for_the_migration(pool: Pool, start: Services) -> None:
-    head = await pool.fetchval("SELECT version_num FROM alembic_version")
-    await pool.execute("UPDATE alembic_version SET version_num = '0000'")
+    head = await pool.fetchval("SELECT version_num FROM waggle.alembic_version")
+    await pool.execute("UPDATE waggle.alembic_version SET version_num = '0000'")
     scheduler = start.launch("scheduler")
     (line,) = await until(lambda: scheduler.logged("waiting for Postgres"))
     assert "waggle migrate" in line["reason"]
-    await pool.execute("UPDATE alembic_version SET version_num = $1", head)
+    await pool.execute("UPDATE waggle.alembic_version SET version_num = $1", head)
     await ready(scheduler)
 
 
@@ -119,7 +119,7 @@ async def test_it_stops_gracefully_and_takes_its_ready_file_with_it(start: Servi
 async def test_its_metrics_tell_what_it_did(pool: Pool, start: Services) -> None:
     scheduler = await start("scheduler")
     await given.waiting(pool, 7, ring=False, queue="default")
-    await until(lambda: pool.fetchval("SELECT count(*) = 7 FROM tasks WHERE rung_at IS NOT NULL"))
+    await until(lambda: pool.fetchval("SELECT count(*) = 7 FROM waggle.tasks WHERE rung_at IS NOT NULL"))
     assert await until(lambda: metric(scheduler.metrics_url, "waggle_doorbells_rung_total")) == 7
     ids = await given.waiting(pool, 3)
     await given.change(pool, ids, "deadline = now()")

@@ -45,7 +45,7 @@ async def head(pool: Pool, bus: Bus, seconds: float, lane: tuple[str, int] = LAN
 
 
 async def rung_again(pool: Pool, ids: list[UUID]) -> set[UUID]:
-    rows = await pool.fetch("SELECT id FROM tasks WHERE id = ANY ($1) AND rung_at > now() - interval '1 s'", ids)
+    rows = await pool.fetch("SELECT id FROM waggle.tasks WHERE id = ANY ($1) AND rung_at > now() - interval '1 s'", ids)
     return {row["id"] for row in rows}
 
 
@@ -166,14 +166,14 @@ async def test_the_orphans_of_every_lane_are_rung_and_told(pool: Pool, bus: Bus,
 @pytest.mark.usefixtures("lanes")
 async def test_the_orphans_of_a_paused_queue_are_left_alone(pool: Pool, bus: Bus, ringer: Ringer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(orphans, "EVERY", 0.1)
-    await pool.execute("INSERT INTO queues (name, paused) VALUES ('a-paused-one', true)")
+    await pool.execute("INSERT INTO waggle.queues (name, paused) VALUES ('a-paused-one', true)")
     paused = await rung_ago(pool, 60.0, 5)
     await given.change(pool, paused, "queue = 'a-paused-one'")
     others = await rung_ago(pool, 60.0, 5)
     async with loop(orphans.ring(pool, bus, ringer, asyncio.Event())):
         await until(lambda: _holds(bus, 5))
         assert await rung_again(pool, [*paused, *others]) == set(others)
-        await pool.execute("UPDATE queues SET paused = false")
+        await pool.execute("UPDATE waggle.queues SET paused = false")
         await until(lambda: _holds(bus, 10))
 
 

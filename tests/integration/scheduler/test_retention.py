@@ -45,7 +45,7 @@ async def given_old(pool: Pool, count: int, ago: timedelta, status: str = "compl
 
 
 async def left(pool: Pool) -> int:
-    return int(await pool.fetchval("SELECT count(*) FROM tasks"))
+    return int(await pool.fetchval("SELECT count(*) FROM waggle.tasks"))
 
 
 async def test_one_walk_deletes_all_that_is_past_its_retention_and_nothing_else(pool: Pool) -> None:
@@ -76,7 +76,7 @@ async def test_each_status_has_an_age_of_its_own(pool: Pool, status: str) -> Non
         await given_old(pool, 60, timedelta(days=2), each)
         await given_old(pool, 5, timedelta(hours=1), each)
     assert await Walk(Status(status), DAY).go(pool, asyncio.Event()) == 60
-    assert await pool.fetchval("SELECT count(*) FROM tasks WHERE status = $1", status) == 5
+    assert await pool.fetchval("SELECT count(*) FROM waggle.tasks WHERE status = $1", status) == 5
     assert await left(pool) == 135
 
 
@@ -98,9 +98,9 @@ async def test_a_walk_that_leaves_very_many_rows_ends_and_the_next_one_goes_on(p
 
 async def test_attempts_go_with_their_task(pool: Pool) -> None:
     old, young = await given_old(pool, 2, timedelta(days=2), "failed"), await given_old(pool, 2, timedelta(hours=1), "failed")
-    await pool.execute("INSERT INTO task_attempts SELECT unnest($1::uuid[]), 1, 'w', now(), now(), 'failed'", old + young)
+    await pool.execute("INSERT INTO waggle.task_attempts SELECT unnest($1::uuid[]), 1, 'w', now(), now(), 'failed'", old + young)
     assert await Walk(Status.FAILED, DAY).go(pool, asyncio.Event()) == 2
-    assert {row["task_id"] for row in await pool.fetch("SELECT task_id FROM task_attempts")} == set(young)
+    assert {row["task_id"] for row in await pool.fetch("SELECT task_id FROM waggle.task_attempts")} == set(young)
 
 
 async def test_several_walks_at_once_delete_each_task_once(pool: Pool) -> None:
@@ -130,9 +130,11 @@ async def test_a_scheduler_deletes_when_it_starts_and_says_how_much(pool: Pool) 
 
 async def test_keys_are_kept_as_long_as_the_tasks_that_are_kept_longest(pool: Pool) -> None:
     for key, days in (("old", 4), ("younger", 2)):
-        await pool.execute("INSERT INTO idempotency_keys VALUES ('me', $1, 'hash', $2, now() - $3 * interval '1 day')", key, [id_from(timedelta())], days)
+        await pool.execute(
+            "INSERT INTO waggle.idempotency_keys VALUES ('me', $1, 'hash', $2, now() - $3 * interval '1 day')", key, [id_from(timedelta())], days
+        )
     settings = FleetSettings(postgres_url="postgresql://not.used/x", nats_url="nats://not.used", retention=DAY, retention_failed=3 * DAY)
     with structlog.testing.capture_logs() as lines:
         async with loop(retention.retire(pool, retention.ages(settings), asyncio.Event())):
             await until(lambda: lines)
-    assert [row["key"] for row in await pool.fetch("SELECT key FROM idempotency_keys")] == ["younger"]
+    assert [row["key"] for row in await pool.fetch("SELECT key FROM waggle.idempotency_keys")] == ["younger"]

@@ -131,7 +131,7 @@ async def test_those_who_wait_for_the_end_of_a_task_are_told_when_it_died_with_i
 async def test_more_than_fits_a_transaction_is_taken_back_without_a_pause(pool: Pool, bus: Bus) -> None:
     await lose(pool, 350)
     async with loop(take_back.keep_taking_back(pool, bus, 0.1, asyncio.Event())):
-        await until(lambda: pool.fetchval("SELECT count(*) = 350 FROM tasks WHERE status = 'pending' AND lost_count = 1"), 5)
+        await until(lambda: pool.fetchval("SELECT count(*) = 350 FROM waggle.tasks WHERE status = 'pending' AND lost_count = 1"), 5)
 
 
 @pytest.mark.usefixtures("often")
@@ -140,9 +140,9 @@ async def test_several_schedulers_take_each_task_back_once(pool: Pool, bus: Bus)
     async with AsyncExitStack() as schedulers:
         for _ in range(3):
             await schedulers.enter_async_context(loop(take_back.keep_taking_back(pool, bus, 0.1, asyncio.Event())))
-        await until(lambda: pool.fetchval("SELECT count(*) = 300 FROM tasks WHERE status = 'pending'"))
-    assert await pool.fetchval("SELECT count(*) FROM tasks WHERE retry_count = 1 AND lost_count = 1") == len(ids)
-    assert await pool.fetchval("SELECT count(*) FROM task_attempts") == len(ids)
+        await until(lambda: pool.fetchval("SELECT count(*) = 300 FROM waggle.tasks WHERE status = 'pending'"))
+    assert await pool.fetchval("SELECT count(*) FROM waggle.tasks WHERE retry_count = 1 AND lost_count = 1") == len(ids)
+    assert await pool.fetchval("SELECT count(*) FROM waggle.task_attempts") == len(ids)
 
 
 @pytest.mark.usefixtures("often")

@@ -82,7 +82,7 @@ async def test_a_row_that_somebody_holds_is_skipped_not_waited_for_and_still_cla
     await given.alive(pool)
     ids = await given.waiting(pool, 3)
     async with pool.acquire() as other, other.transaction():
-        await other.execute("SELECT FROM tasks WHERE id = $1 FOR UPDATE", ids[1])
+        await other.execute("SELECT FROM waggle.tasks WHERE id = $1 FOR UPDATE", ids[1])
         async with asyncio.timeout(2):
             claimed = {task.id for task in await tasks.claim(pool, ids, "w1")}
         assert claimed == {ids[0], ids[2]}
@@ -95,7 +95,7 @@ async def test_twenty_claims_in_parallel_give_each_task_to_one_worker(pool: Pool
     claimed = await asyncio.gather(*(tasks.claim(pool, ids[n * 7 :] + ids[: n * 7], worker) for n, worker in enumerate(workers)))
     left = [await tasks.claim(pool, ids, workers[0])]
     assert sorted(task.id for batch in [*claimed, *left] for task in batch) == sorted(ids)
-    assert await pool.fetchval("SELECT count(DISTINCT (id, attempt)) FROM tasks WHERE attempt = 1") == 300
+    assert await pool.fetchval("SELECT count(DISTINCT (id, attempt)) FROM waggle.tasks WHERE attempt = 1") == 300
 
 
 async def test_the_attempt_rises_with_each_claim_and_a_retry_does_not_reset_it(pool: Pool) -> None:

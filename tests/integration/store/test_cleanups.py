@@ -88,9 +88,9 @@ async def test_a_hook_whose_worker_died_is_called_by_another_and_the_first_one_s
     [second] = await taken(pool, "w2")
     await cleanups.end(pool, first, "w1")
     await cleanups.put_off(pool, first, "w1", 0.0, counted=True)
-    assert await pool.fetchval("SELECT (worker_id, tries) FROM cleanups") == ("w2", 2)
+    assert await pool.fetchval("SELECT (worker_id, tries) FROM waggle.cleanups") == ("w2", 2)
     await cleanups.end(pool, second, "w2")
-    assert not await pool.fetchval("SELECT count(*) FROM cleanups")
+    assert not await pool.fetchval("SELECT count(*) FROM waggle.cleanups")
 
 
 async def test_one_that_failed_waits_and_is_then_for_anybody(pool: Pool) -> None:
@@ -98,7 +98,7 @@ async def test_one_that_failed_waits_and_is_then_for_anybody(pool: Pool) -> None
     [cleanup] = await taken(pool, "w1")
     await cleanups.put_off(pool, cleanup, "w1", 60.0, counted=True)
     assert await taken(pool, "w2") == []
-    await pool.execute("UPDATE cleanups SET due = now()")
+    await pool.execute("UPDATE waggle.cleanups SET due = now()")
     [again] = await taken(pool, "w2")
     assert again.tries == 2
     await cleanups.put_off(pool, again, "w2", 0.0, counted=False)
@@ -108,7 +108,7 @@ async def test_one_that_failed_waits_and_is_then_for_anybody(pool: Pool) -> None
 async def test_a_task_that_was_retried_or_deleted_in_the_meantime_is_owed_nothing(pool: Pool) -> None:
     retried, deleted = await ended(pool), await ended(pool)
     await given.change(pool, retried, "status = 'pending'")
-    await pool.execute("DELETE FROM tasks WHERE id = $1", deleted)
+    await pool.execute("DELETE FROM waggle.tasks WHERE id = $1", deleted)
     assert {cleanup.task_id: cleanup.task for cleanup in await taken(pool, "w1")} == {retried: None, deleted: None}
 
 
@@ -122,15 +122,15 @@ async def test_a_dead_letter_that_is_buried_was_cleaned_up_after_before(pool: Po
 
 async def test_what_is_owed_to_tasks_that_are_gone_is_forgotten_after_their_retention(pool: Pool) -> None:
     kept, gone, young = await ended(pool), await ended(pool), await ended(pool)
-    await pool.execute("UPDATE cleanups SET created = now() - interval '2 hours' WHERE task_id <> $1", young)
-    await pool.execute("DELETE FROM tasks WHERE id = ANY ($1)", [gone, young])
+    await pool.execute("UPDATE waggle.cleanups SET created = now() - interval '2 hours' WHERE task_id <> $1", young)
+    await pool.execute("DELETE FROM waggle.tasks WHERE id = ANY ($1)", [gone, young])
     assert await cleanups.forget(pool, 3600.0) == 1
     assert {cleanup.task_id for cleanup in await taken(pool, "w1")} == {kept, young}
 
 
 async def test_an_error_that_cannot_be_read_does_not_keep_a_hook_from_its_task(pool: Pool) -> None:
     task_id = await ended(pool)
-    await pool.execute("""UPDATE tasks SET error = '{"code": "of_tomorrow", "message": "no"}' WHERE id = $1""", task_id)
+    await pool.execute("""UPDATE waggle.tasks SET error = '{"code": "of_tomorrow", "message": "no"}' WHERE id = $1""", task_id)
     [cleanup] = await taken(pool, "w1")
     assert cleanup.error.code is ErrorCode.INTERNAL_ERROR
     assert "of_tomorrow" in cleanup.error.message

@@ -123,7 +123,7 @@ async def test_a_result_that_comes_first_leaves_nothing_to_take_back(pool: Pool)
 async def test_a_lease_does_not_run_while_postgres_is_down(own_postgres: PostgresServer, pool: Pool) -> None:
     await given.alive(pool, seconds=1.0)
     (claimed,) = await given.running(pool)
-    await pool.execute("UPDATE workers SET last_seen = now() - interval '1 hour'")
+    await pool.execute("UPDATE waggle.workers SET last_seen = now() - interval '1 hour'")
     assert await until(lambda: lost(pool), 5) == [str(claimed.id)]
     own_postgres.restart()
 
@@ -137,7 +137,7 @@ async def test_a_lease_does_not_run_while_postgres_is_down(own_postgres: Postgre
     assert await pool.fetchval("SELECT now() - pg_postmaster_start_time() < interval '1 s'")
     assert await lost(pool) == []
     assert await leases.renew(pool, "w1", running=1, draining=False)
-    await pool.execute("UPDATE workers SET last_seen = now() - interval '1 hour'")
+    await pool.execute("UPDATE waggle.workers SET last_seen = now() - interval '1 hour'")
     await until(lambda: lost(pool), 5)
 
 
@@ -176,5 +176,5 @@ async def test_two_take_backs_at_once_settle_each_task_once(pool: Pool) -> None:
                 total += len(await tasks.settle(connection, [(task.fence, task.step) for task in taken]))
 
     assert sum(await asyncio.gather(*(take_back() for _ in range(4)))) == 50
-    assert await pool.fetchval("SELECT count(*) FROM task_attempts") == 50
-    assert await pool.fetchval("SELECT count(*) FROM tasks WHERE status = 'pending' AND retry_count = 1") == 50
+    assert await pool.fetchval("SELECT count(*) FROM waggle.task_attempts") == 50
+    assert await pool.fetchval("SELECT count(*) FROM waggle.tasks WHERE status = 'pending' AND retry_count = 1") == 50

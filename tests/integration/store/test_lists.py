@@ -93,7 +93,7 @@ async def test_any_filters_together_find_what_fits(pool: Pool, way: str) -> None
     types, queues = ["a", "a.b", "z"], ["default", "x"]
     statuses = [*map(str, Status), "dead_letter", "dead_letter"]
     await pool.executemany(
-        """INSERT INTO tasks (id, type, queue, status, priority, metadata, rung_at, created)
+        """INSERT INTO waggle.tasks (id, type, queue, status, priority, metadata, rung_at, created)
            SELECT uuidv7(-age), $1, $2, $3, $4, $5, CASE WHEN $6 THEN now() END, now() - age FROM (SELECT make_interval(secs => $7) AS age)""",
         [
             (
@@ -103,7 +103,7 @@ async def test_any_filters_together_find_what_fits(pool: Pool, way: str) -> None
             for _ in range(60)
         ],
     )  # fmt: skip
-    rows = await pool.fetch("SELECT *, now() AS now FROM tasks ORDER BY id DESC")
+    rows = await pool.fetch("SELECT *, now() AS now FROM waggle.tasks ORDER BY id DESC")
     both: dict[str, Any] = {"statuses": ["completed", "failed", "cancelled", "dead_letter"]}  # two streams of which a page looks at a part
     for asked in (both, *(any_filters(chance, types, queues, rows[0]["now"]) for _ in range(15))):
         fitting = [row["id"] for row in rows if fits(row, Filters(**asked))]
@@ -147,16 +147,16 @@ async def test_a_page_that_looked_at_enough_says_where_to_go_on(pool: Pool, monk
     assert ([task.id for task in third], end) == ([sought], None)
 
 
-STATISTICS = {"of a table without them": "VACUUM tasks", "before a vacuum": "ANALYZE tasks", "after it": "VACUUM ANALYZE tasks"}
+STATISTICS = {"of a table without them": "VACUUM waggle.tasks", "before a vacuum": "ANALYZE waggle.tasks", "after it": "VACUUM ANALYZE waggle.tasks"}
 
 
 @pytest.mark.parametrize("statistics", STATISTICS)
 async def test_old_ones_behind_a_burst_are_found_without_a_walk(pool: Pool, statistics: str) -> None:
     """Whatever Postgres believes: how many index entries a page reads does not depend on how many tasks are newer."""
-    await pool.execute("ALTER TABLE tasks SET (autovacuum_enabled = off)")
+    await pool.execute("ALTER TABLE waggle.tasks SET (autovacuum_enabled = off)")
     for status, age in (("failed", 3), ("dead_letter", 2), ("completed", 1)):
         await pool.execute(
-            """INSERT INTO tasks (id, type, status, metadata) SELECT uuidv7(-make_interval(days => $2)), 'demo.echo', $1, '{"n": 1}'
+            """INSERT INTO waggle.tasks (id, type, status, metadata) SELECT uuidv7(-make_interval(days => $2)), 'demo.echo', $1, '{"n": 1}'
                FROM generate_series(1, $3::int)""",
             status,
             age,

@@ -18,14 +18,15 @@ import pytest
 from support import given
 from support.servers import PostgresServer, run
 from waggle.redrive import DeadLetterFilter
+from waggle.settings.shared import Settings
 from waggle.store import catalogue, cleanups, dead_letters, idempotency, leases, lists, queues, redrives, tasks, waiting
 from waggle.store.idempotency import Key
 from waggle.store.lists import Filters
-from waggle.store.postgres import session
+from waggle.store.postgres import connect
 from waggle.store.sql import names, statement
 from waggle.task import AttemptOutcome, Fence, Status, Step
 
-NAMES = {statement(name).text: name for name in names()}
+NAMES = {statement(name).text("waggle"): name for name in names()}
 DONE = Step(Status.COMPLETED, AttemptOutcome.COMPLETED)
 SCANS = ("Seq Scan", "Index Scan", "Index Only Scan", "Bitmap Index Scan")
 
@@ -129,7 +130,7 @@ async def use_every_statement(connection: "asyncpg.Connection[asyncpg.Record]", 
     some = ids[:batch]
     await tasks.claim(connection, some, "w1")
     await tasks.still_claimable(connection, some)
-    running = await connection.fetch("SELECT id, attempt, worker_id, started_at FROM tasks WHERE status = 'running' LIMIT $1", batch)
+    running = await connection.fetch("SELECT id, attempt, worker_id, started_at FROM waggle.tasks WHERE status = 'running' LIMIT $1", batch)
     fences = [Fence(*row) for row in running] or [Fence(ids[0], 1, "w1", now)]
     await tasks.payload(connection, fences[0])
     await cleanups.claim(connection, "w1", ["demo.echo"], some, 10)
@@ -185,7 +186,7 @@ async def use_the_dead_letter_queue(connection: "asyncpg.Connection[asyncpg.Reco
         assert due is not None
         await redrives.note_outcomes(connection, due.id)
         await redrives.let_go(connection, due, 100)
-    await connection.execute("DELETE FROM redrives")
+    await connection.execute("DELETE FROM waggle.redrives")
     await dead_letters.revive(connection, some, how="manual")
     await dead_letters.remove(connection, some[0])
     await dead_letters.forget_retries(connection, UUID(int=0), 1000)
@@ -205,18 +206,18 @@ async def a_few_of_each(connection: "asyncpg.Connection[asyncpg.Record]") -> lis
 async def bloat(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
     """Twenty thousand tasks that ran and ended, with all their dead rows, and nobody cleans up."""
     await connection.execute(
-        "INSERT INTO tasks (id, type, rung_at) SELECT CAST(lpad(to_hex(n), 32, '0') AS uuid), 'demo.echo', now() FROM generate_series(1, 20000) n"
+        "INSERT INTO waggle.tasks (id, type, rung_at) SELECT CAST(lpad(to_hex(n), 32, '0') AS uuid), 'demo.echo', now() FROM generate_series(1, 20000) n"
     )
-    await connection.execute("UPDATE tasks SET status = 'running', worker_id = 'w0', attempt = 1, started_at = now()")
-    await connection.execute("UPDATE tasks SET status = 'completed', completed_at = now()")
+    await connection.execute("UPDATE waggle.tasks SET status = 'running', worker_id = 'w0', attempt = 1, started_at = now()")
+    await connection.execute("UPDATE waggle.tasks SET status = 'completed', completed_at = now()")
 
 
 async def plans_of(url: str, situation: str, mode: str) -> Plans:
     listener = Listener()
-    connection = await asyncpg.connect(url, server_settings=session("test"))
+    connection = await connect(Settings(postgres_url=url, nats_url="nats://not.used"), "test")
     try:
-        await connection.execute("ALTER TABLE tasks SET (autovacuum_enabled = off)")
-        await connection.execute("ALTER TABLE idempotency_keys SET (autovacuum_enabled = off)")
+        await connection.execute("ALTER TABLE waggle.tasks SET (autovacuum_enabled = off)")
+        await connection.execute("ALTER TABLE waggle.idempotency_keys SET (autovacuum_enabled = off)")
         await given.alive(connection, seconds=3600)
         nothing = [given.new_task().id for _ in range(10)]
         match situation:
@@ -227,7 +228,7 @@ async def plans_of(url: str, situation: str, mode: str) -> Plans:
                 ids = await a_few_of_each(connection)
             case "bloated, but known as idle":
                 await bloat(connection)
-                await connection.execute("ANALYZE tasks")
+                await connection.execute("ANALYZE waggle.tasks")
                 ids = await a_few_of_each(connection)
             case "planned while empty":
                 await listener.listen(connection, mode)
@@ -236,7 +237,7 @@ async def plans_of(url: str, situation: str, mode: str) -> Plans:
                 ids = await a_few_of_each(connection)
             case "planned while tiny":
                 few = await given.running(connection, 15)
-                await connection.execute("ANALYZE tasks")
+                await connection.execute("ANALYZE waggle.tasks")
                 await listener.listen(connection, mode)
                 await use_every_statement(connection, [task.id for task in few], 1)
                 await bloat(connection)

@@ -226,5 +226,5 @@ async def test_the_status_machine_in_the_database_is_the_one_in_the_table(pool: 
                     await waiting.bury_excess(pool, 0, 100)
             after = Status(str((await given.row(pool, claimed.id))["status"]))
             assert after is before or after in NEXT.get(before, frozenset()), f"{move}: {before} became {after}"
-            await pool.execute("DELETE FROM tasks")
-            await pool.execute("DELETE FROM task_attempts")
+            await pool.execute("DELETE FROM waggle.tasks")
+            await pool.execute("DELETE FROM waggle.task_attempts")

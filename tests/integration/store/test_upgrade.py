@@ -5,32 +5,21 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import asyncpg
-import sqlalchemy
-from alembic import command
-from sqlalchemy.ext.asyncio import create_async_engine
 from uuid_utils.compat import uuid7
 
 from support import given
 from support.facts import until
 from support.loops import again_and_again
-from waggle.store import tasks
-from waggle.store.migrate import _config, migrate
-from waggle.store.postgres import head, session
+from support.schemas import go_back
+from waggle.settings.shared import Settings
+from waggle.store.migrate import migrate
+from waggle.store.postgres import connect, head
 
 Pool = asyncpg.Pool
 
-
-async def go_back(database: str, revision: str) -> None:
-    engine = create_async_engine(f"postgresql+asyncpg://{database.partition('://')[2]}")
-
-    def downgrade(connection: sqlalchemy.Connection) -> None:
-        config = _config()
-        config.attributes["connection"] = connection
-        command.downgrade(config, revision)
-
-    async with engine.connect() as opened:
-        await opened.run_sync(downgrade)
-    await engine.dispose()
+# What any version's claim locks: the functions of this version are not there yet.
+CLAIM = """UPDATE waggle.tasks SET status = 'running' WHERE id = ANY ($1::uuid[]) AND status || '' = 'pending'
+           AND EXISTS (SELECT FROM waggle.workers WHERE id = 'w1') RETURNING id"""
 
 
 @asynccontextmanager
@@ -40,8 +29,10 @@ async def work(database: str, pool: Pool) -> AsyncIterator[Callable[[], Awaitabl
     done = {"claims": 0, "submissions": 0}
 
     async def claim() -> None:
-        connection = await asyncpg.connect(database, server_settings=session("test"))  # new to the table: its claim waits for every lock that it needs
-        await tasks.claim(connection, [uuid7()], "w1")
+        connection = await connect(
+            Settings(postgres_url=database, nats_url="nats://not.used"), "test"
+        )  # new to the table: its claim waits for every lock that it needs
+        await connection.fetch(CLAIM, [uuid7()])
         await connection.close()
         done["claims"] += 1
 
@@ -78,7 +69,7 @@ async def test_nobody_is_held_up_while_somebody_reads_the_table_for_long(databas
     async with pool.acquire() as connection, work(database, pool) as goes_on:
         transaction = connection.transaction()
         await transaction.start()
-        await connection.fetch("SELECT FROM tasks LIMIT 1")
+        await connection.fetch("SELECT FROM waggle.tasks LIMIT 1")
         migration = asyncio.create_task(migrate(database))
         waits = "SELECT count(*) > 0 FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND NOT granted"
         for _ in range(2):
@@ -90,10 +81,10 @@ async def test_nobody_is_held_up_while_somebody_reads_the_table_for_long(databas
 
 async def test_an_index_that_an_interrupted_try_left_behind_is_made_anew(database: str, pool: Pool) -> None:
     await go_back(database, "0003")
-    await pool.execute("CREATE INDEX tasks_final ON tasks (id)")
-    await pool.execute("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'tasks_final'::regclass")
+    await pool.execute("CREATE INDEX tasks_final ON waggle.tasks (id)")
+    await pool.execute("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'waggle.tasks_final'::regclass")
     assert await migrate(database) == ("0003", head())
-    assert await pool.fetchval("SELECT indisvalid AND indnatts = 4 FROM pg_index WHERE indexrelid = 'tasks_final'::regclass")
+    assert await pool.fetchval("SELECT indisvalid AND indnatts = 4 FROM pg_index WHERE indexrelid = 'waggle.tasks_final'::regclass")
 
 
 async def test_values_of_before_are_read_as_they_were_after_an_upgrade(database: str, pool: Pool) -> None:
@@ -102,7 +93,7 @@ async def test_values_of_before_are_read_as_they_were_after_an_upgrade(database:
     (before,) = await given.waiting(pool, payload=sent)
     assert await migrate(database) == ("0005", head())
     (after,) = await given.waiting(pool, payload=sent)
-    assert {row["payload"] for row in await pool.fetch("SELECT payload FROM tasks WHERE id = ANY ($1::uuid[])", [before, after])} == {sent}
+    assert {row["payload"] for row in await pool.fetch("SELECT payload FROM waggle.tasks WHERE id = ANY ($1::uuid[])", [before, after])} == {sent}
     await go_back(database, "0005")
     (again,) = await given.waiting(pool, payload=sent)
-    assert await pool.fetchval("SELECT pg_column_compression(payload) IS NOT NULL FROM tasks WHERE id = $1", again)
+    assert await pool.fetchval("SELECT pg_column_compression(payload) IS NOT NULL FROM waggle.tasks WHERE id = $1", again)

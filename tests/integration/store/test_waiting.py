@@ -76,7 +76,7 @@ async def test_the_lanes_are_those_of_rung_tasks_without_the_paused_ones(pool: P
     for queue, priority in (("a", 0), ("a", 3), ("b", 1), ("paused", 1)):
         await given.waiting(pool, 3, queue=queue, priority=priority)
     await given.waiting(pool, 1, queue="unrung", ring=False)
-    await pool.execute("INSERT INTO queues (name, paused) VALUES ('paused', true), ('a', false)")
+    await pool.execute("INSERT INTO waggle.queues (name, paused) VALUES ('paused', true), ('a', false)")
     assert await waiting.lanes(pool) == [("a", 0), ("a", 3), ("b", 1)]
 
 
@@ -176,9 +176,9 @@ async def test_a_key_is_kept_as_long_as_one_of_its_tasks(pool: Pool) -> None:
         Key("ada", "too young", b"1", (gone,)),
     ]
     await idempotency.take(pool, keys)
-    await pool.execute("UPDATE idempotency_keys SET created = now() - interval '2 hours' WHERE key <> 'too young'")
+    await pool.execute("UPDATE waggle.idempotency_keys SET created = now() - interval '2 hours' WHERE key <> 'too young'")
     assert await waiting.retire_keys(pool, 3600.0, 100) == 0
-    await pool.execute("DELETE FROM tasks WHERE id = $1", gone)
+    await pool.execute("DELETE FROM waggle.tasks WHERE id = $1", gone)
     assert await waiting.retire_keys(pool, 3600.0, 100) == 1
     assert set(await idempotency.find(pool, keys)) == {("ada", "one is left"), ("ada", "too young")}
 

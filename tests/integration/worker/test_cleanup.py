@@ -34,7 +34,7 @@ async def cleaned(system: OneSystem, rows: Pool, task: Json) -> list[str]:
     """What the hook did, once nothing is owed to this task any more."""
 
     async def nothing_is_owed() -> bool:
-        return not await rows.fetchval("SELECT EXISTS (SELECT FROM cleanups WHERE task_id = $1)", task["id"])
+        return not await rows.fetchval("SELECT EXISTS (SELECT FROM waggle.cleanups WHERE task_id = $1)", task["id"])
 
     await until(nothing_is_owed, 20.0)
     return system.did("cleaned", task["id"])
@@ -64,7 +64,7 @@ async def test_a_task_that_succeeds_has_nothing_to_clean_up(system: OneSystem, c
 
 async def test_a_type_without_a_hook_leaves_nothing_to_do(client: Client, rows: Pool) -> None:
     task = await client.wait(await client.submit("demo.fail", max_retries=0))
-    assert not await rows.fetchval("SELECT EXISTS (SELECT FROM cleanups WHERE task_id = $1)", task["id"])
+    assert not await rows.fetchval("SELECT EXISTS (SELECT FROM waggle.cleanups WHERE task_id = $1)", task["id"])
 
 
 async def test_a_pending_task_that_was_cancelled_is_cleaned_up_after_though_it_never_ran(system: OneSystem, client: Client, rows: Pool) -> None:
@@ -97,7 +97,7 @@ async def test_a_hook_that_fails_is_called_again(system: OneSystem, client: Clie
 async def test_a_hook_that_never_works_is_given_up(system: OneSystem, client: Client, rows: Pool) -> None:
     task = await client.wait(await client.submit("test.tidy-badly", {"how": "for ever"}))
     await until(lambda: system.did("tried", task["id"]), 20.0)
-    await until(lambda: rows.fetchval("UPDATE cleanups SET tries = 4, due = now() WHERE task_id = $1 AND worker_id IS NULL RETURNING true", task["id"]))
+    await until(lambda: rows.fetchval("UPDATE waggle.cleanups SET tries = 4, due = now() WHERE task_id = $1 AND worker_id IS NULL RETURNING true", task["id"]))
     assert await cleaned(system, rows, task) == []
     [line] = system.worker.logged("cleanup failed, given up", task_id=task["id"])
     assert (line["tries"], line["error"]) == (5, "OddError: 3 and 4")

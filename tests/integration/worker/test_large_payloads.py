@@ -65,7 +65,7 @@ async def held_back(pool: Pool) -> asyncpg.Connection:
         END $$
         """
     )
-    await pool.execute("CREATE TRIGGER waits BEFORE INSERT ON tasks FOR EACH ROW EXECUTE FUNCTION wait_when_large()")
+    await pool.execute("CREATE TRIGGER waits BEFORE INSERT ON waggle.tasks FOR EACH ROW EXECUTE FUNCTION wait_when_large()")
     holder = await pool.acquire()
     await holder.execute("SELECT pg_advisory_lock(7)")
     return holder
@@ -122,12 +122,12 @@ async def test_a_worker_that_stops_gives_back_what_waits_for_its_payload(pool: P
     await start("scheduler")
     ids = [(await given.waiting(pool, ring=False, type="test.measured", payload=incompressible()))[0] for _ in range(MANY)]
     worker = await start("worker", environ={"EFFECTS": str(effects)}, app="support.handlers:app", concurrency=MANY)
-    await until(lambda: pool.fetchval("SELECT count(*) > 0 FROM tasks WHERE status = 'running'"))
+    await until(lambda: pool.fetchval("SELECT count(*) > 0 FROM waggle.tasks WHERE status = 'running'"))
     assert await worker.stop() == 0
-    outcomes = [row["outcome"] for row in await pool.fetch("SELECT outcome FROM task_attempts")]
+    outcomes = [row["outcome"] for row in await pool.fetch("SELECT outcome FROM waggle.task_attempts")]
     assert set(outcomes) <= {"completed", "given_back"}
     assert "given_back" in outcomes
-    assert not await pool.fetchval("SELECT count(*) FROM tasks WHERE status = 'running' OR retry_count > 0 OR lost_count > 0")
+    assert not await pool.fetchval("SELECT count(*) FROM waggle.tasks WHERE status = 'running' OR retry_count > 0 OR lost_count > 0")
     await start("worker", environ={"EFFECTS": str(effects)}, app="support.handlers:app", concurrency=MANY)
     for task_id in ids:
         assert (await at_rest(pool, task_id, 60.0))["status"] == "completed"
@@ -137,5 +137,7 @@ async def test_large_values_are_compressed_by_lz4_where_the_server_has_it_and_el
     """Compressed by pglz, such a payload takes more CPU than all the rest of its insert."""
     kinds = await pool.fetchval("SELECT enumvals FROM pg_settings WHERE name = 'default_toast_compression'")
     (task_id,) = await given.waiting(pool, payload=f'{{"text": "{"word " * 100_000}"}}')
-    found = await pool.fetchrow("SELECT pg_column_compression(payload) AS kind, pg_column_size(payload) > 500000 AS whole FROM tasks WHERE id = $1", task_id)
+    found = await pool.fetchrow(
+        "SELECT pg_column_compression(payload) AS kind, pg_column_size(payload) > 500000 AS whole FROM waggle.tasks WHERE id = $1", task_id
+    )
     assert dict(found) == ({"kind": "lz4", "whole": False} if "lz4" in kinds else {"kind": None, "whole": True})

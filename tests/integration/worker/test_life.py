@@ -41,7 +41,7 @@ async def test_a_command_stops_a_handler_and_its_outcome_is_dropped(pool: Pool, 
 
     worker_id = await until(begun)
     await until(lambda: "began" in effects.read_text())
-    await pool.execute("UPDATE tasks SET status = 'cancelled' WHERE id = $1", task_id)
+    await pool.execute("UPDATE waggle.tasks SET status = 'cancelled' WHERE id = $1", task_id)
     await bus.publish(subjects.control(worker_id), subjects.command([(task_id, 1)]))
     await until(lambda: "cancelled" in effects.read_text(), 1.0)
     assert (await given.row(pool, task_id))["status"] == "cancelled"
@@ -50,12 +50,12 @@ async def test_a_command_stops_a_handler_and_its_outcome_is_dropped(pool: Pool, 
 async def test_heartbeats_notice_a_cancel_whose_command_was_lost(pool: Pool, worker: Process, effects: Path) -> None:
     [task_id] = await given.waiting(pool, ring=False, type="test.work", payload='{"seconds": 60}')
     await until(lambda: "began" in effects.read_text())
-    await pool.execute("UPDATE tasks SET status = 'cancelled' WHERE id = $1", task_id)
+    await pool.execute("UPDATE waggle.tasks SET status = 'cancelled' WHERE id = $1", task_id)
     await until(lambda: "cancelled" in effects.read_text(), 5.0)
 
 
 async def test_a_row_that_runs_here_only_by_the_database_is_given_back(pool: Pool, worker: Process) -> None:
-    worker_id = await pool.fetchval("SELECT id FROM workers")
+    worker_id = await pool.fetchval("SELECT id FROM waggle.workers")
     [task_id] = await given.waiting(pool, ring=True, type="test.work")
     await given.change(pool, task_id, f"status = 'running', attempt = 1, worker_id = '{worker_id}', started_at = now() - interval '1 minute'")
     task = await at_rest(pool, task_id)
@@ -80,8 +80,8 @@ async def test_a_stopping_worker_finishes_what_it_can_and_gives_the_rest_back(po
     for task_id in (long, thread):
         row = await given.row(pool, task_id)
         assert (row["status"], row["retry_count"], row["worker_id"]) == ("pending", 0, None)
-    assert await pool.fetchval("SELECT count(*) FROM workers") == 0
-    assert await pool.fetchval("SELECT count(*) FROM task_attempts WHERE outcome = 'given_back'") == 2
+    assert await pool.fetchval("SELECT count(*) FROM waggle.workers") == 0
+    assert await pool.fetchval("SELECT count(*) FROM waggle.task_attempts WHERE outcome = 'given_back'") == 2
 
 
 async def test_doorbells_held_without_a_slot_go_to_somebody_who_has_one(pool: Pool, start: Services, effects: Path) -> None:
@@ -99,9 +99,9 @@ async def test_doorbells_held_without_a_slot_go_to_somebody_who_has_one(pool: Po
 async def test_a_worker_that_was_paused_past_its_lease_goes_on_under_a_new_id(pool: Pool, worker: Process, effects: Path) -> None:
     [task_id] = await given.waiting(pool, ring=False, type="test.work", payload='{"seconds": 4}')
     await until(lambda: "began" in effects.read_text())
-    before = await pool.fetchval("SELECT id FROM workers")
+    before = await pool.fetchval("SELECT id FROM waggle.workers")
     worker.pause()
-    await until(lambda: pool.fetchval("SELECT status = 'pending' FROM tasks WHERE id = $1", task_id), 10.0, "the scheduler takes it back")
+    await until(lambda: pool.fetchval("SELECT status = 'pending' FROM waggle.tasks WHERE id = $1", task_id), 10.0, "the scheduler takes it back")
     worker.resume()
     task = await at_rest(pool, task_id)
     assert (task["status"], task["retry_count"], task["lost_count"], task["outcomes"]) == ("completed", 1, 1, ["lost", "completed"])

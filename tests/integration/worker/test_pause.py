@@ -58,7 +58,7 @@ async def resume(api: Client) -> None:
 
 async def rung(pool: Pool, ids: list[UUID]) -> bool:
     """Whether these tasks wait, and their doorbells were rung."""
-    return bool(await pool.fetchval("SELECT count(*) FROM tasks WHERE id = ANY ($1) AND status = 'pending' AND rung_at IS NOT NULL", ids) == len(ids))
+    return bool(await pool.fetchval("SELECT count(*) FROM waggle.tasks WHERE id = ANY ($1) AND status = 'pending' AND rung_at IS NOT NULL", ids) == len(ids))
 
 
 async def elsewhere(pool: Pool) -> None:
@@ -81,14 +81,14 @@ async def test_a_paused_queue_waits_while_another_one_works_and_goes_on_when_it_
 
 async def test_a_lost_hint_costs_no_more_than_a_look(pool: Pool, bus: Bus, system: OneSystem) -> None:
     before = len(system.worker.logged("queue paused", queue="default"))
-    await pool.execute("UPDATE queues SET paused = true WHERE name = 'default'")
+    await pool.execute("UPDATE waggle.queues SET paused = true WHERE name = 'default'")
     await until(lambda: stream.unasked(bus, "default"))
     assert len(system.worker.logged("queue paused", queue="default")) == before + 1
     [task_id] = await given.waiting(pool, ring=False, type="test.work")
     await until(lambda: rung(pool, [task_id]))
     await elsewhere(pool)
     assert (await given.row(pool, task_id))["status"] == "pending"
-    await pool.execute("UPDATE queues SET paused = false WHERE name = 'default'")
+    await pool.execute("UPDATE waggle.queues SET paused = false WHERE name = 'default'")
     await at_rest(pool, task_id)
 
 

@@ -50,7 +50,7 @@ async def test_held_doorbells_go_back_at_once_and_are_not_passed_round(pool: Poo
         return await stream.delivered(bus, "default") > before
 
     await never(delivered_more, 1.0, "a doorbell of a paused lane is delivered")
-    assert await pool.fetchval("SELECT count(*) FROM tasks WHERE status = 'running'") == 2
+    assert await pool.fetchval("SELECT count(*) FROM waggle.tasks WHERE status = 'running'") == 2
     others = [Pull(bus, "default", priority, lambda: None) for priority in Priority]
     for other in others:
         await other.open()

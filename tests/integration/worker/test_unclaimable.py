@@ -24,4 +24,4 @@ async def test_they_are_acked_and_nothing_runs(pool: Pool, bus: Bus, lanes: None
     await stream.ring(bus, *((task_id, "default", 1, rung_at) for task_id in (cancelled, later, overdue, deleted)))
     await start("worker")
     await until(lambda: stream.holds(bus, 0), 5.0, "sooner than they would come again")
-    assert await pool.fetchval("SELECT sum(attempt) FROM tasks") == 0
+    assert await pool.fetchval("SELECT sum(attempt) FROM waggle.tasks") == 0

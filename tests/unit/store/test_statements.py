@@ -7,14 +7,14 @@ from waggle.store.sql import Statement, names, statement
 
 def test_a_name_becomes_a_number_in_the_order_of_its_first_use() -> None:
     found = Statement("x", "SELECT :b, :a, :b")
-    assert found.text == "SELECT $1, $2, $1"
+    assert found.text("waggle") == "SELECT $1, $2, $1"
     assert found.bind({"a": 1, "b": 2}) == [2, 1]
 
 
 def test_casts_strings_and_comments_are_not_parameters() -> None:
     found = Statement("x", "-- for :nobody\nSELECT ':text', :ids::uuid[]  -- :neither\n")
     assert found.parameters == ["ids"]
-    assert found.text == "SELECT ':text', $1::uuid[]"
+    assert found.text("waggle") == "SELECT ':text', $1::uuid[]"
 
 
 def test_a_value_too_many_or_too_few_is_refused() -> None:
@@ -37,6 +37,6 @@ def test_every_statement_says_what_it_is_for_and_is_one_statement(name: str) -> 
 
     source = resources.files("waggle.store.sql").joinpath(f"{name}.sql").read_text()
     assert source.startswith("-- "), f"{name}.sql does not say what it guards"
-    text = statement(name).text
+    text = statement(name).text("waggle")
     assert text.count(";") == 1
     assert text.endswith(";")

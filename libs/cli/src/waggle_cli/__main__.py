@@ -155,18 +155,33 @@ def scheduler() -> None:
 
 
 @app.command(group=AROUND)
-def migrate() -> int:
+def migrate(
+    *,
+    sql: Annotated[bool, Parameter(negative="")] = False,
+    check: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
     """Bring the database and the streams up to date; safe to repeat.
 
-    A NATS that does not answer is no error: the scheduler creates what is missing there.
+    The tables are in a Postgres schema of their own (WAGGLE_POSTGRES_SCHEMA). If NATS does not answer, the scheduler creates what is missing there.
+
+    Parameters
+    ----------
+    sql
+        Print the SQL that would run on this database, for psql, and change nothing.
+    check
+        Check that the schema is up to date and complete, and change nothing. If it is not, name what differs; the exit code is 1.
     """
     from waggle.settings.environment import read
     from waggle.settings.services import CommandLineSettings
     from waggle.settings.shared import SettingsError
-    from waggle_cli.migrate import migrate
+    from waggle_cli import migrate as migration
 
+    if sql and check:
+        print("waggle migrate: --sql and --check exclude each other", file=sys.stderr)
+        return 2
+    run = migration.print_sql if sql else migration.check if check else migration.apply
     try:
-        return migrate(read(CommandLineSettings, os.environ))
+        return run(read(CommandLineSettings, os.environ))
     except SettingsError as error:
         print(f"waggle migrate: invalid settings\n{error}", file=sys.stderr)
         return 2

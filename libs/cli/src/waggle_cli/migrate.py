@@ -2,6 +2,8 @@
 
 import asyncio
 import sys
+from collections.abc import Coroutine
+from typing import Any
 
 import asyncpg
 import structlog
@@ -13,44 +15,88 @@ from waggle.bus import connection, topology
 from waggle.bus.connection import OUTAGE
 from waggle.settings.services import CommandLineSettings
 from waggle.settings.shared import SettingsError
-from waggle.store import catalogue, postgres
-from waggle.store.migrate import migrate as apply
+from waggle.store import catalog, catalogue, migrate, postgres
+from waggle.store.connections import check_url, direct_url
 
 NATS_SECONDS = 2.0
 
 
-def migrate(settings: CommandLineSettings) -> int:
+def apply(settings: CommandLineSettings) -> int:
     """Bring both up to date and say what was done; the exit code. Raises SettingsError.
 
     A NATS that does not answer is no error: the scheduler creates what is missing there.
     """
+    return _run(settings, _apply(settings))
+
+
+def print_sql(settings: CommandLineSettings) -> int:
+    """Print the SQL that `apply` would run on this database, and change nothing; the exit code. Raises SettingsError."""
+    return _run(settings, _print_sql(settings))
+
+
+def check(settings: CommandLineSettings) -> int:
+    """Say whether the schema is up to date and complete; 1 when it is not, with what differs. Raises SettingsError."""
+    return _run(settings, _check(settings))
+
+
+def _run(settings: CommandLineSettings, command: Coroutine[Any, Any, int]) -> int:
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger("error"),
         processors=[structlog.processors.KeyValueRenderer(key_order=["event"])],
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
     )
-    _check(settings.postgres_url)
-    return asyncio.run(_migrate(settings))
-
-
-def _check(postgres_url: str) -> None:
     try:
-        make_url(postgres_url)
+        check_url(settings.postgres_url)
+        make_url(settings.postgres_url)
     except (ValueError, ArgumentError) as error:
+        command.close()
         raise SettingsError(f"WAGGLE_POSTGRES_URL cannot be used: {error}") from None
+    except SettingsError:
+        command.close()
+        raise
+    return asyncio.run(_reporting(command))
 
 
-async def _migrate(settings: CommandLineSettings) -> int:
+async def _reporting(command: Coroutine[Any, Any, int]) -> int:
     try:
-        before, after = await apply(settings.postgres_url)
-        async with postgres.pool(settings, "migrate", 1) as pool:
-            queues = await catalogue.queues(pool)
+        return await command
     except CommandError as error:
         return _failed(f"Postgres: {error}. Was the database made by a newer Waggle?")
     except (OSError, SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         return _failed(f"Postgres: {_first_line(error)}")
+
+
+async def _apply(settings: CommandLineSettings) -> int:
+    before, after = await migrate.migrate(direct_url(settings), settings.postgres_schema)
+    async with postgres.pool(settings, "migrate", 1) as pool:
+        queues = await catalogue.queues(pool)
     print(f"Postgres: the schema is up to date ({after})" if before == after else f"Postgres: the schema went from {before or 'nothing'} to {after}")
     return await _ensure_topology(settings, list(queues))
+
+
+async def _print_sql(settings: CommandLineSettings) -> int:
+    script = await migrate.script(direct_url(settings), settings.postgres_schema)
+    print(script or f"-- The schema is up to date ({postgres.head()}).\n", end="")
+    return 0
+
+
+async def _check(settings: CommandLineSettings) -> int:
+    opened = await postgres.connect(settings, "migrate")
+    try:
+        _, revision = await postgres.versions(opened)
+        if revision != postgres.head():
+            older = revision is None or revision < postgres.head()
+            advice = "run `waggle migrate`" if older else "upgrade Waggle"
+            return _failed(f"Postgres: the schema {settings.postgres_schema} is at {revision or 'nothing'}, not at {postgres.head()}: {advice}")
+        found = catalog.differences(catalog.expected(), await catalog.described(opened))
+    finally:
+        await opened.close()
+    for line in found:
+        print(f"Postgres: {line}")
+    if found:
+        return _failed(f"Postgres: the schema {settings.postgres_schema} is damaged ({len(found)} difference{'s' if len(found) > 1 else ''})")
+    print(f"Postgres: the schema {settings.postgres_schema} is up to date ({revision}) and complete")
+    return 0
 
 
 async def _ensure_topology(settings: CommandLineSettings, queues: list[str]) -> int:

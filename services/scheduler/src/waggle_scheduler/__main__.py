@@ -38,7 +38,7 @@ async def _start_loops(scheduler: Service[SchedulerSettings], pool: "asyncpg.Poo
     await ringer.open()
     wake, ensured = asyncio.Event(), asyncio.Event()
     scheduler.start("topology", topology.keep(pool, bus, settings, ensured, stopping))
-    scheduler.start("wake", due.listen(settings.postgres_url, wake, stopping))
+    scheduler.start("wake", due.listen(settings, wake, stopping))
     scheduler.start("due", due.ring(pool, bus, ringer, wake, stopping))
     scheduler.start("orphans", orphans.ring(pool, bus, ringer, stopping))
     scheduler.start("take back", take_back.keep_taking_back(pool, bus, settings.lease, stopping))

@@ -6,20 +6,23 @@ Tasks of a paused queue are rung too, as the API rings those that it takes: thei
 import asyncio
 from typing import Final
 
-import asyncpg
+import structlog
 
 from waggle.bus.connection import Bus
 from waggle.bus.ring import Ringer
 from waggle.loops import periodic, wait_for
+from waggle.settings.services import SchedulerSettings
 from waggle.store import postgres, waiting
-from waggle.store.client import Connection, TimeLimitedConnection
+from waggle.store.client import Connection, DirectConnection, TimeLimitedConnection
+from waggle.store.sql import channel
 from waggle_scheduler import OUTAGE
 
-CHANNEL: Final = "waggle_wake"
 MOST: Final = 1000  # tasks rung in one transaction
 LONGEST: Final = 5.0  # seconds of sleep, however far away the next task is
 GATHER: Final = 0.02  # seconds in which many wakes become one
 AGAIN: Final = 0.5  # seconds until the next try in an outage, and between two looks at the connection that listens
+
+log = structlog.get_logger()
 
 
 async def ring(pool: Connection, bus: Bus, ringer: Ringer, wake: asyncio.Event, stopping: asyncio.Event) -> None:
@@ -41,22 +44,29 @@ async def ring(pool: Connection, bus: Bus, ringer: Ringer, wake: asyncio.Event, 
     await periodic(AGAIN, step, OUTAGE, stopping)
 
 
-async def listen(postgres_url: str, wake: asyncio.Event, stopping: asyncio.Event) -> None:
-    """Set `wake` at each `NOTIFY waggle_wake`, on a connection of its own that is opened again for ever."""
-    connection: asyncpg.Connection[asyncpg.Record] | None = None
+async def listen(settings: SchedulerSettings, wake: asyncio.Event, stopping: asyncio.Event) -> None:
+    """Set `wake` at each notification of a new task, on a connection of its own that is opened again for ever.
+
+    Behind a pooler notifications arrive nowhere: without a direct connection it sets `wake` every half second.
+    """
+    connection: TimeLimitedConnection | None = None
 
     async def step() -> bool:
         nonlocal connection
         if connection is None or connection.is_closed():
-            settings, limited = postgres.session("scheduler"), TimeLimitedConnection
-            connection = await asyncpg.connect(postgres_url, server_settings=settings, connection_class=limited, timeout=5, command_timeout=5)
-            await connection.add_listener(CHANNEL, lambda *_: wake.set())
+            connection = await postgres.connect(settings, "scheduler", statement_seconds=5.0)
+            if isinstance(connection, DirectConnection):
+                await connection.add_listener(channel(settings.postgres_schema), lambda *_: wake.set())
+            else:
+                log.warning("no direct connection to Postgres", effect="due tasks start up to 0.5 s late", setting="WAGGLE_POSTGRES_DIRECT_URL")
             wake.set()  # for what was written while nobody listened
         try:
             await connection.fetchval("SELECT 1")
-        except OUTAGE:  # also a link that died silently
+        except OUTAGE:  # also a connection that died silently
             connection.terminate()
             raise
+        if not isinstance(connection, DirectConnection):
+            wake.set()
         return False
 
     try:

@@ -22,7 +22,7 @@ PURGE = "/api/queues/{}/purge"
 
 
 async def statuses(rows: Pool, ids: list[UUID]) -> set[str]:
-    return {row["status"] for row in await rows.fetch("SELECT DISTINCT status FROM tasks WHERE id = ANY ($1)", ids)}
+    return {row["status"] for row in await rows.fetch("SELECT DISTINCT status FROM waggle.tasks WHERE id = ANY ($1)", ids)}
 
 
 # queues
@@ -84,8 +84,8 @@ async def test_a_purge_and_claims_have_one_winner_for_each_task(api: Client, row
 
     answer, claimed = await asyncio.gather(api.post(PURGE.format("raced")), claim())
     assert ok(answer)["cancelled"] + claimed == 200
-    assert await rows.fetchval("SELECT count(*) FROM tasks WHERE queue = 'raced' AND status = 'running'") == claimed
-    assert await rows.fetchval("SELECT count(*) FROM tasks WHERE queue = 'raced' AND status = 'cancelled' AND attempt > 0") == 0
+    assert await rows.fetchval("SELECT count(*) FROM waggle.tasks WHERE queue = 'raced' AND status = 'running'") == claimed
+    assert await rows.fetchval("SELECT count(*) FROM waggle.tasks WHERE queue = 'raced' AND status = 'cancelled' AND attempt > 0") == 0
 
 
 async def test_a_purge_in_many_batches_leaves_what_came_after_it_began(pool: Pool, bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,7 +108,7 @@ async def test_a_purge_whose_time_is_over_says_that_there_is_more_and_the_next_o
 async def test_a_purge_ends_although_others_hold_what_is_left(pool: Pool, bus: Bus) -> None:
     held, *free = await given.waiting(pool, 10)
     async with pool.acquire() as other, other.transaction():
-        await other.execute("SELECT FROM tasks WHERE id = $1 FOR UPDATE", held)
+        await other.execute("SELECT FROM waggle.tasks WHERE id = $1 FOR UPDATE", held)
         assert await purging.purge(pool, bus, Which("default")) == (9, False)
     assert (await statuses(pool, free), await statuses(pool, [held])) == ({"cancelled"}, {"pending"})
 
@@ -121,8 +121,8 @@ async def test_a_finished_task_is_deleted_with_its_attempts(api: Client, rows: P
     worker = await given.alive(rows, f"deleted {status}")
     ids = [task.id for task in await given.running(rows, 2, worker_id=worker)]
     await given.change(rows, ids, f"status = '{status}', completed_at = now()")
-    await rows.execute("INSERT INTO task_attempts SELECT unnest($1::uuid[]), 1, 'w', now(), now(), 'completed'", ids)
-    await rows.execute("INSERT INTO dead_letter_retries (task_id, attempt, how, payload) SELECT unnest($1::uuid[]), 1, 'manual', '{}'", ids)
+    await rows.execute("INSERT INTO waggle.task_attempts SELECT unnest($1::uuid[]), 1, 'w', now(), now(), 'completed'", ids)
+    await rows.execute("INSERT INTO waggle.dead_letter_retries (task_id, attempt, how, payload) SELECT unnest($1::uuid[]), 1, 'manual', '{}'", ids)
     answer = await api.delete(f"/api/tasks/{ids[0]}?purge=true")
     assert (answer.status_code, answer.content, "content-length" in answer.headers) == (204, b"", False)
     assert (await api.get(f"/api/tasks/{ids[0]}")).status_code == 404
@@ -159,4 +159,4 @@ async def test_the_key_of_a_deleted_task_does_not_run_its_work_again(api: Client
     status, problem = await submit("test.work")
     assert (status, "deleted since" in problem["detail"]) == (409, True)
     assert (await submit("test.thread"))[0] == 409
-    assert await rows.fetchval("SELECT count(*) FROM tasks WHERE id = $1", as_id(task)) == 0
+    assert await rows.fetchval("SELECT count(*) FROM waggle.tasks WHERE id = $1", as_id(task)) == 0

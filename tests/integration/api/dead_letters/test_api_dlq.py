@@ -47,7 +47,7 @@ async def test_pages_follow_each_other_without_gap_and_the_last_that_died_comes_
     made = await dead(pool, 5, type=kind)
     for number, task_id in enumerate(made[:3]):
         await given.change(pool, task_id, f"updated = now() + {number} * interval '1 ms'")
-    expected = [str(row[0]) for row in await pool.fetch("SELECT id FROM tasks WHERE type = $1 ORDER BY updated DESC, id DESC", kind)]
+    expected = [str(row[0]) for row in await pool.fetch("SELECT id FROM waggle.tasks WHERE type = $1 ORDER BY updated DESC, id DESC", kind)]
     seen: list[str] = []
     page: Json = {}
     while not seen or "next_cursor" in page:
@@ -92,10 +92,10 @@ async def test_a_retry_with_another_payload_keeps_the_first_one(api: Client, poo
     assert {error["field"] for error in problem["errors"]} == {"payload.to", "payload.two"}
     for to in ("anna", "berta"):
         ok(await api.post(f"/api/dlq/{task_id}/retry", json={"payload": {"to": to}}))
-        await pool.execute("UPDATE tasks SET status = 'dead_letter', updated = now() WHERE id = $1", task_id)
+        await pool.execute("UPDATE waggle.tasks SET status = 'dead_letter', updated = now() WHERE id = $1", task_id)
     one = ok(await api.get(f"/api/dlq/{task_id}"))
     assert (one["payload"], one["original_payload"]) == ({"to": "berta"}, {"to": "nobody"})
-    kept = await pool.fetch("SELECT payload, how, retried_by FROM dead_letter_retries WHERE task_id = $1 ORDER BY retried_at", task_id)
+    kept = await pool.fetch("SELECT payload, how, retried_by FROM waggle.dead_letter_retries WHERE task_id = $1 ORDER BY retried_at", task_id)
     assert [tuple(row) for row in kept] == [('{"to":  "nobody"}', "manual", "anonymous"), ('{"to":"anna"}', "manual", "anonymous")]
 
 

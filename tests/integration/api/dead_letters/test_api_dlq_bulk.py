@@ -31,7 +31,7 @@ async def test_a_small_bulk_retry_is_answered_when_it_has_ended(api: Client, poo
     assert answer.headers["location"] == f"/api/v1/dlq/retries/{redrive['id']}"
     assert redrive["ended_at"]
     assert "reason" not in redrive
-    assert {row[0] for row in await pool.fetch("SELECT how FROM dead_letter_retries WHERE redrive_id = $1::uuid", redrive["id"])} == {"redrive"}
+    assert {row[0] for row in await pool.fetch("SELECT how FROM waggle.dead_letter_retries WHERE redrive_id = $1::uuid", redrive["id"])} == {"redrive"}
     assert len(await listed(api, type=kind)) == 2
 
 
@@ -106,12 +106,12 @@ async def test_a_cleanup_on_request_takes_what_is_older_and_tells_how_many_are_l
     made = await dead(pool, 3, type=kind)
     await given.change(pool, made[:2], "updated = now() - interval '20 years'")
     cleaned = ok(await api.post("/api/dlq/cleanup", json={"older_than": 10 * 365 * 86_400}))
-    assert cleaned == {"cleaned": 2, "remaining": await pool.fetchval("SELECT count(*) FROM tasks WHERE status = 'dead_letter'")}
+    assert cleaned == {"cleaned": 2, "remaining": await pool.fetchval("SELECT count(*) FROM waggle.tasks WHERE status = 'dead_letter'")}
     assert ok(await api.post("/api/dlq/cleanup"))["cleaned"] == 0
     assert ok(await api.post("/api/dlq/cleanup", json={"older": 1}), 422)["errors"][0]["field"] == "older"
 
 
 async def test_all_retries_every_dead_letter(api: Client, pool: Pool, kind: str) -> None:
-    await pool.execute("UPDATE tasks SET status = 'failed' WHERE status = 'dead_letter'")
+    await pool.execute("UPDATE waggle.tasks SET status = 'failed' WHERE status = 'dead_letter'")
     await dead(pool, 2, type=kind)
     assert ok(await api.post("/api/dlq/retry", json={"all": True}))["retried"] == 2

@@ -28,7 +28,7 @@ async def test_a_repeated_command_is_harmless(dlq: Process, pool: Pool, bus: Bus
     with pytest.raises(Refused, match="the task is pending") as refused:
         await rpc.ask(bus, subjects.DLQ_RETRY, command, 10)
     assert refused.value.refusal is Refusal.NOT_FOUND
-    assert await pool.fetchval("SELECT count(*) FROM dead_letter_retries WHERE task_id = $1", task_id) == 1
+    assert await pool.fetchval("SELECT count(*) FROM waggle.dead_letter_retries WHERE task_id = $1", task_id) == 1
 
 
 async def test_what_cannot_be_read_or_stored_is_refused_and_the_service_goes_on(dlq: Process, pool: Pool, bus: Bus) -> None:
@@ -73,7 +73,7 @@ async def test_a_command_that_nobody_waits_for_is_not_done(dlq: Process, bus: Bu
     await bus.publish(subjects.DLQ_RETRY, b"not JSON")
     await until(lambda: dlq.logged("a request without a reply subject was left alone"))
     assert not dlq.logged("Task exception was never retrieved")
-    assert await pool.fetchval("SELECT status FROM tasks WHERE id = $1", task_id) == "dead_letter"
+    assert await pool.fetchval("SELECT status FROM waggle.tasks WHERE id = $1", task_id) == "dead_letter"
 
 
 async def test_its_endpoints_are_micro_services_that_can_be_listed(dlq: Process, bus: Bus) -> None:

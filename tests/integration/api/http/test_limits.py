@@ -202,8 +202,8 @@ async def test_a_request_id_that_is_none_is_replaced(api: Client, given: str) ->
 
 
 async def test_nothing_of_what_was_refused_was_written(api: Client, process: Process, rows: "asyncpg.Pool[asyncpg.Record]") -> None:
-    before = await rows.fetchval("SELECT count(*) FROM tasks")
+    before = await rows.fetchval("SELECT count(*) FROM waggle.tasks")
     for content in (body("[]"), body(r'{"a":"\u0000"}'), body(sized(MIB + 1)), b"{"):
         assert (await api.post("/api/tasks", content=content, headers=JSON)).status_code >= 400
-    assert await rows.fetchval("SELECT count(*) FROM tasks") == before
+    assert await rows.fetchval("SELECT count(*) FROM waggle.tasks") == before
     assert not process.logged("request crashed")

@@ -59,6 +59,6 @@ async def test_a_cancel_and_a_claim_have_one_winner(api: Client, rows: Pool) -> 
 
     answers, _ = await asyncio.gather(asyncio.gather(*(api.cancel(task) for task in made)), claim())
     assert {answer["status"] for answer in answers} == {"cancelled"}
-    assert await rows.fetchval("SELECT count(*) FROM tasks WHERE worker_id = 'racer' AND status = 'running'") == 0
-    ran = await rows.fetchval("SELECT count(*) FROM tasks WHERE worker_id = 'racer'")
-    assert await rows.fetchval("SELECT count(*) FROM task_attempts WHERE worker_id = 'racer' AND outcome = 'cancelled'") == ran
+    assert await rows.fetchval("SELECT count(*) FROM waggle.tasks WHERE worker_id = 'racer' AND status = 'running'") == 0
+    ran = await rows.fetchval("SELECT count(*) FROM waggle.tasks WHERE worker_id = 'racer'")
+    assert await rows.fetchval("SELECT count(*) FROM waggle.task_attempts WHERE worker_id = 'racer' AND outcome = 'cancelled'") == ran

@@ -173,7 +173,7 @@ async def test_a_batch_is_accepted_whole_or_not_at_all(api: Client, rows: Pool) 
     batch[3] = {"type": "test.work", "description": "poison"}
     await poison(rows)
     assert (await api.post("/api/tasks/batch", json={"tasks": batch})).status_code == 422
-    assert await rows.fetchval("SELECT count(*) FROM tasks WHERE description = 'all or nothing'") == 0
+    assert await rows.fetchval("SELECT count(*) FROM waggle.tasks WHERE description = 'all or nothing'") == 0
 
 
 async def test_a_task_that_postgres_refuses_fails_alone(api: Client, process: Process, rows: Pool) -> None:
@@ -185,4 +185,4 @@ async def test_a_task_that_postgres_refuses_fails_alone(api: Client, process: Pr
     assert problem["code"] == "validation_error"
     assert "poison" not in problem["detail"]
     assert process.logged("submission refused by Postgres")
-    assert await rows.fetchval("SELECT count(*) FROM tasks WHERE description = 'neighbour'") == 99
+    assert await rows.fetchval("SELECT count(*) FROM waggle.tasks WHERE description = 'neighbour'") == 99

@@ -34,7 +34,7 @@ async def test_pages_hold_every_task_once_while_new_ones_come(api: Client) -> No
 async def test_an_error_that_cannot_be_read_is_shown_as_text_and_hides_no_list(api: Client, rows: Pool) -> None:
     task = await api.submit("test.work", metadata={"set": "strange"})
     for error in ('"boom"', '{"code": "of_the_future", "message": "boom", "retryable": true}'):
-        await rows.execute("UPDATE tasks SET status = 'failed', completed_at = now(), error = $2::jsonb WHERE id = $1", UUID(task["id"]), error)
+        await rows.execute("UPDATE waggle.tasks SET status = 'failed', completed_at = now(), error = $2::jsonb WHERE id = $1", UUID(task["id"]), error)
         (found,) = ok(await api.get("/api/tasks", params={"metadata": '{"set":"strange"}'}))["items"]
         assert found["error"]["code"] == "internal_error"
         assert "boom" in found["error"]["message"]
@@ -95,7 +95,7 @@ async def test_times_at_the_edges_of_the_calendar_are_no_bounds(api: Client) -> 
 async def test_a_wrong_clock_of_the_api_hides_no_task_from_a_list_by_time(start: Services, pool: Pool) -> None:
     """All times are the database's, here an hour ahead of this machine's clock."""
     await pool.execute("CREATE FUNCTION public.now() RETURNS timestamptz LANGUAGE sql STABLE AS $$ SELECT pg_catalog.now() + interval '1 hour' $$")
-    await pool.execute("ALTER TABLE tasks ALTER COLUMN created SET DEFAULT public.now()")
+    await pool.execute("ALTER TABLE waggle.tasks ALTER COLUMN created SET DEFAULT public.now()")
     await pool.execute(f'ALTER DATABASE "{await pool.fetchval("SELECT current_database()")}" SET search_path = public, pg_catalog')
     async with client_of(await start("api", unknown_types="accept")) as api:
         task = await api.submit("any.thing")

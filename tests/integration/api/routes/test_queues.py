@@ -17,11 +17,11 @@ Pool = asyncpg.Pool
 
 
 async def announce(rows: Pool, *names: str) -> None:
-    await rows.execute("INSERT INTO queues (name) SELECT unnest($1::text[])", list(names))
+    await rows.execute("INSERT INTO waggle.queues (name) SELECT unnest($1::text[])", list(names))
 
 
 async def paused(rows: Pool, name: str) -> bool | None:
-    found: bool | None = await rows.fetchval("SELECT paused FROM queues WHERE name = $1", name)
+    found: bool | None = await rows.fetchval("SELECT paused FROM waggle.queues WHERE name = $1", name)
     return found
 
 
@@ -31,13 +31,13 @@ async def stats(api: Client, queue: str, **params: object) -> Json:
 
 @pytest.mark.parametrize("path", ["/api/queues", "/api/queues/lanes"])
 async def test_queues_show_the_depth_of_their_lanes(api: Client, rows: Pool, path: str) -> None:
-    await rows.execute("DELETE FROM queues WHERE name IN ('lanes', 'empty')")
-    await rows.execute("DELETE FROM tasks WHERE queue = 'lanes'")
+    await rows.execute("DELETE FROM waggle.queues WHERE name IN ('lanes', 'empty')")
+    await rows.execute("DELETE FROM waggle.tasks WHERE queue = 'lanes'")
     worker = await given.alive(rows, f"depth of {path}")
     await given.waiting(rows, 3, queue="lanes", priority=2)
     await given.waiting(rows, 2, queue="lanes", priority=2, delay=60.0)
     await given.running(rows, 1, worker_id=worker, queue="lanes", priority=0)
-    await rows.execute("INSERT INTO queues (name, paused) VALUES ('lanes', true), ('empty', false)")
+    await rows.execute("INSERT INTO waggle.queues (name, paused) VALUES ('lanes', true), ('empty', false)")
     answer = ok(await api.get(path))
     found = {queue["name"]: queue for queue in answer.get("items", [answer])}
     nothing = {"ready": 0, "later": 0, "running": 0}
@@ -104,8 +104,8 @@ async def test_parameters_that_are_none_are_refused(api: Client) -> None:
 async def test_figures_are_those_of_the_queues_own_tasks(api: Client, rows: Pool) -> None:
     await announce(rows, "figures")
     worker = await given.alive(rows, "figures")
-    await rows.execute("UPDATE workers SET queues = '{figures,default}' WHERE id = $1", worker)
-    await rows.execute("UPDATE workers SET queues = '{figures}' WHERE id = $1", await given.alive(rows, "figures too", seconds=0.0))
+    await rows.execute("UPDATE waggle.workers SET queues = '{figures,default}' WHERE id = $1", worker)
+    await rows.execute("UPDATE waggle.workers SET queues = '{figures}' WHERE id = $1", await given.alive(rows, "figures too", seconds=0.0))
     await given.waiting(rows, 2, queue="figures")
     await given.waiting(rows, 1, queue="figures", delay=60.0)
     await given.waiting(rows, 5, queue="default")
@@ -113,7 +113,7 @@ async def test_figures_are_those_of_the_queues_own_tasks(api: Client, rows: Pool
         ids = [task.id for task in await given.running(rows, count, worker_id=worker, queue="figures")]
         await given.change(rows, ids, f"status = '{status}', completed_at = now()")
         await rows.execute(
-            "INSERT INTO task_attempts SELECT unnest($1::uuid[]), 1, $2, now() - interval '4 s', now(), $3 UNION ALL "
+            "INSERT INTO waggle.task_attempts SELECT unnest($1::uuid[]), 1, $2, now() - interval '4 s', now(), $3 UNION ALL "
             "SELECT unnest($1::uuid[]), 2, $2, now() - interval '99 s', now(), 'given_back'",
             ids, worker, outcome,
         )  # fmt: skip

@@ -52,7 +52,7 @@ async def test_a_plain_group_that_is_repeated_is_ours_and_not_doubled(pool: "asy
     first, second = await plain(pool, *group), await plain(pool, *group)
     assert first.outcomes == second.outcomes
     assert second.bells == []  # who rang, or did not, is unknown: the orphan rule knows
-    assert await pool.fetchval("SELECT count(*) FROM tasks") == 4
+    assert await pool.fetchval("SELECT count(*) FROM waggle.tasks") == 4
 
 
 async def test_a_keyed_group_that_is_repeated_is_ours_and_no_replay(pool: "asyncpg.Pool[asyncpg.Record]") -> None:
@@ -60,7 +60,7 @@ async def test_a_keyed_group_that_is_repeated_is_ours_and_no_replay(pool: "async
     first, second = await keyed(pool, *group), await keyed(pool, *group)
     assert first.outcomes == second.outcomes
     assert [accepted(outcome).created for outcome in second.outcomes] == [2, 1, 1]
-    assert await pool.fetchval("SELECT count(*) FROM tasks") == 4
+    assert await pool.fetchval("SELECT count(*) FROM waggle.tasks") == 4
 
 
 async def test_another_submission_with_the_key_is_a_replay_or_a_conflict(pool: "asyncpg.Pool[asyncpg.Record]") -> None:
@@ -81,7 +81,7 @@ async def test_in_a_group_the_body_that_the_key_stands_for_is_replayed_whoever_c
 async def test_a_refused_submission_leaves_nothing_of_its_group(pool: "asyncpg.Pool[asyncpg.Record]") -> None:
     with pytest.raises(asyncpg.PostgresError):
         await keyed(pool, submission("good"), submission("bad", priority=9))
-    assert await pool.fetchval("SELECT count(*) FROM tasks") == await pool.fetchval("SELECT count(*) FROM idempotency_keys") == 0
+    assert await pool.fetchval("SELECT count(*) FROM waggle.tasks") == await pool.fetchval("SELECT count(*) FROM waggle.idempotency_keys") == 0
 
 
 async def test_a_connection_that_does_not_answer_is_given_up_in_time(pool: "asyncpg.Pool[asyncpg.Record]") -> None:

@@ -35,7 +35,7 @@ def unique(key: str, **fields: Any) -> dict[str, Any]:
 
 async def held(rows: "asyncpg.Pool[asyncpg.Record]", key: str) -> int:
     """How many tasks have this unique key."""
-    return int(await rows.fetchval("SELECT count(*) FROM tasks WHERE unique_key = $1", key))
+    return int(await rows.fetchval("SELECT count(*) FROM waggle.tasks WHERE unique_key = $1", key))
 
 
 # -- Idempotency-Key
@@ -66,7 +66,7 @@ async def test_a_key_with_another_body_is_a_conflict(api: Client) -> None:
 
 async def test_a_key_whose_tasks_were_deleted_since_is_a_conflict_that_says_so(api: Client, rows: "asyncpg.Pool[asyncpg.Record]") -> None:
     task = ok(await post(api, "deleted"), 201)
-    await rows.execute("DELETE FROM tasks WHERE id = $1", as_id(task))
+    await rows.execute("DELETE FROM waggle.tasks WHERE id = $1", as_id(task))
     assert "deleted since" in ok(await post(api, "deleted"), 409)["detail"]
 
 
@@ -86,7 +86,7 @@ async def test_at_once_with_one_key_and_two_bodies_one_body_wins(api: Client, ro
     bodies = [{**WORK, "description": f"two bodies {number % 2}"} for number in range(40)]
     answers = await asyncio.gather(*(post(api, "two bodies", body) for body in bodies))
     assert sorted(answer.status_code for answer in answers) == [200] * 19 + [201] + [409] * 20
-    [row] = await rows.fetch("SELECT description FROM tasks WHERE description LIKE 'two bodies %'")
+    [row] = await rows.fetch("SELECT description FROM waggle.tasks WHERE description LIKE 'two bodies %'")
     winners = {body["description"] for body, answer in zip(bodies, answers, strict=True) if answer.status_code != 409}
     assert winners == {row["description"]}
 
@@ -103,7 +103,7 @@ async def test_a_batch_with_a_key_is_one(api: Client, rows: "asyncpg.Pool[asyncp
     assert sorted(answer.status_code for answer in answers) == [200] * 9 + [201]
     [ids] = {tuple(task["id"] for task in answer.json()["items"]) for answer in answers}
     assert len(set(ids)) == 100
-    assert await rows.fetchval("SELECT count(*) FROM tasks WHERE description = 'batch with a key'") == 100
+    assert await rows.fetchval("SELECT count(*) FROM waggle.tasks WHERE description = 'batch with a key'") == 100
 
 
 # -- unique_key
@@ -176,7 +176,7 @@ async def test_while_a_unique_key_is_taken_and_freed_all_the_time_every_request_
     await asyncio.gather(*(submit_and_cancel() for _ in range(10)))
 
     async def free() -> bool:
-        return await rows.fetchval("SELECT count(*) FROM tasks WHERE unique_key = 'churn' AND status = 'pending'") == 0
+        return await rows.fetchval("SELECT count(*) FROM waggle.tasks WHERE unique_key = 'churn' AND status = 'pending'") == 0
 
     await until(free)
 

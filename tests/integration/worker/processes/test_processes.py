@@ -160,7 +160,7 @@ async def test_a_worker_that_stops_lets_it_finish_and_gives_back_what_still_wait
     assert await worker.ended() == 0
     rows = [await given.row(pool, task_id) for task_id in ids]
     assert sorted((row["status"], row["retry_count"]) for row in rows) == [("completed", 0), ("pending", 0)]
-    assert await pool.fetch("SELECT outcome FROM task_attempts WHERE outcome = 'given_back'")
+    assert await pool.fetch("SELECT outcome FROM waggle.task_attempts WHERE outcome = 'given_back'")
 
 
 async def test_it_ends_with_a_worker_that_is_killed(pool: Pool, bus: Bus, lanes: None, start: Services, effects: Path) -> None:
@@ -180,7 +180,7 @@ async def ring_two(pool: Pool, bus: Bus, payload: str = '{"seconds": 2.0}') -> l
 
 
 async def both_run(pool: Pool) -> bool:
-    return bool(await pool.fetchval("SELECT count(*) = 2 FROM tasks WHERE status = 'running'"))
+    return bool(await pool.fetchval("SELECT count(*) = 2 FROM waggle.tasks WHERE status = 'running'"))
 
 
 def test_an_async_function_cannot_be_a_process_handler() -> None:

@@ -60,7 +60,7 @@ async def breaker(bus: Bus, state: State, name: str = "service") -> Entry:
 
 async def sent_away(pool: Pool, ids: list[UUID]) -> list[str]:
     """What the attempts say that did not call, because the breaker was open."""
-    rows = await pool.fetch("SELECT error ->> 'message' FROM task_attempts WHERE task_id = ANY ($1) AND outcome = 'snoozed'", ids)
+    rows = await pool.fetch("SELECT error ->> 'message' FROM waggle.task_attempts WHERE task_id = ANY ($1) AND outcome = 'snoozed'", ids)
     return [row[0] for row in rows]
 
 
@@ -130,7 +130,7 @@ async def test_one_probe_is_made_for_the_whole_fleet(pool: Pool, bus: Bus, worke
     here, elsewhere = await submit(pool, service, 5, max_retries=0), await submit(pool, service, 5, type="call.other", max_retries=0)
 
     async def both_were_sent_away_because_of_the_probe() -> bool:
-        away = "SELECT count(DISTINCT worker_id) FROM task_attempts WHERE outcome = 'snoozed' AND error ->> 'message' LIKE '%a probe is under way'"
+        away = "SELECT count(DISTINCT worker_id) FROM waggle.task_attempts WHERE outcome = 'snoozed' AND error ->> 'message' LIKE '%a probe is under way'"
         return await pool.fetchval(away) == 2
 
     await until(both_were_sent_away_because_of_the_probe)
@@ -159,7 +159,7 @@ async def test_a_probe_that_is_cancelled_says_nothing_and_the_next_one_follows_a
     await probes_will_hang(pool, bus, service)
     [probing] = await submit(pool, service)
     await until(lambda: service.calls)
-    await pool.execute("UPDATE tasks SET status = 'cancelled' WHERE id = $1", probing)  # the worker learns it with its next heartbeat
+    await pool.execute("UPDATE waggle.tasks SET status = 'cancelled' WHERE id = $1", probing)  # the worker learns it with its next heartbeat
     await until(lambda: worker.logged("circuit breaker probe inconclusive"))
     service.status = 200
     service.going_on.set()

@@ -15,7 +15,8 @@ from waggle.bus.connection import Abrupt, Bus
 from waggle.settings.services import CommandLineSettings
 from waggle.settings.sources import masked
 from waggle.store import diagnosis
-from waggle.store.postgres import OUTAGE, check_url
+from waggle.store.connections import check_url
+from waggle.store.postgres import OUTAGE
 from waggle_cli.doctor.findings import reason
 
 CONNECT_SECONDS: Final = 3.0

@@ -12,6 +12,10 @@ SECRET: Final[dict[str, Any]] = {"secret": True}
 
 CENTURY: Final = 100 * 365 * 86_400.0  # seconds; Postgres cannot add much more to a time
 
+DEFAULT_SCHEMA: Final = "waggle"
+
+# 48 characters: the channel of notifications is named after it, and Postgres cuts names at 63
+Schema = Annotated[str, Meta(pattern=r"^(?!pg_|information_schema$)[a-z_][a-z0-9_]*$", max_length=48)]
 Name = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]*$", max_length=32)]
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Seconds = Annotated[float, Meta(gt=0, le=CENTURY)]
@@ -26,6 +30,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     postgres_url: Annotated[str, Meta(description="Postgres, postgresql://user:password@host:port/database", extra=SECRET, min_length=1)]
     nats_url: Annotated[str, Meta(description="NATS, nats://host:port; separate several with commas", extra=SECRET, min_length=1)]
+    postgres_schema: Annotated[
+        Schema, Meta(description="the Postgres schema of Waggle's tables: lower-case letters, digits and _, not beginning with a digit or pg_")
+    ] = DEFAULT_SCHEMA
+    postgres_direct_url: Annotated[
+        str,
+        Meta(description="where postgres_url is a pooler: Postgres itself, for `waggle migrate` and the scheduler", extra=SECRET),
+    ] = ""
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="the least severe log lines to write")] = "info"
     log_format: Annotated[Literal["json", "console"], Meta(description="json for machines, console for people")] = "json"
     ready_file: Annotated[str, Meta(description="a file that the service writes once it is ready and removes when it stops")] = ""

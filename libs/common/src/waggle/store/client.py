@@ -1,13 +1,16 @@
 """What Waggle uses of asyncpg beyond its documented interface. Each piece says why, and which test guards it; see `require`."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from functools import wraps
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 import asyncpg
 import asyncpg.transaction
 
 from waggle import pinned
+
+T = TypeVar("T")
 
 VERSION: Final = "0.32.0"
 ACKNOWLEDGE_SECONDS: Final = 0.5  # for the server to acknowledge a cancellation
@@ -17,10 +20,20 @@ AMBIGUOUS: Final = (asyncpg.InterfaceError, asyncpg.InternalClientError)  # a pr
 PooledConnection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 Connection: TypeAlias = "asyncpg.Pool[asyncpg.Record] | asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 
+# Settings of a session, and what sets the same for one transaction. Keep-alives are between the pooler and the server, and none of ours.
+_OF_TRANSACTION: Final = {"default_transaction_isolation": "transaction_isolation", "default_transaction_read_only": "transaction_read_only"}
+_OF_CONNECTION: Final = ("application_name", "tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_keepalives_count")
+
 
 def require() -> None:
     """Check that the installed asyncpg is the one that these pieces were tested with. Raises WrongVersion."""
     pinned.require("asyncpg", VERSION, "waggle.store.client uses private parts of it")
+
+
+def schema_of(connection: Connection) -> str:
+    """The schema that holds the tables. Connections from a pool pass attributes on to the one that they stand for."""
+    schema: str = connection.schema  # type: ignore[union-attr]
+    return schema
 
 
 def _outage_if_closed(method: Any) -> Any:
@@ -39,11 +52,13 @@ def _outage_if_closed(method: Any) -> Any:
 
 
 class TimeLimitedConnection(asyncpg.Connection):
-    """Closes itself when the server does not acknowledge a cancellation within ACKNOWLEDGE_SECONDS.
+    """Closes itself when the server does not acknowledge a cancellation within ACKNOWLEDGE_SECONDS. `schema` holds the tables.
 
     asyncpg waits for that as long as a statement may take, which is longer than a lease: a backend that hangs would cost a worker all its runs.
     No option limits that wait (MagicStack/asyncpg#1326, #1356). Guarded by tests/faults/test_a_postgres_backend_stands_still.py.
     """
+
+    schema: str
 
     execute = _outage_if_closed(asyncpg.Connection.execute)
     fetch = _outage_if_closed(asyncpg.Connection.fetch)
@@ -53,6 +68,16 @@ class TimeLimitedConnection(asyncpg.Connection):
     def transaction(self, *, isolation: Any = None, readonly: bool = False, deferrable: bool = False) -> "Transaction":
         return Transaction(self, isolation, readonly, deferrable)
 
+    @_outage_if_closed
+    async def is_direct(self) -> bool:
+        """Whether the server's session is the connection's own: a pooler answers with a process id that it made up.
+
+        The statement is unnamed, so that none is left in a session that others get next.
+        """
+        statement = await self.prepare("SELECT pg_backend_pid()", name="")
+        found: int = await statement.fetchval()
+        return found == self.get_server_pid()
+
     def _cancel_current_command(self, waiter: "asyncio.Future[None]", cancel_waiter: "asyncio.Future[None] | None" = None) -> None:
         super()._cancel_current_command(waiter, cancel_waiter)  # type: ignore[misc]  # not in its stubs
         asyncio.get_running_loop().call_later(ACKNOWLEDGE_SECONDS, self._give_up, cancel_waiter)
@@ -60,6 +85,49 @@ class TimeLimitedConnection(asyncpg.Connection):
     def _give_up(self, cancel_waiter: "asyncio.Future[None] | None") -> None:
         if cancel_waiter is not None and not cancel_waiter.done():
             self.terminate()
+
+
+class DirectConnection(TimeLimitedConnection):
+    """A session of its own on the server: it keeps its settings and prepared statements."""
+
+
+class PoolerConnection(TimeLimitedConnection):
+    """A connection through a pooler in transaction mode: each transaction may run in another session, so each begins with its settings.
+
+    A statement outside a transaction gets one. Prepared statements are unnamed: asyncpg sends one and its values without a point at which the pooler
+    could change the session in between. A transaction of asyncpg begins by `execute("BEGIN …")`, which is private to it.
+    Guarded by tests/integration/store/test_pooler.py.
+    """
+
+    _settings = ""
+
+    def begin_with(self, session: dict[str, str]) -> None:
+        """Set these settings of a session in each transaction."""
+        settings = {_OF_TRANSACTION.get(name, name): value for name, value in session.items() if name not in _OF_CONNECTION}
+        self._isolation = settings.pop("transaction_isolation")
+        self._settings = "".join(f" SET LOCAL {name} = '{value}';" for name, value in settings.items())
+
+    async def execute(self, query: str, *args: Any, **options: Any) -> str:
+        if query.startswith("BEGIN"):
+            begin = f"BEGIN ISOLATION LEVEL {self._isolation};" if query == "BEGIN;" else query
+            done: str = await super().execute(begin + self._settings, **options)
+            return done
+        return await self._with_settings(super().execute, query, *args, **options)
+
+    async def fetch(self, query: str, *args: Any, **options: Any) -> Any:
+        return await self._with_settings(super().fetch, query, *args, **options)
+
+    async def fetchrow(self, query: str, *args: Any, **options: Any) -> Any:
+        return await self._with_settings(super().fetchrow, query, *args, **options)
+
+    async def fetchval(self, query: str, *args: Any, **options: Any) -> Any:
+        return await self._with_settings(super().fetchval, query, *args, **options)
+
+    async def _with_settings(self, run: Callable[..., Awaitable[T]], query: str, *args: Any, **options: Any) -> T:
+        if self.is_in_transaction():
+            return await run(query, *args, **options)
+        async with self.transaction():
+            return await run(query, *args, **options)
 
 
 class Transaction(asyncpg.transaction.Transaction):
@@ -85,7 +153,16 @@ class Transaction(asyncpg.transaction.Transaction):
 
 
 class Pool(asyncpg.Pool):
-    """A pool that raises ConnectionDoesNotExistError while it closes; asyncpg raises InterfaceError. Guarded by tests/integration/store/test_outages.py."""
+    """A pool that knows its schema, and that raises ConnectionDoesNotExistError while it closes, where asyncpg raises InterfaceError.
+
+    asyncpg's own class has slots and no place for the schema, and `create_pool` makes no subclass.
+    Guarded by tests/integration/store/test_schema.py and tests/integration/store/test_outages.py.
+    """
+
+    def __init__(self, *, schema: str, size: int, **options: Any) -> None:
+        every: dict[str, Any] = {"max_queries": 50_000, "setup": None, "init": None, "loop": None, "record_class": asyncpg.Record}
+        super().__init__(min_size=0, max_size=size, max_inactive_connection_lifetime=0, **every, **options)
+        self.schema = schema
 
     async def _acquire(self, timeout: float | None) -> PooledConnection:
         try:

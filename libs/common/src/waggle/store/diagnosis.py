@@ -9,9 +9,9 @@ from typing import Any, Final, NamedTuple
 import asyncpg
 
 from waggle.settings.shared import Settings
-from waggle.store import client
 from waggle.store.client import Connection
-from waggle.store.postgres import check_url, session
+from waggle.store.connections import Connector
+from waggle.store.postgres import session
 from waggle.store.sql import statement
 
 CONNECT_SECONDS: Final = 3.0
@@ -28,18 +28,11 @@ class Late(NamedTuple):
 
 async def connect(settings: Settings) -> "asyncpg.Connection[asyncpg.Record]":
     """Raises SettingsError for what cannot be an address, and what asyncpg raises for a server that does not let us in."""
-    client.require()
-    check_url(settings.postgres_url)
     ours = session("doctor")
     del ours["synchronous_commit"]  # to see the server's own
     limits = {"default_transaction_read_only": "on", "statement_timeout": f"{STATEMENT_SECONDS:g}s", "lock_timeout": "1s"}
-    return await asyncpg.connect(
-        settings.postgres_url,
-        server_settings={**ours, **limits},
-        timeout=CONNECT_SECONDS,
-        command_timeout=STATEMENT_SECONDS + 1,
-        connection_class=client.TimeLimitedConnection,
-    )
+    connector = Connector(settings.postgres_url, settings.postgres_schema, {**ours, **limits}, seconds=CONNECT_SECONDS, statement_seconds=STATEMENT_SECONDS + 1)
+    return await connector()
 
 
 async def clock(connection: Connection) -> datetime:

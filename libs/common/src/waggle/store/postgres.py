@@ -6,20 +6,19 @@ from contextlib import asynccontextmanager
 from functools import cache
 from importlib import resources
 from typing import Final
-from urllib.parse import urlsplit
 
 import asyncpg
 import structlog
 
 from waggle.settings.shared import Settings, SettingsError
-from waggle.settings.sources import masked
 from waggle.store import client
 from waggle.store.client import Connection
+from waggle.store.connections import STATEMENT_SECONDS, Connector, direct_url
+from waggle.store.sql import statement
 
 log = structlog.get_logger()
 
 MINIMUM_VERSION: Final = 14
-STATEMENT_SECONDS: Final = 10.0
 
 # What a caller may wait out: the server is away, full, restarting, or holds locks for somebody else. The outcome of the statement is unknown.
 # Not asyncpg's InterfaceError and InternalClientError, which are the parents of programming mistakes: where the cause is a connection that is closed,
@@ -77,40 +76,12 @@ async def _keep(_: object) -> None:
     """Nothing to reset: no statement here leaves session state behind, and the default reset costs a round trip for each use."""
 
 
-def check_url(url: str) -> None:
-    """Raises SettingsError for what cannot be an address; otherwise it would look like a server that is away. The message holds no password."""
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in ("postgresql", "postgres") and parts.port != 0
-    except ValueError:
-        usable = False
-    if not usable:
-        raise SettingsError(f"WAGGLE_POSTGRES_URL must be postgresql://user:password@host:port/database; {masked(url)} is not")
-
-
 @asynccontextmanager
 async def pool(settings: Settings, name: str, size: int, *, plans_once: bool = False) -> AsyncIterator["asyncpg.Pool[asyncpg.Record]"]:
     """A pool of at most `size` connections, opened as they are needed: it can be made while Postgres is away. `plans_once`: see `session`."""
-    client.require()
-    check_url(settings.postgres_url)
-    try:
-        made = client.Pool(
-            settings.postgres_url,
-            min_size=0,
-            max_size=size,
-            max_queries=50_000,
-            loop=None,
-            record_class=asyncpg.Record,
-            server_settings=session(name, plans_once=plans_once),
-            command_timeout=STATEMENT_SECONDS,
-            timeout=5,
-            connection_class=client.TimeLimitedConnection,
-            reset=_keep,
-            max_inactive_connection_lifetime=0,
-        )
-        await made
-    except (ValueError, asyncpg.InterfaceError) as error:
-        raise SettingsError(f"WAGGLE_POSTGRES_URL cannot be used: {error}") from error
+    connector = Connector(settings.postgres_url, settings.postgres_schema, session(name, plans_once=plans_once))
+    made = client.Pool(schema=settings.postgres_schema, size=size, connect=connector, connection_class=client.TimeLimitedConnection, reset=_keep)
+    await made
     try:
         yield made
     finally:
@@ -119,6 +90,11 @@ async def pool(settings: Settings, name: str, size: int, *, plans_once: bool = F
                 await made.close()
         except TimeoutError:
             made.terminate()
+
+
+async def connect(settings: Settings, name: str, *, statement_seconds: float = STATEMENT_SECONDS) -> client.TimeLimitedConnection:
+    """One connection, direct where the settings have an address for that. Raises SettingsError, and what asyncpg raises."""
+    return await Connector(direct_url(settings), settings.postgres_schema, session(name), statement_seconds=statement_seconds)()
 
 
 async def wait_until_migrated(connection: Connection) -> None:
@@ -155,6 +131,6 @@ async def versions(connection: Connection) -> tuple[int, str | None]:
     """The server's version number, and the schema's; None when the database has no schema."""
     number = int(await connection.fetchval("SELECT current_setting('server_version_num')"))
     try:
-        return number, await connection.fetchval("SELECT version_num FROM alembic_version")
+        return number, await statement("schema/version").fetchval(connection)
     except asyncpg.UndefinedTableError:
         return number, None

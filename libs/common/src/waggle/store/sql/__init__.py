@@ -1,15 +1,21 @@
-"""The statements: one file each, `<noun>/<verb>.sql`, read once. `:name` in a file becomes Postgres's `$n`."""
+"""The statements: one file each, `<noun>/<verb>.sql`, read once.
+
+In a file `:name` is a parameter and becomes Postgres's `$n`; `waggle.` stands for the schema that holds the tables, and 'waggle_wake' for the channel
+of its notifications.
+"""
 
 import re
-from functools import cache
+from functools import cache, partial
 from importlib import resources
 from typing import Any, Final
 
 import asyncpg
 
-from waggle.store.client import Connection
+from waggle.settings.shared import DEFAULT_SCHEMA
+from waggle.store.client import Connection, schema_of
 
-_TOKEN: Final = re.compile(r"--[^\n]*|'[^']*'|::|:([a-z_]+)")
+_TOKEN: Final = re.compile(r"--[^\n]*|'[^']*'|::|\bwaggle\.|:([a-z_]+)")
+_CHANNEL: Final = "'waggle_wake'"
 
 
 class Statement:
@@ -18,12 +24,21 @@ class Statement:
     def __init__(self, name: str, source: str) -> None:
         self.name = name
         self.parameters: list[str] = []
-        self.text = _TOKEN.sub(self._number, source).strip()
+        self._source = source
+        self._texts: dict[str, str] = {}
+        self.text(DEFAULT_SCHEMA)  # finds the parameters
 
-    def _number(self, match: re.Match[str]) -> str:
+    def text(self, schema: str) -> str:
+        """The statement for a schema, made once for each."""
+        found = self._texts.get(schema)
+        if found is None:
+            found = self._texts[schema] = _TOKEN.sub(partial(self._replace, schema), self._source).strip()
+        return found
+
+    def _replace(self, schema: str, match: re.Match[str]) -> str:
         token, parameter = match.group(0), match.group(1)
         if parameter is None:
-            return "" if token.startswith("--") else token
+            return {"waggle.": f'"{schema}".', _CHANNEL: f"'{channel(schema)}'"}.get(token, "" if token.startswith("--") else token)
         if parameter not in self.parameters:
             self.parameters.append(parameter)
         return f"${self.parameters.index(parameter) + 1}"
@@ -35,18 +50,23 @@ class Statement:
         return [values[parameter] for parameter in self.parameters]
 
     async def fetch(self, connection: Connection, /, **values: Any) -> list[asyncpg.Record]:
-        return await connection.fetch(self.text, *self.bind(values))
+        return await connection.fetch(self.text(schema_of(connection)), *self.bind(values))
 
     async def fetchrow(self, connection: Connection, /, **values: Any) -> asyncpg.Record | None:
-        return await connection.fetchrow(self.text, *self.bind(values))
+        return await connection.fetchrow(self.text(schema_of(connection)), *self.bind(values))
 
     async def fetchval(self, connection: Connection, /, **values: Any) -> Any:
-        return await connection.fetchval(self.text, *self.bind(values))
+        return await connection.fetchval(self.text(schema_of(connection)), *self.bind(values))
 
     async def execute(self, connection: Connection, /, **values: Any) -> int:
         """Returns how many rows it changed."""
-        tag = await connection.execute(self.text, *self.bind(values))  # such as `DELETE 3`
+        tag = await connection.execute(self.text(schema_of(connection)), *self.bind(values))  # such as `DELETE 3`
         return int(tag.rpartition(" ")[2])
+
+
+def channel(schema: str) -> str:
+    """The channel of the notifications that wake the scheduler: two Waggles in one database do not wake each other's."""
+    return f"{schema}_wake"
 
 
 @cache

@@ -4,13 +4,13 @@
 WITH page AS MATERIALIZED (
     SELECT id, status, attempt, retry_count, max_retries, lost_count, worker_id, started_at, completed_at,
            error IS NOT NULL AS has_error, result IS NOT NULL AS has_result
-    FROM tasks WHERE id > :after ORDER BY id LIMIT :most
+    FROM waggle.tasks WHERE id > :after ORDER BY id LIMIT :most
 ), edge AS MATERIALIZED (
     SELECT CASE WHEN (SELECT count(*) FROM page) < :most THEN 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid
                 ELSE (SELECT id FROM page ORDER BY id DESC LIMIT 1) END AS id
 ), tries AS (
     SELECT task_id, attempt, outcome, started_at, ended_at, lag(ended_at) OVER (PARTITION BY task_id ORDER BY attempt) AS before
-    FROM task_attempts WHERE task_id > :after AND task_id <= (SELECT id FROM edge)
+    FROM waggle.task_attempts WHERE task_id > :after AND task_id <= (SELECT id FROM edge)
 ), lines AS MATERIALIZED (
     SELECT task_id, count(*) AS ended, max(attempt) AS last, max(ended_at) AS ended_at, (array_agg(outcome ORDER BY attempt DESC))[1] AS outcome,
            count(*) FILTER (WHERE outcome IN ('completed', 'cancelled', 'deadline')) AS final,

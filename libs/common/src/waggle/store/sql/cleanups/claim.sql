@@ -2,17 +2,17 @@
 -- has really ended (it names what is busy); otherwise anybody who has the hook, with a live lease. `tries` is the fence of what follows.
 -- `stands`: the task is still as it ended. One that was retried in the meantime, or deleted, is owed nothing.
 WITH owed AS MATERIALIZED (
-    SELECT c.task_id, c.attempt FROM cleanups c
+    SELECT c.task_id, c.attempt FROM waggle.cleanups c
     WHERE c.due <= now() AND c.type = ANY (:types::text[]) AND c.task_id <> ALL (:busy::uuid[])
       AND (c.worker_id IS NULL OR c.worker_id = :worker_id
-           OR NOT EXISTS (SELECT FROM workers w WHERE w.id = c.worker_id AND NOT waggle_lease_expired(w.last_seen, w.lease)))
-      AND EXISTS (SELECT FROM workers w WHERE w.id = :worker_id AND NOT waggle_lease_expired(w.last_seen, w.lease))
+           OR NOT EXISTS (SELECT FROM waggle.workers w WHERE w.id = c.worker_id AND NOT waggle.lease_expired(w.last_seen, w.lease)))
+      AND EXISTS (SELECT FROM waggle.workers w WHERE w.id = :worker_id AND NOT waggle.lease_expired(w.last_seen, w.lease))
     ORDER BY c.due LIMIT :most FOR UPDATE SKIP LOCKED
 ), taken AS (
-    UPDATE cleanups c SET worker_id = :worker_id, tries = c.tries + 1
+    UPDATE waggle.cleanups c SET worker_id = :worker_id, tries = c.tries + 1
     FROM owed WHERE c.task_id = owed.task_id AND c.attempt = owed.attempt AND c.due <= now()
     RETURNING c.task_id, c.attempt, c.type, c.tries
 )
 SELECT k.task_id AS cleanup_task_id, k.attempt AS cleanup_attempt, k.type AS cleanup_type, k.tries AS cleanup_tries,
        t.id IS NOT NULL AND t.attempt = k.attempt AND t.status || '' IN ('failed', 'cancelled', 'dead_letter') AS stands, t.*
-FROM taken k LEFT JOIN tasks t ON t.id = k.task_id;
+FROM taken k LEFT JOIN waggle.tasks t ON t.id = k.task_id;

@@ -3,7 +3,7 @@
 -- very moment makes the statement fail as a whole: repeat it. Locks are taken in one order everywhere. Not returned: it is no dead letter.
 WITH held AS MATERIALIZED (
     SELECT id, type, unique_key, updated, attempt, coalesce(deadline <= now(), false) AS late, CASE WHEN :payload::json IS NOT NULL THEN payload END AS edited
-    FROM tasks
+    FROM waggle.tasks
     WHERE id = ANY (:ids::uuid[]) AND status || '' = 'dead_letter'
     ORDER BY updated, id FOR UPDATE
 ), judged AS MATERIALIZED (
@@ -11,19 +11,19 @@ WITH held AS MATERIALIZED (
         WHEN h.late THEN 'deadline'
         WHEN h.unique_key IS NOT NULL AND (
             row_number() OVER (PARTITION BY h.type, h.unique_key, h.late ORDER BY h.updated, h.id) > 1
-            OR EXISTS (SELECT FROM tasks u WHERE u.type = h.type AND u.unique_key = h.unique_key AND u.unique_key IS NOT NULL AND u.status IN ('pending', 'running'))
+            OR EXISTS (SELECT FROM waggle.tasks u WHERE u.type = h.type AND u.unique_key = h.unique_key AND u.unique_key IS NOT NULL AND u.status IN ('pending', 'running'))
         ) THEN 'unique_key'
     END AS obstacle
     FROM held h
 ), revived AS (
-    UPDATE tasks t
+    UPDATE waggle.tasks t
     SET status = 'pending', updated = now(), run_at = now(), rung_at = NULL, worker_id = NULL, completed_at = NULL, retry_count = 0, fingerprint = NULL,
         payload = coalesce(:payload::json, t.payload)
     FROM judged j
     WHERE t.id = ANY (ARRAY[j.id]) AND j.obstacle IS NULL AND t.status || '' = 'dead_letter'
     RETURNING t.id, j.attempt, j.edited
 ), recorded AS (
-    INSERT INTO dead_letter_retries (task_id, attempt, how, redrive_id, retried_by, payload)
+    INSERT INTO waggle.dead_letter_retries (task_id, attempt, how, redrive_id, retried_by, payload)
     SELECT id, attempt, :how::text, :redrive_id::uuid, :retried_by::text, edited FROM revived
 ), woken AS (
     SELECT pg_notify('waggle_wake', '') FROM revived LIMIT 1

@@ -1,2 +1,2 @@
 -- The size of the dead letter queue.
-SELECT count(*) FROM tasks WHERE status = 'dead_letter';
+SELECT count(*) FROM waggle.tasks WHERE status = 'dead_letter';

@@ -1,4 +1,4 @@
 -- Forget workers whose lease expired long ago and under whose id nothing runs any more.
-DELETE FROM workers w
-WHERE waggle_lease_expired(w.last_seen, w.lease + :keep * interval '1 second')
-  AND NOT EXISTS (SELECT FROM tasks t WHERE t.status = 'running' AND t.worker_id = w.id);
+DELETE FROM waggle.workers w
+WHERE waggle.lease_expired(w.last_seen, w.lease + :keep * interval '1 second')
+  AND NOT EXISTS (SELECT FROM waggle.tasks t WHERE t.status = 'running' AND t.worker_id = w.id);

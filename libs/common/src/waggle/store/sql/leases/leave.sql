@@ -1,2 +1,2 @@
 -- A worker that gave everything back ends its lease.
-DELETE FROM workers WHERE id = :id;
+DELETE FROM waggle.workers WHERE id = :id;

@@ -1,4 +1,4 @@
 -- Every worker that is known, the newest first, with whether its lease is live by the database's clock.
 SELECT id, host, pid, version, started_at, last_seen, extract(epoch FROM lease)::float8 AS lease, concurrency, queues, types, running, draining,
-       NOT waggle_lease_expired(last_seen, lease) AS alive
-FROM workers ORDER BY started_at DESC, id;
+       NOT waggle.lease_expired(last_seen, lease) AS alive
+FROM waggle.workers ORDER BY started_at DESC, id;

@@ -1,3 +1,3 @@
 -- A new lease under a fresh id.
-INSERT INTO workers (id, host, pid, version, lease, concurrency, queues, types)
+INSERT INTO waggle.workers (id, host, pid, version, lease, concurrency, queues, types)
 VALUES (:id, :host, :pid, :version, :lease * interval '1 second', :concurrency, :queues::text[], :types::text[]);

@@ -3,7 +3,7 @@
 WITH newest AS MATERIALIZED (
     SELECT kind.*, ARRAY(
         SELECT id FROM (
-            SELECT id, priority, created, metadata FROM tasks
+            SELECT id, priority, created, metadata FROM waggle.tasks
             WHERE type = kind.type AND queue = kind.queue AND status = kind.status AND status IN ('completed', 'failed', 'cancelled')
               AND id < :before AND id >= :since
             ORDER BY id DESC LIMIT :examine
@@ -18,7 +18,7 @@ WITH newest AS MATERIALIZED (
 )
 SELECT ARRAY(SELECT unnest(ids) AS id FROM newest ORDER BY id DESC LIMIT :most + 1) AS ids,
        (SELECT last.id FROM newest CROSS JOIN LATERAL (
-           SELECT id FROM tasks
+           SELECT id FROM waggle.tasks
            WHERE type = newest.type AND queue = newest.queue AND status = newest.status AND status IN ('completed', 'failed', 'cancelled')
              AND id < :before AND id >= :since
            ORDER BY id DESC OFFSET :examine - 1 LIMIT 1

@@ -2,13 +2,13 @@
 -- whose order this is, so that each costs one look however many tasks are of it. A filter that is null does not count. `:enough` and one more at most.
 WITH RECURSIVE kinds AS (
     SELECT first.* FROM (SELECT DISTINCT unnest(coalesce(:types::text[], ARRAY[NULL])) AS wanted) CROSS JOIN LATERAL (
-        SELECT type, queue, status FROM tasks
+        SELECT type, queue, status FROM waggle.tasks
         WHERE status IN ('completed', 'failed', 'cancelled') AND (:types::text[] IS NULL OR type = wanted)
         ORDER BY type, queue, status LIMIT 1
     ) first
     UNION ALL
     SELECT next.* FROM kinds CROSS JOIN LATERAL (
-        SELECT type, queue, status FROM tasks
+        SELECT type, queue, status FROM waggle.tasks
         WHERE status IN ('completed', 'failed', 'cancelled') AND (type, queue, status) > (kinds.type, kinds.queue, kinds.status)
         ORDER BY type, queue, status LIMIT 1
     ) next

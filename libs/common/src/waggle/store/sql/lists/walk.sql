@@ -2,7 +2,7 @@
 -- are looked at: `horizon` is the last of them, null when that is all or the page is full. A filter that is null does not count.
 WITH fitting AS MATERIALIZED (
     SELECT id FROM (
-        SELECT * FROM tasks WHERE (:only::text IS NULL OR status = :only) AND id < :before AND id >= :since ORDER BY id DESC LIMIT :examine
+        SELECT * FROM waggle.tasks WHERE (:only::text IS NULL OR status = :only) AND id < :before AND id >= :since ORDER BY id DESC LIMIT :examine
     ) examined
     WHERE (:statuses::text[] IS NULL OR status = ANY (:statuses::text[]))
       AND (:types::text[] IS NULL OR type = ANY (:types::text[]))
@@ -15,5 +15,5 @@ WITH fitting AS MATERIALIZED (
 )
 SELECT ARRAY(SELECT id FROM fitting ORDER BY id DESC) AS ids,
        CASE WHEN (SELECT count(*) FROM fitting) <= :most THEN (
-           SELECT id FROM tasks WHERE (:only::text IS NULL OR status = :only) AND id < :before AND id >= :since ORDER BY id DESC OFFSET :examine - 1 LIMIT 1
+           SELECT id FROM waggle.tasks WHERE (:only::text IS NULL OR status = :only) AND id < :before AND id >= :since ORDER BY id DESC OFFSET :examine - 1 LIMIT 1
        ) END AS horizon;

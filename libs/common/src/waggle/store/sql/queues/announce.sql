@@ -1,2 +1,2 @@
 -- Announce queues; known ones are left as they are.
-INSERT INTO queues (name) SELECT u.name FROM unnest(:names::text[]) AS u(name) ORDER BY u.name ON CONFLICT DO NOTHING;
+INSERT INTO waggle.queues (name) SELECT u.name FROM unnest(:names::text[]) AS u(name) ORDER BY u.name ON CONFLICT DO NOTHING;

@@ -1,2 +1,2 @@
 -- Every queue that was ever announced.
-SELECT name, paused FROM queues ORDER BY name;
+SELECT name, paused FROM waggle.queues ORDER BY name;

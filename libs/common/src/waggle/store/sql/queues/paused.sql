@@ -1,2 +1,2 @@
 -- Which of these queues are paused.
-SELECT name FROM queues WHERE name = ANY (:names::text[]) AND paused;
+SELECT name FROM waggle.queues WHERE name = ANY (:names::text[]) AND paused;

@@ -1,2 +1,2 @@
 -- Running tasks a lane.
-SELECT queue, priority, count(*) AS running FROM tasks WHERE status = 'running' GROUP BY queue, priority;
+SELECT queue, priority, count(*) AS running FROM waggle.tasks WHERE status = 'running' GROUP BY queue, priority;

@@ -1,5 +1,5 @@
 -- Write what a step did, under the lock that it took on the redrive.
-UPDATE redrives
+UPDATE waggle.redrives
 SET state = :state::text, retried = retried + :retried::int, skipped = skipped + :skipped::int, ended = ended + :ended::int,
     failed_again = failed_again + :failed::int, recent_ended = :recent_ended::int, recent_failed = :recent_failed::int,
     reason = coalesce(:reason::text, reason), updated = now(),

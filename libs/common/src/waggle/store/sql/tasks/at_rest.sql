@@ -1,2 +1,2 @@
 -- Which of these tasks have ended or rest in the dead letter queue.
-SELECT id FROM tasks WHERE id = ANY (:ids::uuid[]) AND status || '' IN ('completed', 'failed', 'cancelled', 'dead_letter');
+SELECT id FROM waggle.tasks WHERE id = ANY (:ids::uuid[]) AND status || '' IN ('completed', 'failed', 'cancelled', 'dead_letter');

@@ -1,7 +1,7 @@
 -- Cancel those of these tasks that still wait; rows that others hold are passed over: they are being claimed or cancelled.
 WITH picked AS MATERIALIZED (
-    SELECT id FROM tasks WHERE id = ANY (:ids::uuid[]) AND status || '' = 'pending' FOR UPDATE SKIP LOCKED
+    SELECT id FROM waggle.tasks WHERE id = ANY (:ids::uuid[]) AND status || '' = 'pending' FOR UPDATE SKIP LOCKED
 )
-UPDATE tasks t SET status = 'cancelled', updated = now(), completed_at = now(), error = :error::jsonb
+UPDATE waggle.tasks t SET status = 'cancelled', updated = now(), completed_at = now(), error = :error::jsonb
 WHERE t.id = ANY (ARRAY(SELECT id FROM picked)) AND t.status || '' = 'pending'
 RETURNING t.id;

@@ -3,12 +3,12 @@
 -- size at once unless it is compressed.)
 -- status || '' keeps the planner on the primary key: the plain comparison lets it choose a partial index, fifty times slower.
 WITH picked AS MATERIALIZED (
-    SELECT id FROM tasks
-    WHERE id = ANY (:ids::uuid[]) AND waggle_claimable(status || '', run_at, deadline)
-      AND EXISTS (SELECT FROM workers w WHERE w.id = :worker_id AND NOT waggle_lease_expired(w.last_seen, w.lease))
+    SELECT id FROM waggle.tasks
+    WHERE id = ANY (:ids::uuid[]) AND waggle.claimable(status || '', run_at, deadline)
+      AND EXISTS (SELECT FROM waggle.workers w WHERE w.id = :worker_id AND NOT waggle.lease_expired(w.last_seen, w.lease))
     FOR UPDATE SKIP LOCKED
 )
-UPDATE tasks t
+UPDATE waggle.tasks t
 SET status = 'running', attempt = t.attempt + 1, worker_id = :worker_id, started_at = now(), updated = now()
 WHERE t.id = ANY (ARRAY(SELECT id FROM picked)) AND t.status || '' = 'pending'
 RETURNING t.id, t.attempt, t.started_at, t.type,

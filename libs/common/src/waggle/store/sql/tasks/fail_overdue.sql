@@ -1,15 +1,15 @@
 -- Fail what passed its deadline, waiting or running; safe on many schedulers at once.
 WITH late AS MATERIALIZED (
-    SELECT id, status FROM tasks
+    SELECT id, status FROM waggle.tasks
     WHERE deadline IS NOT NULL AND deadline <= now() AND status IN ('pending', 'running')
     ORDER BY deadline LIMIT :most FOR UPDATE SKIP LOCKED
 ), overdue AS (
-    UPDATE tasks t
+    UPDATE waggle.tasks t
     SET status = 'failed', updated = now(), completed_at = now(), error = :error::jsonb
     WHERE t.id = ANY (ARRAY(SELECT id FROM late)) AND t.status || '' IN ('pending', 'running') AND t.deadline <= now()
     RETURNING t.id, t.type, t.attempt, t.worker_id, t.started_at
 ), recorded AS (
-    INSERT INTO task_attempts (task_id, attempt, worker_id, started_at, outcome, error)
+    INSERT INTO waggle.task_attempts (task_id, attempt, worker_id, started_at, outcome, error)
     SELECT id, attempt, worker_id, started_at, 'deadline', :error::jsonb FROM overdue JOIN late USING (id) WHERE late.status = 'running'
 )
 SELECT id, type, late.status AS was, attempt, worker_id FROM overdue JOIN late USING (id);

@@ -1,2 +1,2 @@
 -- One task, whole.
-SELECT * FROM tasks WHERE id = :id;
+SELECT * FROM waggle.tasks WHERE id = :id;

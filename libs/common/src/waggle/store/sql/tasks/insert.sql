@@ -1,7 +1,7 @@
 -- Insert tasks. Repeating it with the same ids is harmless: what is there already is not returned.
 -- A row that is due and that the caller will ring gets its rung_at in this commit; the scheduler is woken for the others.
 WITH inserted AS (
-    INSERT INTO tasks (id, type, queue, priority, description, payload, metadata, run_at, rung_at, deadline, max_retries, timeout,
+    INSERT INTO waggle.tasks (id, type, queue, priority, description, payload, metadata, run_at, rung_at, deadline, max_retries, timeout,
                        unique_key, submitted_by, traceparent)
     SELECT u.id, u.type, u.queue, u.priority, u.description, u.payload, u.metadata,
            coalesce(u.run_at, now() + u.delay * interval '1 second'),

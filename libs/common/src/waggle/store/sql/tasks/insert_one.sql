@@ -1,6 +1,6 @@
 -- As tasks/insert.sql, for one task: with its values in no arrays, a large payload is copied less often on both sides.
 WITH inserted AS (
-    INSERT INTO tasks (id, type, queue, priority, description, payload, metadata, run_at, rung_at, deadline, max_retries, timeout,
+    INSERT INTO waggle.tasks (id, type, queue, priority, description, payload, metadata, run_at, rung_at, deadline, max_retries, timeout,
                        unique_key, submitted_by, traceparent)
     SELECT :id, :type, :queue, :priority, :description, :payload, :metadata, due.run_at, CASE WHEN :ring AND due.run_at <= now() THEN now() END,
            :deadline, :max_retries, :timeout, :unique_key, :submitter, :traceparent

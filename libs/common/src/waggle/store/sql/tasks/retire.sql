@@ -2,15 +2,15 @@
 -- It ends where the ids themselves are too young: a task is no older than its id says, unless the clock that made the id was ahead.
 -- The predicate is checked on the row that is deleted; gives how far the walk came.
 WITH seen AS MATERIALIZED (
-    SELECT id FROM tasks
+    SELECT id FROM waggle.tasks
     WHERE id > :after
       AND id < CAST(rpad(lpad(to_hex(greatest(0, extract(epoch FROM now() - :keep * interval '1 second') * 1000)::bigint), 12, '0'), 32, '0') AS uuid)
     ORDER BY id LIMIT :most
 ), gone AS (
-    DELETE FROM tasks t
+    DELETE FROM waggle.tasks t
     WHERE t.id = ANY (ARRAY(SELECT id FROM seen)) AND t.status || '' = 'completed' AND t.completed_at < now() - :keep * interval '1 second'
     RETURNING t.id
 ), attempts_gone AS (
-    DELETE FROM task_attempts WHERE task_id = ANY (ARRAY(SELECT id FROM gone))
+    DELETE FROM waggle.task_attempts WHERE task_id = ANY (ARRAY(SELECT id FROM gone))
 )
 SELECT (SELECT id FROM seen ORDER BY id DESC LIMIT 1) AS reached, (SELECT count(*) FROM seen) AS seen, (SELECT count(*) FROM gone) AS deleted;

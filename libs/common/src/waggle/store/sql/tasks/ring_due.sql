@@ -1,9 +1,9 @@
 -- Mark tasks whose time has come as rung; the caller rings them after the commit. Earliest first.
 WITH due AS MATERIALIZED (
-    SELECT id FROM tasks
-    WHERE status = 'pending' AND rung_at IS NULL AND waggle_claimable(status, run_at, deadline)
+    SELECT id FROM waggle.tasks
+    WHERE status = 'pending' AND rung_at IS NULL AND waggle.claimable(status, run_at, deadline)
     ORDER BY run_at LIMIT :most FOR UPDATE SKIP LOCKED
 )
-UPDATE tasks t SET rung_at = now()
+UPDATE waggle.tasks t SET rung_at = now()
 WHERE t.id = ANY (ARRAY(SELECT id FROM due)) AND t.status || '' = 'pending' AND t.rung_at IS NULL
 RETURNING t.id, t.queue, t.priority, t.rung_at;

@@ -1,10 +1,10 @@
 -- Mark a lane's orphans as rung again, in the order in which the lane held them; the caller rings them after the commit.
 WITH orphan AS MATERIALIZED (
-    SELECT id FROM tasks
+    SELECT id FROM waggle.tasks
     WHERE queue = :queue AND priority = :priority AND status = 'pending' AND rung_at IS NOT NULL AND rung_at < :before
-      AND waggle_claimable(status, run_at, deadline)
+      AND waggle.claimable(status, run_at, deadline)
     ORDER BY rung_at, id LIMIT :most FOR UPDATE SKIP LOCKED
 )
-UPDATE tasks t SET rung_at = now()
+UPDATE waggle.tasks t SET rung_at = now()
 WHERE t.id = ANY (ARRAY(SELECT id FROM orphan)) AND t.status || '' = 'pending' AND t.rung_at < :before
 RETURNING t.id, t.queue, t.priority, t.rung_at;

@@ -4,7 +4,7 @@
 -- statement was planned, `=` lets it walk the whole primary key, and keep that plan.
 -- Not returned: somebody decided otherwise (settled already, cancelled, deadline, lease lost).
 WITH settled AS (
-    UPDATE tasks t
+    UPDATE waggle.tasks t
     SET status = o.status,
         updated = now(),
         completed_at = CASE WHEN o.status IN ('completed', 'failed') THEN now() END,
@@ -14,7 +14,7 @@ WITH settled AS (
         retry_count = t.retry_count + o.counted::int,
         lost_count = t.lost_count + o.lost::int,
         error = CASE WHEN o.status = 'completed' THEN NULL ELSE coalesce(o.error, t.error) END,
-        fingerprint = CASE WHEN o.status = 'dead_letter' THEN waggle_fingerprint(t.type, coalesce(o.error, t.error)) END,
+        fingerprint = CASE WHEN o.status = 'dead_letter' THEN waggle.fingerprint(t.type, coalesce(o.error, t.error)) END,
         result = o.result
     FROM (
         SELECT o.id, o.attempt, o.started_at, o.delay, o.error, o.result, k.worker_id, k.status, k.ended, k.counted, k.lost
@@ -26,7 +26,7 @@ WITH settled AS (
     WHERE t.id = ANY (ARRAY[o.id]) AND t.attempt = o.attempt AND t.worker_id = o.worker_id AND t.started_at = o.started_at AND t.status || '' = 'running'
     RETURNING t.id, o.attempt, o.worker_id, o.started_at, t.status, o.ended, o.error
 ), recorded AS (
-    INSERT INTO task_attempts (task_id, attempt, worker_id, started_at, outcome, error)
+    INSERT INTO waggle.task_attempts (task_id, attempt, worker_id, started_at, outcome, error)
     SELECT id, attempt, worker_id, started_at, ended, error FROM settled
 ), woken AS (
     SELECT pg_notify('waggle_wake', '') FROM settled WHERE status = 'pending' LIMIT 1

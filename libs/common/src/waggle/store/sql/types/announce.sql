@@ -1,5 +1,5 @@
 -- Announce task types; a row is written only when something changed.
-INSERT INTO task_types AS y (name, queue, max_retries, timeout, dead_letter, schema, cleanup)
+INSERT INTO waggle.task_types AS y (name, queue, max_retries, timeout, dead_letter, schema, cleanup)
 SELECT * FROM unnest(:names::text[], :queues::text[], :max_retries::int[], :timeouts::float8[], :dead_letters::bool[], :schemas::json[], :cleanups::bool[])
     AS u(name, queue, max_retries, timeout, dead_letter, schema, cleanup)
 ORDER BY u.name
