@@ -1,4 +1,4 @@
-"""The stop of a service, whatever its loops do."""
+"""A service stops, whatever its loops do."""
 
 import asyncio
 import subprocess
@@ -11,7 +11,7 @@ from waggle.settings.shared import Settings
 
 
 async def test_a_loop_that_loses_a_cancellation_is_cancelled_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As libraries do, at times: the stop would wait for it for ever."""
+    """Libraries do that at times. Without a second cancellation the stop would never end."""
     monkeypatch.setattr(service, "CANCEL_SECONDS", 0.05)
     lost = 0
 

@@ -10,33 +10,37 @@ from waggle.settings.services import READERS, declared, readers
 from waggle.settings.sources import CONFIG, file_variable, is_secret, variable
 
 ABOVE: Final = f"""\
-<!-- Made from libs/common/src/waggle/settings/: change it there, then run `uv run just docs`. A test holds this page against the code. -->
+<!-- Made from libs/common/src/waggle/settings/ by `uv run just docs`. A test holds this page against the code. -->
 
 # Settings
 
-A setting comes from the first of these that names it:
+A setting comes from the first of these that has it:
 
-1. the environment: the variable `WAGGLE_` and the setting's name in capitals (`WAGGLE_LEASE=20`; lists are separated by commas);
-2. for secrets, the file that the variable with `_FILE` at its end names (`WAGGLE_POSTGRES_URL_FILE=/run/secrets/postgres_url`); line ends after the secret
-   are ignored. Setting both a secret and its file is an error;
-3. the TOML file that `{CONFIG}` names; no other file is read;
+1. the environment: the variable `WAGGLE_` and the name of the setting in capitals (`WAGGLE_LEASE=20`). Separate the
+   parts of a list with commas;
+2. for a secret, the file that its variable with `_FILE` at the end names
+   (`WAGGLE_POSTGRES_URL_FILE=/run/secrets/postgres_url`). Line ends after the secret are ignored. Setting both a secret
+   and its file is an error;
+3. the TOML file that `{CONFIG}` names. No other file is read;
 4. the default.
 
 ```toml
-# waggle.toml; WAGGLE_CONFIG=waggle.toml. Keys are the names of the settings, all at the top level; numbers and lists are TOML values.
+# waggle.toml, used with WAGGLE_CONFIG=waggle.toml. The keys are the names of the settings, all at the top level.
 nats_url = "nats://nats-1:4222,nats://nats-2:4222"
 concurrency = 200
 queues = ["default", "mail"]
 ```
 
-All services can share one environment: each reads the settings that name it below, and ignores the others. `all` are the services, `waggle up`, and the
-commands that reach Postgres and NATS themselves.
+All services can share one environment. Each reads the settings that name it in the column "read by". `all` are the
+services, `waggle up`, and the commands that reach Postgres and NATS themselves.
 
-A process checks everything when it starts, the settings of other services included. An unknown name, a value out of range, an unreadable file: it reports
-all of them at once and exits with code 2. For an unknown name it suggests the closest one. `waggle config show` reports the same without starting
-anything, and shows where each value comes from. Secrets are never shown.
+A process checks the whole environment when it starts, the settings of other services included. If a name is unknown, a
+value is invalid or a file is unreadable, the process reports everything that is wrong and exits with code 2. For an
+unknown name it suggests the closest one. `waggle config show` reports the same without starting anything, and shows
+where each value comes from. Secrets are never shown.
 
-In Kubernetes set `enableServiceLinks: false`: a service called `waggle-api` would inject `WAGGLE_API_PORT=tcp://…`.
+In Kubernetes set `enableServiceLinks: false`. Otherwise a Kubernetes service called `waggle-api` sets
+`WAGGLE_API_PORT=tcp://…` in every pod.
 """
 TITLES: Final = ("setting", "variable", "kind", "default", "read by", "meaning")
 UNITS: Final = ((86_400_000, "days"), (3_600_000, "h"), (60_000, "min"), (1_000, "s"))

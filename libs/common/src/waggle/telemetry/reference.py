@@ -6,19 +6,20 @@ from typing import Any, Final
 from waggle.telemetry.catalogue import MetricSpec, declared
 
 ABOVE: Final = """\
-<!-- Made from libs/common/src/waggle/telemetry/catalogue.py: change it there, then run `uv run just docs`. A test holds this page against the code. -->
+<!-- Made from libs/common/src/waggle/telemetry/catalogue.py by `uv run just docs`. A test holds this page to it. -->
 
 # Metrics
 
-Each process serves its own metrics in the Prometheus text format: the API at `/metrics` of its port, the other services on a port of their own
-(`WAGGLE_METRICS_PORT`; the log line `ready` and the ready file have the address). Besides those below a page shows what prometheus_client says of the
-process (`python_…`, and on Linux `process_…`).
+Each process serves its own metrics in the Prometheus text format at `/metrics`: the API on its own port, the other
+services on `WAGGLE_METRICS_HOST` and `WAGGLE_METRICS_PORT`. The log line `ready` and the ready file have the address. A
+page also has metrics of the process from prometheus_client (`python_…`, and on Linux `process_…`).
 
-A name is `waggle_<room>_<what>_<unit>`: units are seconds and bytes, a counter ends in `_total`. Names marked with * come from the requirements of Waggle and
-do not follow the rule. A histogram `name` is on the page as `name_bucket`, `name_sum` and `name_count`.
+A name is `waggle_<room>_<what>_<unit>`. Units are `seconds` and `bytes`; a number of things has no unit; a counter ends
+in `_total`. The names marked with * are fixed by the requirements of Waggle and do not follow the rule. A histogram
+`name` appears on the page as `name_bucket`, `name_sum` and `name_count`.
 
-Label values are bounded: `type` is a registered task type (else `other`), `breaker` is `http` for all hosts of `http.request` together, and `other` for
-names after the first hundred.
+Label values are bounded. `type` is a registered task type, or `other`. `breaker` is the name of a circuit breaker;
+`http` stands for all hosts that `http.request` calls, and `other` for names after the first hundred.
 """
 TITLES: Final = ("metric", "kind", "unit", "labels", "services", "meaning")
 
