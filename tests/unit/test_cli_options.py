@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from waggle.errors import ErrorCode
 from waggle.nesting import LEVELS
 from waggle.task import AT_REST, Priority, Status
 from waggle_cli import client, options, parameters
+from waggle_cli.__main__ import main
 
 
 @pytest.fixture
@@ -194,3 +196,11 @@ def test_help_does_not_wait_for_what_it_does_not_need() -> None:
     run = subprocess.run([sys.executable, "-X", "importtime", "-m", "waggle_cli", "tasks", "submit", "--help"], capture_output=True, text=True, check=True)
     assert "Exit codes:" in run.stdout
     assert not {"httpx2", "msgspec", "structlog", "waggle", "asyncio"} & {line.rpartition("|")[2].strip() for line in run.stderr.splitlines()}
+
+
+def test_on_windows_it_says_what_to_use_instead(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(os, "name", "nt")
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == "waggle: the command line and the services need Linux or macOS; on Windows, run them in WSL 2\n"

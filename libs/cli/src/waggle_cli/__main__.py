@@ -216,6 +216,9 @@ def _run(service: str) -> None:
 
 def main() -> None:
     """The entry point of the `waggle` command."""
+    if os.name == "nt":  # not in waggle.machine: to import it would double the time of `--help`
+        print("waggle: the command line and the services need Linux or macOS; on Windows, run them in WSL 2", file=sys.stderr)
+        sys.exit(2)
     app()
 
 
