@@ -1,7 +1,7 @@
-"""A model of how the fleet shares one circuit breaker: the record in the bucket, the workers' views of it, writes on their way, faults.
+"""A model of how workers share one circuit breaker: the record in the bucket, each worker's view of it, writes on their way, faults.
 
-Numbers are left out. A revision is `fresh` (the worker knows the record's) or not, a write on its way `fits` or not; times of openings and closings are
-ranks; a wait or a lease is over or not. A rule that a name in `without` stands for is left out.
+There are no numbers. A revision is `fresh` (the worker knows the record's) or not; a write on its way `fits` or not; times of openings and closings
+are ranks; a wait or a lease is over or not. `without` names the rules that are left out.
 """
 
 from collections.abc import Iterator
@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 from walk import Broken
 
 C, O, H = "closed", "open", "half-open"  # noqa: E741
-CLEAN, OWN = "asked the fleet", "own"  # how a worker came to the probe that it holds; OWN ones are excused, or have lost their place
+CLEAN, OWN = "asked the fleet", "own"  # how a worker got its probe; an OWN one is an exception, or another worker may probe too
 NEVER = -1
-Token = tuple[int, str] | None  # whose probe; "now": its last one, "old": one before, "gone": of a worker that died
+Token = tuple[int, str] | None  # the worker, and "now": its last probe, "old": an earlier one, "gone": that of a dead worker
 
 
 class Record(NamedTuple):
@@ -21,7 +21,7 @@ class Record(NamedTuple):
     probe: Token = None
     over: bool = False  # open: it may be probed; half-open: the lease has ended
     opened: int = NEVER
-    closed: int = NEVER  # when it was found to be well, or reset; NEVER: nobody says so
+    closed: int = NEVER  # when a probe succeeded or an operator reset it; NEVER: neither is known
 
 
 class Worker(NamedTuple):
@@ -34,14 +34,14 @@ class Worker(NamedTuple):
     intent: str = ""
     fresh: bool = False
     shared: bool = False
-    asks: str = ""  # "yes", or "void": somebody else's record came in between
+    asks: str = ""  # "yes", or "void": another worker's record arrived in between
     doubts: bool = False
-    wiped: bool = False  # the bucket is another one, and it does not know yet
+    wiped: bool = False  # the bucket was replaced, and the worker has not noticed
     moved: bool = False  # it has changed since its last write was sent
 
 
 class Flight(NamedTuple):
-    """A write on its way. Nobody waits for the answer of one that was given up; it may arrive all the same."""
+    """A write on its way. One that its worker gave up may still arrive."""
 
     worker: int
     kind: str  # "write" or "ask"
@@ -60,8 +60,8 @@ class State(NamedTuple):
     faults: int
     failures: int
     resets: int
-    reset: int  # when it was last reset, as far as nothing has excused its loss
-    excused: bool = False  # a wipe takes away whose probe it is
+    reset: int  # when it was last reset, unless an exception allows the reset to be lost
+    excused: bool = False  # after a wipe, nobody knows whose probe it is
 
 
 Step = tuple[str, bool, State]
@@ -106,7 +106,7 @@ class Breakers:
             if state.failures:
                 opened = me._replace(state=O, over=False, intent="changed", opened=_now(state), closed=NEVER, moved=True)
                 yield f"{w} trips", True, _with(state, w, opened, failures=state.failures - 1)
-        elif (me.over or "leases are waited for" in self.without) and not me.holds and not me.asks:
+        elif (me.over or "waits for leases" in self.without) and not me.holds and not me.asks:
             state = _older_tokens(state, w)
             me = state.workers[w]
             if me.shared:
@@ -125,12 +125,12 @@ class Breakers:
         if state.failures:
             yield f"{w}'s probe fails", True, _with(state, w, rest, failures=state.failures - 1)
         if self._may(state, "nothing"):
-            yield f"{w}'s probe says nothing", True, _with(state, w, rest._replace(over=True), faults=state.faults - 1)
+            yield f"{w}'s probe has no result", True, _with(state, w, rest._replace(over=True), faults=state.faults - 1)
 
     # ---- reading and writing
 
     def _stands(self, me: Worker, record: Record) -> bool:
-        """What is open here is closed only by who found the service well, or reset it, later than it opened."""
+        """An open breaker is closed only by a success or a reset that is newer than the opening."""
         later = record.closed >= me.opened and "closings have a time" not in self.without
         return me.state != C and record.state == C and not later and "trips stand" not in self.without
 
@@ -141,7 +141,7 @@ class Breakers:
         me = me._replace(fresh=True)
         if record.state == H and record.probe in ((w, "now"), (w, "old")):
             is_held = record.probe == (w, "now") and (me.holds or me.asks == "yes")
-            if is_held or "handed back" in self.without:
+            if is_held or "released" in self.without:
                 return me
             return _again(me)
         me = me._replace(asks=me.asks and "void")
@@ -162,7 +162,7 @@ class Breakers:
         me = me._replace(shared=True)
         if me.wiped:
             told = me.intent or ("register" if me.state == C else "changed")
-            me = me._replace(wiped=False, fresh=state.record is None, intent=me.intent if "told again" in self.without else told)
+            me = me._replace(wiped=False, fresh=state.record is None, intent=me.intent if "written again" in self.without else told)
         if me.doubts:
             me = me._replace(doubts=False, fresh=me.fresh or state.record is None)
         me = self._read(_with(state, w, me), w)
@@ -180,7 +180,7 @@ class Breakers:
         if record is None or not me.fresh or me.intent or me.holds or me.asks:
             return
         if record.state != me.state:
-            raise Broken(f"{w} has read all and has nothing to tell: it is {me.state}, the record {record.state}")
+            raise Broken(f"{w} has read everything and has nothing to write: it is {me.state}, the record {record.state}")
 
     # ---- the bucket
 
@@ -199,8 +199,8 @@ class Breakers:
         if self._may(state, "cancel") and f.kind == "ask":
             me = state.workers[f.worker]
             kept = None if f.answer else f._replace(waits=False)
-            handed = me._replace(asks="", intent=me.intent if me.asks == "void" or "handed back" in self.without else "changed")
-            yield f"FAULT {f.worker}'s ask is cancelled", True, _with(_swap(rest, f, kept), f.worker, handed)
+            handed = me._replace(asks="", intent=me.intent if me.asks == "void" or "released" in self.without else "changed")
+            yield f"FAULT {f.worker}'s request is cancelled", True, _with(_swap(rest, f, kept), f.worker, handed)
 
     def _arrives(self, state: State, f: Flight) -> State:
         was, now = state.record, f.record
@@ -210,11 +210,11 @@ class Breakers:
             prober = state.workers[was.probe[0]] if was.state == H and was.probe and was.probe[1] == "now" else None
             is_another = was.probe is not None and was.probe[0] != f.worker and was.probe != now.probe
             if prober and is_another and prober.holds == CLEAN and not was.over and not state.excused:
-                raise Broken(f"{f.worker} writes over the probe of another, whose lease has not ended")
+                raise Broken(f"{f.worker} overwrites the probe of another, whose lease has not ended")
             if was.state != C and now.state == C and now.closed < was.opened:
                 raise Broken(f"{f.worker} closes the record without a success or a reset")
         if now.state != C and now.opened < state.reset:
-            raise Broken(f"{f.worker} opens the record again that was reset")
+            raise Broken(f"{f.worker} opens again a record that was reset")
         state = _swap(state, f, None)._replace(record=now)
         return _fly(_bumped(state), f._replace(answer="ok", newest=True)) if f.waits else _bumped(state)
 
@@ -222,20 +222,20 @@ class Breakers:
         state, me = _swap(state, f, None), state.workers[f.worker]
         if f.answer == "ok":
             if f.kind == "write":
-                is_told = not me.moved or "what came up meanwhile" in self.without
+                is_told = not me.moved or "changed meanwhile" in self.without
                 holds = CLEAN if me.holds and f.newest and f.record.probe == me.probe else me.holds
                 return _with(state, f.worker, me._replace(fresh=me.fresh or f.newest, intent="" if is_told else me.intent, holds=holds))
             won = me.asks == "yes" or f.newest
             return _with(state, f.worker, _probing(me._replace(fresh=f.newest), f.worker, CLEAN) if won else me._replace(asks=""))
         if f.kind == "ask":
-            return _with(state, f.worker, me._replace(asks="", doubts="a refused probe looks again" not in self.without))
+            return _with(state, f.worker, me._replace(asks="", doubts="a refused probe reads again" not in self.without))
         if state.record is None:
             return _with(state, f.worker, me._replace(fresh=True))
         after = self._read(_with(state, f.worker, me._replace(fresh=False)), f.worker)
         return _with(state, f.worker, after)
 
     def _given_up(self, state: State, f: Flight, kept: Flight | None) -> State:
-        """The worker does not learn what became of its write."""
+        """The worker does not learn the outcome of its write."""
         state, me = _swap(state, f, kept), state.workers[f.worker]
         if f.kind == "write":
             return _with(state, f.worker, me._replace(shared=False, intent="" if "unknown is not done" in self.without else me.intent))
@@ -257,7 +257,7 @@ class Breakers:
                 yield f"the wait of {w} ends", False, _with(state, w, me._replace(over=True))
 
     def _may_end(self, state: State, record: Record) -> bool:
-        """A lease ends unless its worker lives and is in touch: it would have been renewed, or what came of the probe told."""
+        """A lease ends unless its worker is alive and connected: then it is renewed, or the result of the probe is written."""
         if record.state == O or record.probe is None or record.probe[1] != "now":
             return record.state == O or "leases end" not in self.without
         prober = state.workers[record.probe[0]]
@@ -272,7 +272,7 @@ class Breakers:
         is_silent = not state.flights and not any(w.holds or w.asks or w.intent or w.wiped for w in state.workers)
         if self._may(state, "forget") and state.record is not None and is_silent:
             forgotten = tuple(w._replace(fresh=False) for w in state.workers)
-            yield "FAULT the name is forgotten", True, rest._replace(record=None, workers=forgotten)
+            yield "FAULT the name is deleted", True, rest._replace(record=None, workers=forgotten)
         if self._may(state, "wipe"):
             wiped = _no_longer_clean(rest._replace(record=None, excused=True, workers=tuple(w._replace(wiped=True) for w in state.workers)))
             yield "FAULT the bucket is wiped", True, _bumped(wiped)
@@ -284,7 +284,7 @@ class Breakers:
 
 
 def _again(me: Worker) -> Worker:
-    """It tells its own state; a probe of somebody else's that it knows of is over."""
+    """It writes its own state; another worker's probe that it knows of is over."""
     me = me._replace(intent="changed", moved=True)
     return me if me.state != H or me.holds else me._replace(state=O, over=True, probe=None)
 
@@ -308,7 +308,7 @@ def _swap(state: State, old: Flight, new: Flight | None) -> State:
 
 
 def _bumped(state: State) -> State:
-    """The record has another revision: nobody knows it yet, and what is on its way does not fit."""
+    """The record has a new revision: no worker knows it yet, and no write on its way fits."""
     flights = tuple(f._replace(fits=False, newest=False) for f in state.flights)
     return state._replace(workers=tuple(w._replace(fresh=False) for w in state.workers), flights=flights)
 

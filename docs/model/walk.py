@@ -1,4 +1,4 @@
-"""Walks every state that a model can reach, breadth first: safety on each step, then liveness on the whole graph of the steps that are no faults.
+"""Visits every state that a model can reach, breadth first. Checks safety on each step, then liveness on the graph of all steps without faults.
 
 A model has `initial()`, `steps(state)` with (label, is_fault, next state), which raises Broken, and `done(state)`.
 """
@@ -31,7 +31,7 @@ class Report:
 
 
 class Walk:
-    """The graph as far as it is known; each state remembers the step that found it, so that a way to it is one of the shortest."""
+    """The known part of the graph. Each state keeps the step that found it, which gives a shortest path to it."""
 
     def __init__(self, model: Model, most: int) -> None:
         self.model, self.most = model, most
@@ -79,7 +79,7 @@ class Walk:
         return path[::-1]
 
     def _liveness(self) -> None:
-        """When faults stop, every weakly fair run ends with a state that is done.
+        """When faults stop, every weakly fair run ends in a state that is done.
 
         A run that never ends stays in a strongly connected part; it is weakly fair when each action is taken inside of it, or disabled in one of its states.
         """
@@ -93,8 +93,8 @@ class Walk:
             taken = {label for n in part for label, to in self.edges[n] if to in inside}
             always = set.intersection(*({label for label, _ in self.edges[n]} for n in part))
             if taken and not always - taken:
-                self.report.broken = f"stuck: a fair run stays for ever among {len(part)} states"
-                self.report.trace = [*self.way(min(part)), f"... and for ever: {sorted(taken)}"]
+                self.report.broken = f"stuck: a fair run stays forever among {len(part)} states"
+                self.report.trace = [*self.way(min(part)), f"... and forever: {sorted(taken)}"]
                 return
 
 

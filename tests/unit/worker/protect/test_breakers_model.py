@@ -20,7 +20,7 @@ def test_every_state_of_the_small_scenarios_keeps_the_rules() -> None:
 
 
 def test_a_rule_that_is_left_out_is_noticed() -> None:
-    names = ("compare and set", "leases are waited for", "leases end", "a reset bumps", "closings have a time", "a refused probe looks again", "handed back")
+    names = ("compare and set", "waits for leases", "leases end", "a reset bumps", "closings have a time", "a refused probe reads again", "released")
     lines = walk("mutations", *names).splitlines()
     assert len(lines) == len(names)
     assert all(line.startswith("ok ") and not line.endswith("holds") for line in lines)
