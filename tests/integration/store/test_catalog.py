@@ -8,8 +8,8 @@ import asyncpg
 import pytest
 
 from support.command_line import waggle
+from support.fleet import FleetSettings
 from support.schemas import install_old
-from waggle.settings.shared import Settings
 from waggle.store import catalog, postgres
 from waggle.store.migrate import migrate
 from waggle.store.postgres import head
@@ -19,7 +19,7 @@ Pool = asyncpg.Pool
 
 
 async def described(database: str, schema: str = "waggle") -> catalog.Catalog:
-    connection = await postgres.connect(Settings(postgres_url=database, nats_url="nats://not.used", postgres_schema=schema), "test")
+    connection = await postgres.connect(FleetSettings(postgres_url=database, nats_url="nats://not.used", postgres_schema=schema), "test")
     try:
         return await catalog.described(connection)
     finally:

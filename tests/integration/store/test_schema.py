@@ -16,7 +16,7 @@ from support.schemas import install_old
 from support.system import Services, System, client_of
 from support.whole import everything_works
 from waggle.settings.environment import read
-from waggle.settings.shared import Settings, SettingsError
+from waggle.settings.shared import SettingsError
 from waggle.store import postgres, tasks
 from waggle.store.migrate import migrate
 from waggle.store.postgres import head
@@ -126,7 +126,7 @@ async def test_another_programs_alembic_version_is_not_taken_for_ours(database: 
 async def test_whoever_wants_everything_in_public_can_have_it(database: str) -> None:
     await install_old(database, "0006")
     assert await migrate(database, "public") == ("0006", head())
-    connection = await postgres.connect(Settings(postgres_url=database, nats_url="nats://not.used", postgres_schema="public"), "test")
+    connection = await postgres.connect(FleetSettings(postgres_url=database, nats_url="nats://not.used", postgres_schema="public"), "test")
     assert (await postgres.versions(connection))[1] == head()
     assert await tasks.claim(connection, [uuid7()], "w1") == []
     await connection.close()
@@ -138,7 +138,7 @@ async def test_notifications_of_two_schemas_are_apart(pool: Pool, database: str)
     async with plain(database) as listener:
         for schema in ("waggle", "jobs"):
             await listener.add_listener(channel(schema), lambda *notification: heard.append(notification[2]))
-        other = await postgres.connect(Settings(postgres_url=database, nats_url="nats://not.used", postgres_schema="jobs"), "test")
+        other = await postgres.connect(FleetSettings(postgres_url=database, nats_url="nats://not.used", postgres_schema="jobs"), "test")
         await given.waiting(other, ring=False)
         await other.close()
         await until(lambda: heard)
@@ -148,4 +148,4 @@ async def test_notifications_of_two_schemas_are_apart(pool: Pool, database: str)
 @pytest.mark.parametrize("name", ["Waggle", "1waggle", "pg_waggle", "information_schema", "way gle", 'a"b', "a.b", "", "x" * 49])
 def test_a_name_that_postgres_or_the_channel_cannot_take_is_refused(name: str) -> None:
     with pytest.raises(SettingsError, match="WAGGLE_POSTGRES_SCHEMA"):
-        read(Settings, {"WAGGLE_POSTGRES_URL": "postgresql://a/b", "WAGGLE_NATS_URL": "nats://a", "WAGGLE_POSTGRES_SCHEMA": name})
+        read(FleetSettings, {"WAGGLE_POSTGRES_URL": "postgresql://a/b", "WAGGLE_NATS_URL": "nats://a", "WAGGLE_POSTGRES_SCHEMA": name})

@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Meta
 from msgspec.structs import FieldInfo
 
-from waggle.settings.shared import CENTURY, Name, Port, Seconds, Settings
+from waggle.settings.shared import CENTURY, SECRET, Name, Port, Seconds, Settings
 
 # Settings that several services read; their defaults are repeated where they are fields, and a test holds them equal.
 MetricsHost = Annotated[str, Meta(description="where worker, dlq and scheduler serve /metrics, /livez and /readyz")]
@@ -20,8 +20,16 @@ Lease = Annotated[
 ]
 
 
-class TopologySettings(Settings, frozen=True, kw_only=True):
-    """What whoever creates the streams has to know."""
+class DirectSettings(Settings, frozen=True, kw_only=True):
+    """What a connection to Postgres without a pooler needs."""
+
+    postgres_direct_url: Annotated[
+        str, Meta(description="Postgres itself, where postgres_url is a pooler; for the scheduler and `waggle migrate`", extra=SECRET)
+    ] = ""
+
+
+class TopologySettings(DirectSettings, frozen=True, kw_only=True):
+    """What creating the streams needs."""
 
     nats_replicas: Annotated[int, Meta(description="replicas of the JetStream streams: 1, or 3 on a cluster", ge=1, le=5)] = 1
     lane_limit: Annotated[int, Meta(description="doorbells that one lane holds at most", ge=1, le=1_000_000_000)] = 1_000_000

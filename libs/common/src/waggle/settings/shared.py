@@ -31,12 +31,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     postgres_url: Annotated[str, Meta(description="Postgres, postgresql://user:password@host:port/database", extra=SECRET, min_length=1)]
     nats_url: Annotated[str, Meta(description="NATS, nats://host:port; separate several with commas", extra=SECRET, min_length=1)]
     postgres_schema: Annotated[
-        Schema, Meta(description="the Postgres schema of Waggle's tables: lower-case letters, digits and _, not beginning with a digit or pg_")
+        Schema, Meta(description="the Postgres schema of Waggle's tables: lower-case letters, digits and _, not starting with a digit or pg_")
     ] = DEFAULT_SCHEMA
-    postgres_direct_url: Annotated[
-        str,
-        Meta(description="where postgres_url is a pooler: Postgres itself, for `waggle migrate` and the scheduler", extra=SECRET),
-    ] = ""
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="the least severe log lines to write")] = "info"
     log_format: Annotated[Literal["json", "console"], Meta(description="json for machines, console for people")] = "json"
     ready_file: Annotated[str, Meta(description="a file that the service writes once it is ready and removes when it stops")] = ""

@@ -65,10 +65,10 @@ def _short(definition: str) -> str:
 
 
 async def _write(url: str) -> None:
-    from waggle.settings.shared import Settings
+    from waggle.settings.services import DirectSettings
     from waggle.store.postgres import connect
 
-    connection = await connect(Settings(postgres_url=url, nats_url="nats://not.used"), "catalog")
+    connection = await connect(DirectSettings(postgres_url=url, nats_url="nats://not.used"), "catalog")
     print(json.dumps(await described(connection), indent=1, sort_keys=True))
     await connection.close()
 

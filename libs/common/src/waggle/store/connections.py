@@ -6,7 +6,8 @@ from urllib.parse import urlsplit
 import asyncpg
 import structlog
 
-from waggle.settings.shared import Settings, SettingsError
+from waggle.settings.services import DirectSettings
+from waggle.settings.shared import SettingsError
 from waggle.settings.sources import masked
 from waggle.store import client
 from waggle.store.client import DirectConnection, PoolerConnection, TimeLimitedConnection
@@ -88,7 +89,7 @@ def check_url(url: str) -> None:
         raise SettingsError(f"WAGGLE_POSTGRES_URL must be postgresql://user:password@host:port/database; {masked(url)} is not")
 
 
-def direct_url(settings: Settings) -> str:
+def direct_url(settings: DirectSettings) -> str:
     """The address without a pooler between."""
     return settings.postgres_direct_url or settings.postgres_url
 

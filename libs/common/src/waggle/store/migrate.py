@@ -15,7 +15,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from waggle.settings.environment import read
-from waggle.settings.shared import DEFAULT_SCHEMA, Settings, SettingsError
+from waggle.settings.services import CommandLineSettings
+from waggle.settings.shared import DEFAULT_SCHEMA, SettingsError
 from waggle.store.connections import check_direct, direct_url
 from waggle.store.postgres import head
 
@@ -151,7 +152,7 @@ def _script(place: Place) -> str:
 
 def main() -> None:
     try:
-        settings = read(Settings, os.environ)
+        settings = read(CommandLineSettings, os.environ)
         before, after = asyncio.run(migrate(direct_url(settings), settings.postgres_schema))
     except SettingsError as error:
         print(f"waggle migrate: {error}", file=sys.stderr)

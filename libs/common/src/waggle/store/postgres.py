@@ -10,6 +10,7 @@ from typing import Final
 import asyncpg
 import structlog
 
+from waggle.settings.services import DirectSettings
 from waggle.settings.shared import Settings, SettingsError
 from waggle.store import client
 from waggle.store.client import Connection
@@ -92,7 +93,7 @@ async def pool(settings: Settings, name: str, size: int, *, plans_once: bool = F
             made.terminate()
 
 
-async def connect(settings: Settings, name: str, *, statement_seconds: float = STATEMENT_SECONDS) -> client.TimeLimitedConnection:
+async def connect(settings: DirectSettings, name: str, *, statement_seconds: float = STATEMENT_SECONDS) -> client.TimeLimitedConnection:
     """One connection, direct where the settings have an address for that. Raises SettingsError, and what asyncpg raises."""
     return await Connector(direct_url(settings), settings.postgres_schema, session(name), statement_seconds=statement_seconds)()
 
