@@ -16,7 +16,7 @@ from waggle.loops import periodic
 from waggle.settings.services import DlqSettings
 from waggle.store import dead_letters
 from waggle.store.postgres import OUTAGE
-from waggle_dlq import meters
+from waggle_dlq import metrics
 
 log = structlog.get_logger()
 
@@ -58,6 +58,6 @@ async def retry_ripe(pool: "asyncpg.Pool[asyncpg.Record]", retries: int, backoff
             revival = await dead_letters.revive(connection, ripe, how="automatic")
     except asyncpg.UniqueViolationError:  # somebody took a key at this moment: the next look sees it
         return most
-    meters.RETRIED.labels("automatic").inc(len(revival.revived))
+    metrics.RETRIED.labels("automatic").inc(len(revival.revived))
     log.info("dead letters retried automatically", count=len(revival.revived))
     return len(ripe)

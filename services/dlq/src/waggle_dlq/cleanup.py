@@ -18,7 +18,7 @@ from waggle.settings.services import DlqSettings
 from waggle.store import dead_letters, redrives, waiting
 from waggle.store.client import Connection
 from waggle.store.postgres import OUTAGE
-from waggle.telemetry import catalogue
+from waggle_dlq import metrics
 
 log = structlog.get_logger()
 
@@ -26,19 +26,12 @@ MOST: Final = 1000  # dead letters moved in one transaction
 EVER: Final = (datetime(1970, 1, 1, tzinfo=UTC), UUID(int=0))  # before all of them
 LOOK_EVERY: Final = 10.0  # seconds between two looks at the size
 
-SIZE: Final = catalogue.DLQ_SIZE.create()
-CLEANED: Final = catalogue.DLQ_CLEANED.create()
-REMAINING: Final = catalogue.DLQ_REMAINING.create()
-DURATION: Final = catalogue.DLQ_CLEANUP_SECONDS.create()
-SUCCESS: Final = catalogue.DLQ_CLEANUP_SUCCESS.create()
-FAILURE: Final = catalogue.DLQ_CLEANUP_FAILURE.create()
-
 
 async def keep_clean(pool: Connection, settings: DlqSettings, stopping: asyncio.Event) -> None:
     async def step() -> bool:
-        with DURATION.time(), FAILURE.count_exceptions(OUTAGE):
+        with metrics.CLEANUP_SECONDS.time(), metrics.CLEANUP_FAILURE.count_exceptions(OUTAGE):
             await clean(pool, settings.dlq_retention_period_ms / 1000, settings.dlq_max_size)
-        SUCCESS.inc()
+        metrics.CLEANUP_SUCCESS.inc()
         await put_in_order(pool, settings.dlq_retention_period_ms / 1000)
         return False
 
@@ -47,7 +40,7 @@ async def keep_clean(pool: Connection, settings: DlqSettings, stopping: asyncio.
 
 async def watch_size(pool: Connection, stopping: asyncio.Event) -> None:
     async def step() -> bool:
-        SIZE.set(await waiting.dead_letters(pool))
+        metrics.SIZE.set(await waiting.dead_letters(pool))
         return False
 
     await periodic(LOOK_EVERY, step, OUTAGE, stopping)
@@ -58,10 +51,10 @@ async def clean(pool: Connection, keep: float, max_size: int | None) -> Cleaned:
     old = await _to_the_last(lambda: waiting.bury_old(pool, keep, MOST))
     excess = 0 if max_size is None else await _to_the_last(lambda: waiting.bury_excess(pool, max_size, MOST))
     remaining = await waiting.dead_letters(pool)
-    SIZE.set(remaining)
-    REMAINING.set(remaining)
-    CLEANED.labels("old").inc(old)
-    CLEANED.labels("excess").inc(excess)
+    metrics.SIZE.set(remaining)
+    metrics.REMAINING.set(remaining)
+    metrics.CLEANED.labels("old").inc(old)
+    metrics.CLEANED.labels("excess").inc(excess)
     if old or excess:
         log.info("dead letters became failed", old=old, excess=excess, remaining=remaining)
     return Cleaned(old + excess, remaining)

@@ -20,7 +20,7 @@ from waggle.store.client import Connection
 from waggle.store.dead_letters import Borrowed
 from waggle.store.postgres import OUTAGE, REFUSED
 from waggle.task import Status
-from waggle_dlq import cleanup, meters
+from waggle_dlq import cleanup, metrics
 
 log = structlog.get_logger()
 
@@ -61,7 +61,7 @@ class Commands:
             except asyncpg.UniqueViolationError:
                 if not left:
                     raise Refused(Refusal.CONFLICT, OBSTACLES["unique_key"]) from None
-        meters.RETRIED.labels("manual").inc()
+        metrics.RETRIED.labels("manual").inc()
         log.info("dead letter retried", task_id=str(command.id), edited=command.payload is not None, asked_by=command.asked_by)
         return found
 
@@ -76,7 +76,7 @@ class Commands:
         """One dead letter becomes failed."""
         async with self._transaction(command) as connection:
             found = await _task(connection, command.id, await dead_letters.remove(connection, command.id))
-        meters.REMOVED.inc()
+        metrics.REMOVED.inc()
         log.info("dead letter removed", task_id=str(command.id), asked_by=command.asked_by)
         return found
 
@@ -112,7 +112,7 @@ class Commands:
         if found.state != "cancelled":
             raise Refused(Refusal.CONFLICT, f"the bulk retry has ended already: {found.state}")
         if cancelled:
-            meters.REDRIVES.labels("cancelled").inc()
+            metrics.REDRIVES.labels("cancelled").inc()
             log.info("redrive cancelled", redrive_id=str(command.id), retried=found.retried, asked_by=command.asked_by)
         return found
 
@@ -145,17 +145,17 @@ def _taking(of: type[C], do: Callable[[C], Awaitable[Any]]) -> Callable[[bytes],
             nesting.check(data)
             return msgspec.json.encode(await do(decoder.decode(data)))
         except Refused as refused:
-            meters.REFUSED.labels(refused.refusal.value).inc()
+            metrics.REFUSED.labels(refused.refusal.value).inc()
             raise
         except (msgspec.DecodeError, RecursionError) as error:
-            meters.REFUSED.labels(Refusal.UNREADABLE.value).inc()
+            metrics.REFUSED.labels(Refusal.UNREADABLE.value).inc()
             raise Refused(Refusal.UNREADABLE, str(error)) from error
         except REFUSED as error:
-            meters.REFUSED.labels(Refusal.INVALID.value).inc()
+            metrics.REFUSED.labels(Refusal.INVALID.value).inc()
             raise Refused(Refusal.INVALID, "the database does not take a value of this request") from error
         except OUTAGE as error:
             log.warning("command without an answer of the database", error=str(error) or type(error).__name__)
-            meters.REFUSED.labels(Refusal.UNKNOWN.value).inc()
+            metrics.REFUSED.labels(Refusal.UNKNOWN.value).inc()
             raise Refused(Refusal.UNKNOWN, "the database does not answer; what was sent may or may not have been done") from error
 
     return handle

@@ -16,7 +16,7 @@ from waggle.store import redrives
 from waggle.store.dead_letters import Borrowed, Revival
 from waggle.store.postgres import OUTAGE
 from waggle.store.redrives import Due, Outcomes, Portion
-from waggle_dlq import meters
+from waggle_dlq import metrics
 
 log = structlog.get_logger()
 
@@ -95,12 +95,12 @@ async def _watch(connection: Borrowed, due: Due, outcomes: Outcomes) -> tuple[st
 
 def _tell(due: Due, state: str, portion: Portion) -> None:
     retried = len(portion.revival.revived)
-    meters.RETRIED.labels("redrive").inc(retried)
+    metrics.RETRIED.labels("redrive").inc(retried)
     for reason, count in Counter(portion.revival.obstacles.values()).items():
-        meters.SKIPPED.labels(reason).inc(count)
+        metrics.SKIPPED.labels(reason).inc(count)
     if state == due.state:
         return
-    meters.REDRIVES.labels(state).inc()
+    metrics.REDRIVES.labels(state).inc()
     told = {"redrive_id": str(due.id), "retried": due.progress.retried + retried, "asked_by": due.submitted_by}
     if state == "stopped":
         log.warning("redrive stopped: what it retried failed again", **told)

@@ -28,7 +28,7 @@ LEFT_MOST: Final = 500_000  # rows that one walk reads and leaves
 WORKERS: Final = 3600.0  # seconds that a worker that is gone is still shown
 START: Final = UUID(int=0)
 
-RETIRED: Final = catalogue.TASKS_RETIRED.create()
+DELETED: Final = catalogue.TASKS_RETIRED.create()
 
 
 def ages(settings: SchedulerSettings) -> dict[Status, float]:
@@ -51,7 +51,7 @@ class Walk:
             step = await waiting.retire(pool, self._status, self._reached, self._keep, MOST)
             deleted += step.deleted
             left += step.seen - step.deleted
-            RETIRED.inc(step.deleted)
+            DELETED.inc(step.deleted)
             self._reached = START if step.reached is None or step.seen < MOST else step.reached
             if self._reached == START or await wait_for(stopping, PAUSE):
                 break

@@ -20,7 +20,7 @@ from waggle.store import tasks
 from waggle.store.client import Connection
 from waggle.store.postgres import OUTAGE
 from waggle.task import Priority
-from waggle_worker import meters
+from waggle_worker import metrics
 from waggle_worker.lease import Lease
 from waggle_worker.payloads import Payloads
 from waggle_worker.picker import WEIGHTS, Picker
@@ -180,7 +180,7 @@ class Claims:
         if not ids:
             return set()
         passed = await tasks.still_claimable(self._connection, ids)
-        meters.UNCLAIMED.inc(len(ids) - len(passed))
+        metrics.UNCLAIMED.inc(len(ids) - len(passed))
         return passed
 
     async def _tick(self) -> None:
@@ -189,7 +189,7 @@ class Claims:
         rate = (self._runs.started - self._counted) / (now - self._ticked)
         self._rate = max(rate, self._rate * 0.7)
         self._counted, self._ticked = self._runs.started, now
-        meters.RUNNING.set(self._runs.running)
+        metrics.RUNNING.set(self._runs.running)
         await self._give_back(older_than=0.0 if self._draining else HELD_AT_MOST)
 
     async def _give_back(self, older_than: float) -> None:
@@ -200,5 +200,5 @@ class Claims:
             while lane.buffer and lane.buffer[0].since <= late:
                 held.append(lane.buffer.popleft())
         if held:
-            meters.GIVEN_BACK.inc(len(held))
+            metrics.GIVEN_BACK.inc(len(held))
             await pull.give_back(self._bus, held)

@@ -23,7 +23,7 @@ from waggle.store import cleanups
 from waggle.store.cleanups import AtRest, Cleanup
 from waggle.store.client import Connection
 from waggle.store.postgres import OUTAGE
-from waggle_worker import meters, outcomes
+from waggle_worker import metrics, outcomes
 from waggle_worker.claims import Claims
 from waggle_worker.lease import Lease
 from waggle_worker.runs import Runs
@@ -117,7 +117,7 @@ class Cleanups:
             if isinstance(error, asyncio.CancelledError) and _is_stopped():
                 return partial(cleanups.put_off, self._connection, cleanup, worker_id, 0.0, counted=False)
             hopeless = cleanup.tries >= TRIES
-            meters.CLEANUPS.labels(cleanup.type, "given_up" if hopeless else "failed").inc()
+            metrics.CLEANUPS.labels(cleanup.type, "given_up" if hopeless else "failed").inc()
             reason = f"{type(error).__name__}: {outcomes.said(error)}"
             if hopeless:
                 log.error("cleanup failed, given up", **said, error=reason)
@@ -125,7 +125,7 @@ class Cleanups:
             delay = backoff(cleanup.tries - 1)
             log.warning("cleanup failed, will be repeated", **said, error=reason, retry_in=round(delay, 3))
             return partial(cleanups.put_off, self._connection, cleanup, worker_id, delay, counted=True)
-        meters.CLEANUPS.labels(cleanup.type, "done").inc()
+        metrics.CLEANUPS.labels(cleanup.type, "done").inc()
         log.info("cleanup done", **said)
         return end
 

@@ -19,7 +19,7 @@ from waggle.settings.services import WorkerSettings
 from waggle.store import leases
 from waggle.store.client import Connection
 from waggle.store.postgres import OUTAGE
-from waggle_worker import meters
+from waggle_worker import metrics
 
 log = structlog.get_logger()
 
@@ -82,7 +82,7 @@ class Lease:
                     renewed = await self._renew(running())
                     if not renewed:
                         self._until = 0.0
-                        meters.LEASES.inc()
+                        metrics.LEASES.inc()
                         log.warning("lease expired, all handlers are cancelled", worker_id=self.id)
                     await (beat() if renewed else lost())
                 interval = patience

@@ -14,7 +14,7 @@ import structlog
 from waggle.app import Handler
 from waggle.context import BreakerOpen
 from waggle.task import Claimed, Outcome, Snoozed, not_here_delay
-from waggle_worker import layers, meters, outcomes
+from waggle_worker import layers, metrics, outcomes
 from waggle_worker.execution import Execution
 from waggle_worker.processes.children import HandlerProcesses
 from waggle_worker.protect.breakers import Breakers
@@ -98,7 +98,7 @@ class Runs:
         """Stop runs whose task is no longer theirs; their outcome is dropped."""
         for run in list(self._runs):
             if run.is_open and run.attempt in attempts:
-                meters.DROPPED.labels(reason).inc()
+                metrics.DROPPED.labels(reason).inc()
                 log.warning("handler stopped", task_id=str(run.claimed.id), task_type=run.claimed.type, attempt=run.claimed.attempt, reason=reason)
                 run.stop()
 
@@ -171,6 +171,6 @@ class Runs:
         self._finish(run, run.let_go())
 
     def _finish(self, run: Run, outcome: Outcome) -> None:
-        meters.duration(run.claimed.type).observe(time.monotonic() - run.since)
+        metrics.duration(run.claimed.type).observe(time.monotonic() - run.since)
         self._narrator.ended(run.claimed, outcome, run.since)
         self._settler.settle(run.claimed, run.worker_id, outcome, dead_letter=run.handler.dead_letter)

@@ -17,7 +17,7 @@ from waggle.store.client import Connection
 from waggle.store.postgres import OUTAGE, REFUSED
 from waggle.task import AT_REST, AttemptOutcome, Claimed, Fence, Outcome, Snoozed, Status, Step, Tries, decide
 from waggle.telemetry.catalogue import OTHER
-from waggle_worker import meters, outcomes
+from waggle_worker import metrics, outcomes
 
 log = structlog.get_logger()
 
@@ -147,7 +147,7 @@ class Settler:
             if step.error is not None and step.ended is not AttemptOutcome.SNOOZED:
                 _log_settled(fence, step, task_type)
         for (task_type, outcome), count in tally.items():
-            meters.attempts(task_type if task_type in self._types else OTHER, outcome).inc(count)
+            metrics.attempts(task_type if task_type in self._types else OTHER, outcome).inc(count)
         if repeated:  # an earlier try may have settled them: whoever waits should look
             ended += [(fence.id, step.status) for fence, step, _ in dropped if step.status in AT_REST]
         if ended:
@@ -176,7 +176,7 @@ class Settler:
                     reason = "lease_lost"
                 case _:
                     reason = "settled_before"
-            meters.DROPPED.labels(reason).inc()
+            metrics.DROPPED.labels(reason).inc()
             log.info(
                 "outcome dropped",
                 task_id=str(fence.id),

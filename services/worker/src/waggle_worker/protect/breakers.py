@@ -14,7 +14,7 @@ from waggle.bus.connection import Bus
 from waggle.context import BreakerOpen
 from waggle.errors import storable
 from waggle.settings.services import WorkerSettings
-from waggle_worker import meters
+from waggle_worker import metrics
 from waggle_worker.protect.breaker import Breaker, Permit, Rules
 from waggle_worker.protect.ledger import Ledger
 from waggle_worker.protect.registry import Registry
@@ -76,7 +76,7 @@ class Breakers:
         was = breaker.state
         if breaker.failed(token, storable(error)[:ERROR_LENGTH], self._now()):
             if was is State.CLOSED:
-                meters.breaker_trips(breaker.name).inc()
+                metrics.breaker_trips(breaker.name).inc()
             self.registry.share(breaker)
 
     def released(self, breaker: Breaker, token: str | None) -> None:
@@ -85,6 +85,6 @@ class Breakers:
             self.registry.share(breaker)
 
     def _refused(self, breaker: Breaker) -> BreakerOpen:
-        meters.breaker_refused(breaker.name).inc()
+        metrics.breaker_refused(breaker.name).inc()
         why = "a probe is under way" if breaker.state is State.HALF_OPEN else breaker.error or "it is open"
         return BreakerOpen(breaker.name, breaker.turn(self._now()), why)

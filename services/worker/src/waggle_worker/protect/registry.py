@@ -6,7 +6,7 @@ from typing import Final
 import structlog
 
 from waggle.bus.breakers import State
-from waggle_worker import meters
+from waggle_worker import metrics
 from waggle_worker.protect.breaker import Breaker, Rules
 from waggle_worker.protect.ledger import Ledger
 
@@ -61,10 +61,10 @@ class Registry:
         for breaker in free[: BREAKER_LIMIT // 2]:
             del self._breakers[breaker.name]
             if breaker.state is not State.CLOSED:
-                meters.breaker_open(breaker.name).dec()
+                metrics.breaker_open(breaker.name).dec()
 
     def _on_change(self, breaker: Breaker, before: State, after: State, here: bool) -> None:
-        meters.breaker_open(breaker.name).inc((after is not State.CLOSED) - (before is not State.CLOSED))
+        metrics.breaker_open(breaker.name).inc((after is not State.CLOSED) - (before is not State.CLOSED))
         if not here:  # the worker that decided it has logged it
             log.debug("circuit breaker follows the fleet", breaker=breaker.name, state=after)
         elif after is State.CLOSED:
