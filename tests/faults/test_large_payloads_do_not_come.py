@@ -60,7 +60,7 @@ async def test_a_worker_that_stops_gives_them_back(how: str, pool: Pool, worker:
     await until(lambda: link.held >= 2, 20)
     if how == "the fetch was cut off":
         link.cut_held()
-        await until(lambda: worker.logged("a large payload did not come, tasks go back"))
+        await until(lambda: worker.logged("large payload not fetched"))
     assert await worker.stop() == 0
     assert await pool.fetchval("SELECT count(*) = 3 FROM waggle.tasks WHERE status = 'pending'")
     assert await uncharged(pool)

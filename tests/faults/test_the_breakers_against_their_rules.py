@@ -286,7 +286,7 @@ class Fleet:
             for guard in worker.calls:
                 guard.exited(None)
             await self._all_share()
-            self.clock.now += one.MEANWHILE
+            self.clock.now += one.PROBE_WAIT_SECONDS
         await self._all_share()
         assert {worker.breaker.state for worker in self.workers} == {State.CLOSED}, "the service is well, and it is not closed"
 

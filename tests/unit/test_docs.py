@@ -5,6 +5,8 @@ from pathlib import Path
 
 from waggle.task import FINAL, NEXT, AttemptOutcome, Status
 from waggle_cli.reference import page
+from waggle_worker.run import NEXT as RUN_NEXT
+from waggle_worker.run import RunState
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,6 +33,11 @@ def names(cell: str) -> set[str]:
 def test_the_table_of_states_is_the_status_machine() -> None:
     table = {Status(names(start).pop()): {Status(name) for name in names(ends)} for start, ends in rows("docs/states.md", "from")}
     assert table == {**NEXT, **dict.fromkeys(FINAL, frozenset())}
+
+
+def test_the_table_of_a_runs_states_is_the_workers() -> None:
+    table = {RunState(names(start).pop()): {RunState(name) for name in names(ends)} for start, ends, _ in rows("docs/states.md", "a run that is")}
+    assert table == RUN_NEXT
 
 
 def test_every_way_an_attempt_can_end_is_explained() -> None:

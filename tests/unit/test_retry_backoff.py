@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from waggle.retry import CAP, backoff, ceiling
+from waggle.retry import BACKOFF_CAP_SECONDS, backoff, ceiling
 
 
 def test_the_ceiling_doubles_from_one_second_to_five_minutes() -> None:
@@ -12,7 +12,7 @@ def test_the_ceiling_doubles_from_one_second_to_five_minutes() -> None:
 
 @given(st.integers(-5, 10**9))
 def test_the_wait_lies_between_nothing_and_the_ceiling(retry_count: int) -> None:
-    assert 0 <= backoff(retry_count) <= ceiling(retry_count) <= CAP
+    assert 0 <= backoff(retry_count) <= ceiling(retry_count) <= BACKOFF_CAP_SECONDS
 
 
 @given(st.integers(0, 60))

@@ -90,7 +90,7 @@ async def test_a_hook_that_fails_is_called_again(system: OneSystem, client: Clie
     task = await client.wait(await client.submit("test.tidy-badly"))
     assert await cleaned(system, rows, task) == ["cleaned"]
     assert system.did("tried", task["id"]) == ["tried", "tried"]
-    assert system.worker.logged("cleanup failed, will be repeated", task_id=task["id"])
+    assert system.worker.logged("cleanup failed, will be retried", task_id=task["id"])
     assert (await client.task(task))["status"] == "dead_letter"
 
 
@@ -105,7 +105,7 @@ async def test_a_hook_that_never_works_is_given_up(system: OneSystem, client: Cl
 
 async def test_a_hook_that_ends_with_a_cancellation_of_its_own_has_failed_like_any_other(system: OneSystem, client: Client) -> None:
     task = await client.wait(await client.submit("test.tidy-cancelled"))
-    [line, *_] = await until(lambda: system.worker.logged("cleanup failed, will be repeated", task_id=task["id"]))
+    [line, *_] = await until(lambda: system.worker.logged("cleanup failed, will be retried", task_id=task["id"]))
     assert line["tries"] == 1
 
 
@@ -121,5 +121,5 @@ def test_a_hook_that_cannot_be_called_is_refused_at_its_declaration() -> None:
 
     def hook(only: object) -> None: ...
 
-    with pytest.raises(TypeError, match=r"called with \(ctx, error\)"):
+    with pytest.raises(TypeError, match=r"must accept \(ctx, error\)"):
         App().task("a.b", cleanup=hook)(handler)

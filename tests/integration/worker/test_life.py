@@ -63,8 +63,9 @@ async def test_a_row_that_runs_here_only_by_the_database_is_given_back(pool: Poo
 
 
 async def test_suspects_run_one_at_a_time_and_nobody_else_waits_for_them(pool: Pool, worker: Process) -> None:
-    suspects = await given.waiting(pool, 3, ring=False, type="test.together")
-    await given.change(pool, suspects, "lost_count = 1")
+    async with pool.acquire() as connection, connection.transaction():  # so that no worker sees them before they are suspects
+        suspects = await given.waiting(connection, 3, ring=False, type="test.together")
+        await given.change(connection, suspects, "lost_count = 1")
     for task_id in suspects:
         task = await at_rest(pool, task_id)
         assert (task["status"], task["retry_count"], task["result"]) == ("completed", 0, "1")

@@ -121,6 +121,6 @@ async def test_doorbells_of_purged_tasks_are_cleared_away_when_the_queue_is_resu
 async def test_commands_of_a_newer_version_do_not_disturb_a_worker(pool: Pool, bus: Bus, system: OneSystem) -> None:
     for command in (b'{"later": {"than": "us"}, "look": true}', b"{", b'{"look": "yes"}'):
         await bus.publish(subjects.CONTROL_ALL, command)
-    await until(lambda: len(system.worker.logged("a command that is none, ignored")) == 2)
+    await until(lambda: len(system.worker.logged("malformed control message ignored")) == 2)
     [task_id] = await given.waiting(pool, ring=False, type="test.work")
     assert (await at_rest(pool, task_id))["status"] == "completed"

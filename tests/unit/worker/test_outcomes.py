@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from waggle import Reject, Retry, Snooze
-from waggle.context import LONGEST
+from waggle.context import LONGEST_SNOOZE_SECONDS
 from waggle.errors import ErrorCode
 from waggle.nesting import LEVELS
 from waggle.task import RESULT_LIMIT, Done, Failed, Snoozed
@@ -108,4 +108,4 @@ def test_every_wait_ends() -> None:
     snoozed, again = outcomes.of_exception(Snooze(math.inf)), outcomes.of_exception(Retry(1e300))
     assert isinstance(snoozed, Snoozed)
     assert isinstance(again, Failed)
-    assert snoozed.delay == again.after == LONGEST
+    assert snoozed.delay == again.after == LONGEST_SNOOZE_SECONDS

@@ -1,4 +1,4 @@
-"""The user's side of a task type: `@app.task` turns a function into a handler, and its signature into the payload's schema."""
+"""Task types as users declare them: `@app.task` turns a function into a handler, and its signature into the payload's schema."""
 
 import copy
 import inspect
@@ -21,7 +21,7 @@ _VARIADIC: Final = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.POSITION
 
 
 class Handler:
-    """A task type and the function that runs it: on the event loop (`is_async`), in a process of its own (`process`), anything else in a thread."""
+    """A task type and its function, which runs on the event loop (`is_async`), in a process of its own (`process`) or else in a thread."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class Handler:
 
 
 class App:
-    """The handlers of one application: what `WAGGLE_APP=module:app` names."""
+    """The handlers of one application; `WAGGLE_APP=module:app` names it."""
 
     def __init__(self) -> None:
         self._handlers: dict[str, Handler] = {}
@@ -90,20 +90,20 @@ class App:
     ) -> Callable[[F], F]:
         """Make a function the handler of task type `name`.
 
-        Its typed parameters are the payload's fields; a first parameter that is annotated `Context` or named `ctx` receives the context.
-        `async def` runs on the event loop, `def` in a thread, with `process=True` in a process of its own. `timeout` is in seconds; tries = 1 +
+        The typed parameters are the payload's fields; a first parameter that is annotated `Context` or named `ctx` receives the context.
+        `async def` runs on the event loop, `def` in a thread, or with `process=True` in a process of its own. `timeout` is in seconds; tries = 1 +
         `max_retries`; with `dead_letter=False` a task that used up its tries becomes `failed`. `cleanup(ctx, error)`, async or plain, is called
-        once when a task ends without success. With `breaker` the whole handler is the protected call: while that circuit breaker is open it is
-        not started. Raises ValueError for a name that cannot be used, TypeError for a signature that cannot.
+        once when a task ends without success. With `breaker` the whole handler is the protected call: it does not start while that circuit breaker
+        is open. Raises ValueError for an invalid name or number, TypeError for an invalid signature.
         """
         if not re.fullmatch(TYPE_PATTERN, name) or len(name) > TYPE_LENGTH:
-            raise ValueError(f"task type {name!r} must match {TYPE_PATTERN} and have at most {TYPE_LENGTH} characters")
+            raise ValueError(f"task type {name!r} must match {TYPE_PATTERN}, with at most {TYPE_LENGTH} characters")
         if not re.fullmatch(QUEUE_PATTERN, queue) or len(queue) > QUEUE_LENGTH:
-            raise ValueError(f"queue {queue!r} of {name} must match {QUEUE_PATTERN} and have at most {QUEUE_LENGTH} characters")
+            raise ValueError(f"queue {queue!r} of {name} must match {QUEUE_PATTERN}, with at most {QUEUE_LENGTH} characters")
         if max_retries < 0 or not 0 < timeout < math.inf:
             raise ValueError(f"{name}: max_retries must be at least 0 and timeout more than 0 seconds")
         if name in self._handlers:
-            raise ValueError(f"task type {name} has a handler already")
+            raise ValueError(f"task type {name} already has a handler")
 
         def register(function: F) -> F:
             self._handlers[name] = Handler(
@@ -122,7 +122,7 @@ class App:
         return register
 
     def include(self, other: "App") -> None:
-        """Add the handlers of another app. Raises ValueError when both have one type."""
+        """Add the handlers of another app. Raises ValueError when both have a handler for the same type."""
         both = self._handlers.keys() & other._handlers.keys()
         if both:
             raise ValueError(f"both apps have a handler for {', '.join(sorted(both))}")
@@ -136,7 +136,7 @@ def _check_cleanup(name: str, cleanup: Callable[..., Any] | None) -> None:
     try:
         inspect.signature(cleanup).bind(None, None)
     except TypeError as error:
-        raise TypeError(f"{name}: its cleanup is called with (ctx, error), and {getattr(cleanup, '__qualname__', cleanup)!r} cannot be: {error}") from None
+        raise TypeError(f"{name}: the cleanup hook {getattr(cleanup, '__qualname__', cleanup)!r} must accept (ctx, error): {error}") from None
 
 
 def _signature(function: Callable[..., Any]) -> tuple[bool, list[tuple[str, Any, Any]], bool]:
@@ -148,7 +148,7 @@ def _signature(function: Callable[..., Any]) -> tuple[bool, list[tuple[str, Any,
     is_open = False
     for parameter in parameters[takes_context:]:
         if parameter.kind in _VARIADIC:
-            raise TypeError(f"{function.__qualname__}: parameter {parameter.name!r} must be one that can be given by name")
+            raise TypeError(f"{function.__qualname__}: parameter {parameter.name!r} must be one that can be passed by name")
         if parameter.kind is inspect.Parameter.VAR_KEYWORD:
             is_open = True
             continue
@@ -158,7 +158,7 @@ def _signature(function: Callable[..., Any]) -> tuple[bool, list[tuple[str, Any,
 
 
 def _default(value: Any) -> Any:
-    """A default that a handler could change is copied for each call."""
+    """The default value of a field; one that a handler could change is copied for each call."""
     if value is None or isinstance(value, (str, bytes, int, float, tuple, frozenset)):
         return value
     return msgspec.field(default_factory=partial(copy.deepcopy, value))
@@ -169,7 +169,7 @@ def _struct_name(name: str) -> str:
 
 
 def _plain(schema: dict[str, Any]) -> dict[str, Any]:
-    """The payload's own schema at the top instead of a reference to it, with the definitions it needs."""
+    """The payload's own schema, not a reference to it, with the definitions that it needs."""
     definitions = dict(schema.get("$defs", {}))
     reference = schema.get("$ref", "").removeprefix("#/$defs/")
     own = dict(definitions.pop(reference)) if reference in definitions else {k: v for k, v in schema.items() if k != "$defs"}

@@ -1,4 +1,4 @@
-"""What a handler is given beside its payload, and what it may raise to say more than "it failed"."""
+"""What a handler receives besides its payload, and the exceptions with which it says more than "it failed"."""
 
 import re
 from collections.abc import Callable
@@ -12,30 +12,30 @@ import structlog
 from waggle.errors import ErrorCode
 from waggle.task import BREAKER_LENGTH, BREAKER_PATTERN, Claimed, Task
 
-LONGEST: Final = 1e9  # seconds, thirty years: a wait ends
+LONGEST_SNOOZE_SECONDS: Final = 1e9  # thirty years
 
 
 class Snooze(Exception):
-    """Not now: run again after `delay` seconds. Costs no try."""
+    """Run this task again after `delay` seconds. It costs no try."""
 
     def __init__(self, delay: float) -> None:
         super().__init__(f"snoozed for {delay} s")
-        self.delay = min(max(0.0, delay), LONGEST)
+        self.delay = min(max(0.0, delay), LONGEST_SNOOZE_SECONDS)
 
 
 class BreakerOpen(Snooze):
-    """The breaker `name` is open: whom it protects is not called, and the task waits for its turn after that. Costs no try."""
+    """The circuit breaker `name` is open: the service is not called, and the task waits for its turn. It costs no try."""
 
     def __init__(self, name: str, delay: float, why: str) -> None:
         super().__init__(delay)
         self.name, self.why = name, why
 
     def __str__(self) -> str:
-        return f"waits for the circuit breaker {self.name}: {self.why}"
+        return f"waiting for the circuit breaker {self.name}: {self.why}"
 
 
 class Reject(Exception):
-    """This task can never succeed: no retry, straight to the dead letter queue. `code` and `details` become those of the task's error."""
+    """This task can never succeed: it goes to the dead letter queue without a retry. `code` and `details` become those of the task's error."""
 
     def __init__(self, reason: str, *, code: ErrorCode = ErrorCode.TASK_EXECUTION_FAILED, details: dict[str, Any] | None = None) -> None:
         super().__init__(reason)
@@ -43,7 +43,7 @@ class Reject(Exception):
 
 
 class Retry(Exception):
-    """This try failed; run again after `after` seconds, or after the usual backoff when it is None. Costs a try. `code` and `details` as in `Reject`."""
+    """This try failed: run again after `after` seconds, or after the usual backoff when it is None. `code` and `details` as in `Reject`."""
 
     def __init__(
         self,
@@ -54,12 +54,12 @@ class Retry(Exception):
         details: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(reason)
-        self.after = None if after is None else min(max(0.0, after), LONGEST)
+        self.after = None if after is None else min(max(0.0, after), LONGEST_SNOOZE_SECONDS)
         self.reason, self.code, self.details = reason, code, details
 
 
-class Guard(Protocol):
-    """One use of a circuit breaker: `async with` in an async handler, `with` in a plain one. Entering raises BreakerOpen while the breaker is open."""
+class BreakerContext(Protocol):
+    """A call through a circuit breaker: `async with` in an async handler, `with` in a plain one. Entering raises BreakerOpen while the breaker is open."""
 
     async def __aenter__(self) -> object: ...
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
@@ -67,45 +67,45 @@ class Guard(Protocol):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
 
 
-Guards = Callable[[str, tuple[type[BaseException], ...]], Guard]  # a breaker's name, and exceptions that say nothing about the one whom it protects
+BreakerFactory = Callable[[str, tuple[type[BaseException], ...]], BreakerContext]  # a breaker's name, and exceptions that do not count
 
 
 def checked_breaker(name: str) -> str:
-    """The name of a breaker. Raises ValueError when it cannot be one."""
+    """The name of a breaker. Raises ValueError when it is invalid."""
     if not isinstance(name, str) or not re.fullmatch(BREAKER_PATTERN, name) or len(name) > BREAKER_LENGTH:
-        raise ValueError(f"the circuit breaker's name {name!r} must match {BREAKER_PATTERN} and have at most {BREAKER_LENGTH} characters")
+        raise ValueError(f"circuit breaker name {name!r} must match {BREAKER_PATTERN}, with at most {BREAKER_LENGTH} characters")
     return name
 
 
 class Context:
-    """One try of a task, as its handler sees it."""
+    """One attempt of a task, as its handler sees it."""
 
-    __slots__ = ("_claimed", "_guards", "_is_cancelled", "_log")
+    __slots__ = ("_breakers", "_claimed", "_is_cancelled", "_log")
 
-    def __init__(self, claimed: Claimed, is_cancelled: Callable[[], bool], guards: Guards | None = None) -> None:
+    def __init__(self, claimed: Claimed, is_cancelled: Callable[[], bool], breakers: BreakerFactory | None = None) -> None:
         self._claimed = claimed
         self._is_cancelled = is_cancelled
-        self._guards = guards
+        self._breakers = breakers
         self._log: Any = None
 
     @property
     def task(self) -> Task:
-        """The task as it stood when this try began."""
+        """The task as it was when this attempt began."""
         return self._claimed.as_task()
 
     @property
     def attempt(self) -> int:
-        """The number of this attempt; it always rises, and names this run of the task."""
+        """The number of this attempt; it always rises."""
         return self._claimed.attempt
 
     @property
     def idempotency_key(self) -> str:
-        """The same for every attempt of the task: hand it to services that must do a thing once."""
+        """The same for every attempt of the task; pass it to services that must do a thing only once."""
         return str(self._claimed.id)
 
     @property
     def deadline(self) -> datetime | None:
-        """When the task fails whatever it does, by the database's clock."""
+        """When the task fails whatever its handler does, by the database's clock; None without a deadline."""
         return self._claimed.deadline
 
     @property
@@ -116,19 +116,19 @@ class Context:
 
     @property
     def cancelled(self) -> bool:
-        """True once nobody waits for the result any more: cancelled, timed out, or the lease was lost. Threads look here; async handlers are cancelled."""
+        """True when nobody waits for the result any more: the task was cancelled or timed out, or the lease was lost. Threads should check it."""
         return self._is_cancelled()
 
-    def breaker(self, name: str, ignore: tuple[type[BaseException], ...] = ()) -> Guard:
+    def breaker(self, name: str, ignore: tuple[type[BaseException], ...] = ()) -> BreakerContext:
         """The circuit breaker `name`, shared by the fleet: `async with ctx.breaker("smtp"):` around the call of a service, `with` in a plain handler.
 
-        While it is open the block is not entered and the task waits, which costs no try. An exception that leaves the block is a failure of the
-        service, and so is the task's timeout inside of it; `Snooze`, `Reject`, a cancellation and what is in `ignore` say nothing about it.
-        Raises ValueError for a name that cannot be used, RuntimeError in a `process=True` handler.
+        While it is open, the block is not entered and the task waits, without cost. An exception that leaves the block is a failure of the
+        service, and so is the task's timeout inside it; `Snooze`, `Reject`, a cancellation and the exceptions in `ignore` do not count.
+        Raises ValueError for an invalid name, RuntimeError in a `process=True` handler.
         """
-        if self._guards is None:
-            raise RuntimeError(f"ctx.breaker({name!r}) is for async and plain handlers; one with process=True names it in @app.task(…, breaker={name!r})")
-        return self._guards(checked_breaker(name), ignore)
+        if self._breakers is None:
+            raise RuntimeError(f"ctx.breaker({name!r}) does not work in a process=True handler: use @app.task(…, breaker={name!r})")
+        return self._breakers(checked_breaker(name), ignore)
 
     @property
     def log(self) -> Any:

@@ -1,4 +1,4 @@
-"""What can go wrong, in the seed's words: error codes, how a caller may recover, and a task's recorded error."""
+"""Error codes, how a caller can recover from each, and the error that a task records."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -9,8 +9,6 @@ import msgspec
 
 
 class ErrorCode(StrEnum):
-    """The third seed's `ErrorCode`, value for value."""
-
     UNAUTHORIZED = "unauthorized"
     INVALID_INPUT = "invalid_input"
     NOT_FOUND = "not_found"
@@ -28,7 +26,7 @@ SEED_NAMES: Final = {"requires_user_input": "requiresUserInput", "alternative_ac
 
 
 class Recovery(msgspec.Struct, frozen=True, rename=SEED_NAMES):
-    """The seed's `ErrorRecoveryStrategy`: what a caller can do about an error."""
+    """What a caller can do about an error."""
 
     retryable: bool
     requires_user_input: bool
@@ -55,7 +53,7 @@ MESSAGE_LIMIT: Final = 2_000
 
 
 class ShownError(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, rename=SEED_NAMES):
-    """A task's error as the API shows it: with its recovery strategy, absent fields left out."""
+    """A task's error as the API shows it, with its recovery strategy; absent fields are left out."""
 
     code: ErrorCode
     message: str
@@ -68,7 +66,7 @@ class ShownError(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, 
 class TaskError(msgspec.Struct, frozen=True, omit_defaults=True):
     """Why a try failed, as stored in `tasks.error` and `task_attempts.error`.
 
-    `retryable` is whether another try could succeed; it may differ from its code's usual strategy (a handler may know better).
+    `retryable`: whether another try could succeed. It may differ from the usual strategy of the code, because a handler may know better.
     """
 
     code: ErrorCode
@@ -90,13 +88,13 @@ class TaskError(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def stored(text: str) -> TaskError:
-    """An error as it is stored. One that cannot be read (SQL wrote it, or a newer Waggle) is shown as text: it must not hide every list that it is in."""
+    """Decode a stored error. One that cannot be read (written by SQL or a newer Waggle) becomes text, so that lists can still show it."""
     try:
         return msgspec.json.decode(text, type=TaskError)
     except msgspec.ValidationError:
-        return TaskError(ErrorCode.INTERNAL_ERROR, f"this error cannot be read: {text[:500]}", retryable=False)
+        return TaskError(ErrorCode.INTERNAL_ERROR, f"unreadable error: {text[:500]}", retryable=False)
 
 
 def storable(text: str) -> str:
-    """`text` as Postgres can store it: bounded, without NUL and without lone surrogates."""
+    """`text` as Postgres can store it: at most MESSAGE_LIMIT characters, without NUL and lone surrogates."""
     return text[:MESSAGE_LIMIT].replace("\x00", "�").encode("utf-8", "replace").decode()

@@ -1,17 +1,17 @@
-"""When a failed try runs again. Pure: randomness comes in as an argument."""
+"""When a failed try runs again. Pure: randomness is an argument."""
 
 import random
 from collections.abc import Callable
 from typing import Final
 
-FIRST: Final = 1.0
-CAP: Final = 300.0
-SNOOZE_CAP: Final = 30.0
+FIRST_BACKOFF_SECONDS: Final = 1.0
+BACKOFF_CAP_SECONDS: Final = 300.0
+SNOOZE_CAP_SECONDS: Final = 30.0
 
 
-def ceiling(retry_count: int, cap: float = CAP) -> float:
+def ceiling(retry_count: int, cap: float = BACKOFF_CAP_SECONDS) -> float:
     """The longest wait before retry number `retry_count` (0 for the first one), in seconds: 1, 2, 4 … capped."""
-    return float(min(cap, FIRST * 2 ** min(max(retry_count, 0), 62)))
+    return float(min(cap, FIRST_BACKOFF_SECONDS * 2 ** min(max(retry_count, 0), 62)))
 
 
 def backoff(retry_count: int, uniform: Callable[[float, float], float] = random.uniform) -> float:

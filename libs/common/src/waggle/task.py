@@ -1,4 +1,4 @@
-"""The task: its status machine and what follows from the outcome of a try. Pure; a test holds the SQL and docs/states.md against it."""
+"""The task: its status machine, and what follows from the outcome of a try. Pure; tests compare the SQL and docs/states.md with it."""
 
 import random
 from collections.abc import Callable, Mapping
@@ -11,7 +11,7 @@ from uuid import UUID
 import msgspec
 
 from waggle.errors import ErrorCode, ShownError, TaskError
-from waggle.retry import SNOOZE_CAP, backoff, ceiling
+from waggle.retry import SNOOZE_CAP_SECONDS, backoff, ceiling
 
 PAYLOAD_LIMIT: Final = 1 << 20
 RESULT_LIMIT: Final = 1 << 20
@@ -27,7 +27,7 @@ DEFAULT_TIMEOUT: Final = 300.0
 
 
 class Status(StrEnum):
-    """The seed's `TaskStatus`. A task that waits for its time or its next try is pending, with `run_at` in the future."""
+    """A task that waits for its time or its next try is pending, with `run_at` in the future."""
 
     PENDING = "pending"
     RUNNING = "running"
@@ -45,12 +45,10 @@ NEXT: Final[Mapping[Status, frozenset[Status]]] = MappingProxyType(
     }
 )
 FINAL: Final = frozenset(Status) - NEXT.keys()
-AT_REST: Final = FINAL | {Status.DEAD_LETTER}  # nothing happens to it by itself any more, short of retention
+AT_REST: Final = FINAL | {Status.DEAD_LETTER}  # nothing but retention changes it by itself
 
 
 class Priority(IntEnum):
-    """The seed's `TaskPriority`."""
-
     LOW = 0
     MEDIUM = 1
     HIGH = 2
@@ -70,7 +68,7 @@ class AttemptOutcome(StrEnum):
 
 
 class Fence(msgspec.Struct, frozen=True):
-    """What names one claim and no other: only its holder may settle the task."""
+    """Names exactly one claim: only its holder may settle the task."""
 
     id: UUID
     attempt: int
@@ -79,7 +77,7 @@ class Fence(msgspec.Struct, frozen=True):
 
 
 class Tries(msgspec.Struct, frozen=True):
-    """What the decision about the next status needs to know of a task. Tries = 1 + `max_retries`."""
+    """What `decide` needs to know of a task. Tries = 1 + `max_retries`."""
 
     retry_count: int
     max_retries: int
@@ -104,7 +102,7 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
 
 
 class Snoozed(msgspec.Struct, frozen=True, tag=True):
-    """Not now: wait `delay` seconds; costs no try. `error` says why, where the handler did not ask for it."""
+    """Wait `delay` seconds; costs no try. `error` says why when the handler did not ask for it."""
 
     delay: float
     ended: AttemptOutcome = AttemptOutcome.SNOOZED
@@ -112,14 +110,14 @@ class Snoozed(msgspec.Struct, frozen=True, tag=True):
 
 
 class Lost(msgspec.Struct, frozen=True, tag=True):
-    """The lease of its worker expired: a failed try that runs again at once."""
+    """The lease of its worker expired: a failed try, run again at once."""
 
 
 Outcome = Done | Failed | Snoozed | Lost
 
 
 class Step(msgspec.Struct, frozen=True):
-    """Where a running task goes next, and what its attempt row says."""
+    """Where a running task goes next, and what its attempt row records."""
 
     status: Status
     ended: AttemptOutcome
@@ -134,7 +132,7 @@ LOST_ERROR: Final = TaskError(ErrorCode.TASK_EXECUTION_FAILED, "the worker stopp
 
 
 def decide(outcome: Outcome, tries: Tries) -> Step:
-    """The one rule that says what follows a try."""
+    """The one rule for what follows a try."""
     match outcome:
         case Done(result):
             return Step(Status.COMPLETED, AttemptOutcome.COMPLETED, result=result)
@@ -157,11 +155,11 @@ def _grave(tries: Tries) -> Status:
 
 
 def not_here_delay(attempt: int, retry_count: int, uniform: Callable[[float, float], float] = random.uniform) -> float:
-    """Seconds that a task waits when a worker met it that cannot run it now: 1 s, doubling with each uncounted attempt, up to 30 s.
+    """Seconds that a task waits after a worker that cannot run it claimed it: 1 s, doubled with each uncounted attempt, up to 30 s.
 
-    Up to half of it is left away by chance, so that tasks that were met together do not come back together.
+    Up to half of that is left off at random, so that tasks that were claimed together do not come back together.
     """
-    most = ceiling(attempt - 1 - retry_count, SNOOZE_CAP)
+    most = ceiling(attempt - 1 - retry_count, SNOOZE_CAP_SECONDS)
     return uniform(most / 2, most)
 
 
@@ -169,7 +167,7 @@ Object = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": "object"
 
 
 class Task(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """A task as the API shows it: the seed's fields, and what the work needs. Absent optional fields are left out.
+    """A task as the API shows it. Absent optional fields are left out.
 
     `payload`, `result` and `metadata` are raw JSON. Times are UTC; `timeout` is in seconds.
     """
@@ -202,7 +200,7 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 class Claimed(msgspec.Struct, frozen=True):
     """A task as the worker that claimed it holds it; `payload` and `metadata` are JSON text, `timeout` is in seconds.
 
-    A large payload is fetched after the claim: until then it is the empty text.
+    A large payload is fetched after the claim; until then `payload` is empty.
     """
 
     id: UUID
@@ -225,7 +223,7 @@ class Claimed(msgspec.Struct, frozen=True):
     traceparent: str | None
 
     def as_task(self) -> Task:
-        """The task as it stood when it was claimed."""
+        """The task as it was when it was claimed."""
         return Task(
             id=self.id,
             type=self.type,

@@ -1,8 +1,8 @@
-"""Cleanup hooks (`@app.task(cleanup=…)`): called once when a task ended without success, by a worker that holds the database's row for it.
+"""Cleanup hooks (`@app.task(cleanup=…)`): called once when a task ended without success, by the worker that claimed the hook's row.
 
-The row is written in the commit that ends the task, so that no crash can lose it; it is taken only after the handler has really ended. A worker that
-dies while it runs a hook, or before Postgres knows that it did, leaves the hook to another: then it is called again. A hook that fails is called again
-after a pause, `TRIES` times in all. Nothing of this changes the task's status. A worker without hooks asks Postgres nothing.
+The commit that ends the task writes the row, so that no crash can lose it; the row is claimed only after the handler has really ended. If a worker
+dies while it runs a hook, or before Postgres has its end, another one calls it again. A hook that fails is called again after a pause, `CLEANUP_TRIES`
+times in all. The task's status never changes. A worker without hooks asks Postgres nothing.
 """
 
 import asyncio
@@ -30,23 +30,23 @@ from waggle_worker.runs import Runs
 
 log = structlog.get_logger()
 
-EVERY: Final = 1.0
-SOON: Final = 0.05  # after a task ended without success: others may follow
-AT_ONCE: Final = 10
-TRIES: Final = 5
-PAUSE: Final = 0.5
+CLEANUP_POLL_SECONDS: Final = 1.0
+CLEANUP_SOON_SECONDS: Final = 0.05  # after a task ended without success: more may follow
+CLEANUPS_AT_ONCE: Final = 10
+CLEANUP_TRIES: Final = 5
+CLEANUP_RETRY_SECONDS: Final = 0.5
 
 
 class Cleanups:
-    """The hooks that run here, and what is owed to tasks."""
+    """Calls the hooks that are due. `due` is set when one may be."""
 
     def __init__(self, connection: Connection, lease: Lease, handlers: Mapping[str, Handler], runs: Runs, claims: Claims, due: asyncio.Event) -> None:
         self._connection, self._lease, self._runs, self._claims = connection, lease, runs, claims
         self.hooks = {name: handler for name, handler in handlers.items() if handler.cleanup}
-        self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="cleanup")
+        self._threads = ThreadPoolExecutor(CLEANUPS_AT_ONCE, thread_name_prefix="cleanup")
         self._in_threads: list[Future[Any]] = []
         self._going: dict[UUID, asyncio.Task[None]] = {}
-        self._due = due  # set when a hook may have to be called
+        self._due = due
         self._draining = False
 
     @property
@@ -55,17 +55,17 @@ class Cleanups:
 
     @property
     def in_threads(self) -> int:
-        """Hooks in threads that have not ended, also those that nobody waits for any more."""
+        """Hooks in threads that have not ended, timed-out ones included."""
         self._in_threads = [future for future in self._in_threads if not future.done()]
         return len(self._in_threads)
 
     async def loop(self) -> None:
-        """Take what is owed, as long as there are hooks."""
+        """Claim and call what is due. Ends at once when no handler has a hook."""
         out = False
         async with asyncio.TaskGroup() as group:
             while self.hooks:
-                if await wait_for(self._due, EVERY):
-                    await asyncio.sleep(SOON)
+                if await wait_for(self._due, CLEANUP_POLL_SECONDS):
+                    await asyncio.sleep(CLEANUP_SOON_SECONDS)
                 self._due.clear()
                 try:
                     await self._take(group)
@@ -80,12 +80,12 @@ class Cleanups:
         self._draining = True
 
     def give_back(self) -> None:
-        """Stop the hooks that run; they go back, uncounted."""
+        """Stop the running hooks; they go back, uncounted."""
         for task in self._going.values():
             task.cancel()
 
     async def _take(self, group: asyncio.TaskGroup) -> None:
-        free = AT_ONCE - max(len(self._going), self.in_threads)
+        free = CLEANUPS_AT_ONCE - max(len(self._going), self.in_threads)
         if self._draining or not self._lease.live or free <= 0:
             return
         worker_id = self._lease.id
@@ -105,32 +105,32 @@ class Cleanups:
         await self._until_answered(await self._run(cleanup, worker_id))
 
     async def _run(self, cleanup: Cleanup, worker_id: str) -> Callable[[], Awaitable[None]]:
-        """Call the hook; what Postgres has to know of it."""
+        """Call the hook. Returns the statement that settles it."""
         end = partial(cleanups.end, self._connection, cleanup, worker_id)
         said = {"task_id": str(cleanup.task_id), "task_type": cleanup.type, "attempt": cleanup.attempt, "tries": cleanup.tries}
         if cleanup.task is None:
-            log.info("no cleanup, the task was retried or deleted", **said)
+            log.info("cleanup no longer due", **said)
             return end
         try:
             await self._call(self.hooks[cleanup.type], cleanup, cleanup.task)
-        except BaseException as error:  # a hook must not take the worker with it
+        except BaseException as error:  # a hook must not end the worker
             if isinstance(error, asyncio.CancelledError) and _is_stopped():
                 return partial(cleanups.put_off, self._connection, cleanup, worker_id, 0.0, counted=False)
-            hopeless = cleanup.tries >= TRIES
+            hopeless = cleanup.tries >= CLEANUP_TRIES
             metrics.CLEANUPS.labels(cleanup.type, "given_up" if hopeless else "failed").inc()
-            reason = f"{type(error).__name__}: {outcomes.said(error)}"
+            reason = f"{type(error).__name__}: {outcomes.text_of(error)}"
             if hopeless:
                 log.error("cleanup failed, given up", **said, error=reason)
                 return end
             delay = backoff(cleanup.tries - 1)
-            log.warning("cleanup failed, will be repeated", **said, error=reason, retry_in=round(delay, 3))
+            log.warning("cleanup failed, will be retried", **said, error=reason, retry_in=round(delay, 3))
             return partial(cleanups.put_off, self._connection, cleanup, worker_id, delay, counted=True)
         metrics.CLEANUPS.labels(cleanup.type, "done").inc()
         log.info("cleanup done", **said)
         return end
 
     async def _call(self, handler: Handler, cleanup: Cleanup, task: AtRest) -> None:
-        """For at most the type's timeout. A hook in a thread cannot be stopped: nobody waits for it any more."""
+        """For at most the type's timeout. A hook in a thread cannot be stopped, only left alone."""
         assert handler.cleanup is not None
         over = asyncio.Event()
         context = Context(task, over.is_set)
@@ -145,19 +145,19 @@ class Cleanups:
             over.set()
 
     async def _until_answered(self, settle: Callable[[], Awaitable[None]]) -> None:
-        """Until then the hook counts as running here, so that nobody calls it again."""
+        """Repeat until Postgres answers; until then the hook counts as running here, so that no other worker calls it."""
         while True:
             try:
                 await settle()
                 return
             except OUTAGE as error:
                 if self._draining:
-                    log.warning("a cleanup could not be settled, it is repeated elsewhere", error=str(error) or type(error).__name__)
+                    log.warning("cleanup not settled", error=str(error) or type(error).__name__)
                     return
-                await asyncio.sleep(PAUSE)
+                await asyncio.sleep(CLEANUP_RETRY_SECONDS)
 
 
 def _is_stopped() -> bool:
-    """Whether this task was cancelled from outside. Otherwise a CancelledError is the hook's own, and a failure like any other."""
+    """Whether this task was cancelled from outside. Otherwise the hook raised CancelledError itself, which is a failure like any other."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0

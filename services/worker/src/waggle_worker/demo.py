@@ -10,7 +10,7 @@ app = App()
 
 
 class DemoError(Exception):
-    """What `demo.fail` raises."""
+    """Raised by `demo.fail`."""
 
 
 @app.task("demo.echo")
@@ -21,14 +21,14 @@ async def echo(**payload: Any) -> dict[str, Any]:
 
 @app.task("demo.sleep")
 async def sleep(seconds: float = 1.0) -> dict[str, float]:
-    """Sleeps for so many seconds."""
+    """Sleeps for `seconds`."""
     await asyncio.sleep(seconds)
     return {"slept": seconds}
 
 
 @app.task("demo.fail")
 async def fail(message: str = "failed on request", retryable: bool = True) -> None:
-    """Fails: another try may help when it is retryable."""
+    """Fails with `message`; with retries when `retryable`."""
     if retryable:
         raise DemoError(message)
     raise Reject(message)

@@ -12,7 +12,7 @@ Handlers = Mapping[str, Handler]
 
 
 def load(reference: str, *builtin: App) -> Handlers:
-    """The handlers of `module:attribute`, with the built-in ones. Raises SettingsError, saying why, when they cannot be had."""
+    """The handlers of `module:attribute` and the built-in ones. Raises SettingsError with the reason when they cannot be loaded."""
     app = App()
     for included in (demo.app, *builtin):
         app.include(included)
@@ -25,5 +25,5 @@ def load(reference: str, *builtin: App) -> Handlers:
 
 
 def queues(handlers: Handlers, chosen: tuple[str, ...]) -> list[str]:
-    """The queues to serve: the chosen ones, or the default one and those of the handlers."""
+    """The queues to serve: the chosen ones, or `default` and those of the handlers."""
     return sorted(set(chosen) or {DEFAULT_QUEUE, *(handler.queue for handler in handlers.values())})

@@ -1,8 +1,8 @@
-"""What is around every handler, wherever it runs: recovery and logging.
+"""Recovery and logging around every handler, wherever it runs.
 
-Recovery: whatever a handler does becomes an outcome; no exception, SystemExit and KeyboardInterrupt included, takes the worker with it.
-Logging: a line when a try starts (debug) and one when it ended (info; debug for a success, because there are many). What follows from a failure
-is said by the settler, once Postgres knows it.
+Recovery: whatever a handler does becomes an outcome; no exception, SystemExit and KeyboardInterrupt included, ends the worker.
+Logging: one line when a try starts (debug) and one when it ended (info; debug for a success, because there are many). The settler logs what follows
+from a failure, once Postgres has it.
 """
 
 import logging
@@ -22,7 +22,7 @@ WORDS: Final[dict[type, str]] = {Done: "done", Failed: "failed", Snoozed: "snooz
 
 
 async def awaited(handler: Handler, context: Context, arguments: dict[str, Any]) -> Outcome:
-    """Run an async handler. Never raises; a cancellation is an outcome too."""
+    """Run an async handler. Never raises: a cancellation is an outcome too."""
     try:
         return outcomes.of_result(await (handler.function(context, **arguments) if handler.takes_context else handler.function(**arguments)))
     except BaseException as error:
@@ -38,7 +38,7 @@ def called(handler: Handler, context: Context, arguments: dict[str, Any]) -> Out
 
 
 class Narrator:
-    """The log lines of tries. Lines that nobody reads cost a look at one attribute: a busy worker would write 40,000 a second."""
+    """Logs tries. A line below the log level costs one attribute read: a busy worker has 40,000 a second."""
 
     def __init__(self) -> None:
         self._debug = bool(log.is_enabled_for(logging.DEBUG))
@@ -50,7 +50,7 @@ class Narrator:
     def ended(self, claimed: Claimed, outcome: Outcome, since: float) -> None:
         """`since` is the monotonic time of its start."""
         succeeded = isinstance(outcome, Done)
-        is_usual = succeeded or (isinstance(outcome, Snoozed) and outcome.error is not None)  # many wait for one circuit breaker
+        is_usual = succeeded or (isinstance(outcome, Snoozed) and outcome.error is not None)  # many tasks may wait for one circuit breaker
         if is_usual and not self._debug:
             return
         (log.debug if is_usual else log.info)(

@@ -1,6 +1,6 @@
 """The worker's lease: believed live by the monotonic clock, counted from before the last successful renewal was sent.
 
-A worker id names one lease. Once expired it is never renewed: all handlers are cancelled and the worker goes on under a new id.
+A worker id names one lease. An expired lease is never renewed: all handlers are cancelled and the worker goes on under a new id.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ VERSION: Final = version("waggle")
 
 
 class Lease:
-    """A heartbeat row of this worker, under one id at a time."""
+    """The heartbeat row of this worker, under one id at a time."""
 
     def __init__(self, connection: Connection, settings: WorkerSettings, queues: list[str], types: list[str]) -> None:
         self._connection, self._settings = connection, settings
@@ -42,11 +42,11 @@ class Lease:
         return time.monotonic() < self._until
 
     def covers(self, worker_id: str) -> bool:
-        """Whether a handler may start now whose task was claimed under this id. Asked when a claim is answered, and again when the handler really starts."""
+        """Whether a task that was claimed under this id may start now. Asked when the claim is answered, and again when the handler starts."""
         return self.id == worker_id and time.monotonic() < self._until
 
     def drain(self) -> None:
-        """The next heartbeats say that this worker takes no more tasks."""
+        """From the next heartbeat on, the row says that this worker takes no more tasks."""
         self._draining = True
 
     async def take(self) -> None:
@@ -70,28 +70,28 @@ class Lease:
         log.info("lease taken", worker_id=fresh, seconds=self._settings.lease)
 
     async def keep(self, running: Callable[[], int], beat: Callable[[], Awaitable[None]], lost: Callable[[], Awaitable[None]]) -> None:
-        """The heartbeat: three times a lease; sooner again after an outage.
+        """The heartbeat: three times in each lease, sooner after an outage.
 
-        `beat` runs after each successful renewal; `lost` when the lease had expired, to cancel all handlers and take a new one.
+        `beat` runs after each successful renewal; `lost` after the lease expired, to cancel all handlers and take a new one.
         """
-        patience = interval = self._settings.lease / 3
+        timeout = interval = self._settings.lease / 3
         while True:
             await asyncio.sleep(interval)
             try:
-                async with asyncio.timeout(patience):
+                async with asyncio.timeout(timeout):
                     renewed = await self._renew(running())
                     if not renewed:
                         self._until = 0.0
                         metrics.LEASES.inc()
-                        log.warning("lease expired, all handlers are cancelled", worker_id=self.id)
+                        log.warning("lease expired", worker_id=self.id)
                     await (beat() if renewed else lost())
-                interval = patience
+                interval = timeout
             except OUTAGE as error:
                 interval = self._settings.lease / 15
                 log.warning("heartbeat failed", worker_id=self.id, error=str(error) or type(error).__name__, starting_tasks=self.live)
 
     async def leave(self) -> None:
-        """End the lease: everything was given back."""
+        """End the lease, once everything was given back."""
         self._until = 0.0
         await leases.leave(self._connection, self.id)
 

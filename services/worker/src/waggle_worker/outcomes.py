@@ -17,21 +17,21 @@ _encode: Final = msgspec.json.Encoder().encode
 
 
 def of_result(value: Any) -> Outcome:
-    """A return value: any JSON up to 1 MiB. What is not, no retry can cure."""
+    """The outcome of a return value: any JSON up to 1 MiB. Other values fail without a retry."""
     if value is None:
         return Done(None)
     try:
         text = _encode(value)
         nesting.check(text)
     except Exception as error:  # whatever the value's own conversion raises
-        return _broken(f"the result is not JSON: {type(error).__name__}: {said(error)}")
+        return _broken(f"the result is not JSON: {type(error).__name__}: {text_of(error)}")
     if len(text) > RESULT_LIMIT:
-        return _broken(f"the result has {len(text)} bytes, {RESULT_LIMIT} are allowed")
+        return _broken(f"the result has {len(text)} bytes; the limit is {RESULT_LIMIT}")
     return Done(text.decode())
 
 
 def of_exception(error: BaseException) -> Outcome:
-    """An exception: what the handler asked for by it, or a failed try."""
+    """The outcome of an exception: what the handler asked for, or a failed try."""
     match error:
         case BreakerOpen(delay=delay):
             return Snoozed(delay, error=TaskError(ErrorCode.SERVICE_UNAVAILABLE, storable(str(error)), retryable=True))
@@ -42,16 +42,16 @@ def of_exception(error: BaseException) -> Outcome:
         case Retry(after=after, reason=reason, code=code, details=details):
             return Failed(_asked_for(reason, code, details, retryable=True), after)
         case _:
-            kind, message = type(error).__name__, said(error)
-            frames = error.__traceback__.tb_next if error.__traceback__ else None  # the first one is ours
+            kind, message = type(error).__name__, text_of(error)
+            frames = error.__traceback__.tb_next if error.__traceback__ else None  # the first frame is Waggle's
             trace = "".join(traceback.format_exception(type(error), error, frames or error.__traceback__))
             details = {"exception": storable(kind), "traceback": storable(trace[-TRACE_LIMIT:])}
             return Failed(TaskError(ErrorCode.TASK_EXECUTION_FAILED, storable(f"{kind}: {message}" if message else kind), retryable=True, details=details))
 
 
 def misfit(error: Exception) -> Outcome:
-    """The payload does not fit the handler's parameters: no retry can cure it."""
-    return Failed(TaskError(ErrorCode.VALIDATION_ERROR, storable(f"the payload does not fit: {said(error)}"), retryable=False))
+    """The payload does not fit the handler's parameters: it fails without a retry."""
+    return Failed(TaskError(ErrorCode.VALIDATION_ERROR, storable(f"the payload does not fit: {text_of(error)}"), retryable=False))
 
 
 def timeout(seconds: float) -> Outcome:
@@ -59,35 +59,35 @@ def timeout(seconds: float) -> Outcome:
 
 
 def refused(error: Exception) -> Outcome:
-    """Postgres would not store the outcome."""
+    """Postgres refused to store the outcome."""
     return Failed(TaskError(ErrorCode.INTERNAL_ERROR, storable(f"the outcome could not be stored: {error}"), retryable=False))
 
 
-def said(reason: object) -> str:
-    """What an exception, or what was given as a reason, says of itself. A user's own class may fail at that, and its run must end all the same."""
+def text_of(reason: object) -> str:
+    """The text of an exception or a reason. A user's own class may raise here, and the run must still end."""
     try:
         return str(reason)
     except Exception as error:
-        return f"(its text cannot be had: {type(error).__name__})"
+        return f"(no text: {type(error).__name__})"
 
 
 def _asked_for(reason: object, code: object, details: object, *, retryable: bool) -> TaskError:
-    """The error of a Reject or a Retry. What they carry is the handler's, so it may be anything: here it becomes what can be stored and read again."""
+    """The error of a Reject or a Retry. A handler may pass anything; the result can be stored and read again."""
     known = ErrorCode(code) if isinstance(code, str) and code in set(ErrorCode) else ErrorCode.TASK_EXECUTION_FAILED
-    return TaskError(known, storable(said(reason)), retryable=retryable, details=None if details is None else _details(details))
+    return TaskError(known, storable(text_of(reason)), retryable=retryable, details=None if details is None else _details(details))
 
 
 def _details(details: object) -> dict[str, Any]:
-    """As JSON that Postgres takes; what is none is told as text."""
+    """A JSON object that Postgres accepts; for anything else, why it was left out."""
     try:
         text = _encode(details)
         if len(text) > DETAILS_LIMIT:
-            return {"details_dropped": f"they have {len(text)} bytes, {DETAILS_LIMIT} are allowed"}
+            return {"details_dropped": f"they have {len(text)} bytes; the limit is {DETAILS_LIMIT}"}
         nesting.check(text)
         found = msgspec.json.decode(text, type=dict[str, Any])
         told: dict[str, Any] = _without_nul(found) if rb"\u0000" in text else found
     except Exception as error:  # whatever a value's own conversion raises
-        return {"details_dropped": storable(f"{type(error).__name__}: {said(error)}")}
+        return {"details_dropped": storable(f"{type(error).__name__}: {text_of(error)}")}
     return told
 
 

@@ -1,4 +1,4 @@
-"""Which queues are paused: Postgres says so. Looked at when a hint comes, and all the time as the net below it: a hint may be lost."""
+"""Which queues are paused. Postgres knows; the worker reads it after each hint, and polls because a hint may be lost."""
 
 import asyncio
 from collections.abc import Sequence, Set
@@ -15,7 +15,7 @@ from waggle_worker.claims import Claims
 
 log = structlog.get_logger()
 
-EVERY: Final = 0.9  # seconds; a worker stops pulling within a second, whatever became of the hint
+PAUSE_POLL_SECONDS: Final = 0.9  # so that a worker stops pulling within a second even when the hint is lost
 
 
 class Pauses:
@@ -31,7 +31,7 @@ class Pauses:
         self._hint.set()
 
     async def look(self) -> None:
-        """Read what is paused, and act on it. Raises one of OUTAGE: then what was known holds."""
+        """Read which queues are paused and apply it. Raises one of OUTAGE: then nothing changes."""
         paused = await queues.paused(self._connection, self._names)
         for name in paused - self._paused:
             log.info("queue paused", queue=name)
@@ -44,7 +44,7 @@ class Pauses:
         async def step() -> bool:
             self._hint.clear()
             await self.look()
-            await wait_for(self._hint, EVERY)
+            await wait_for(self._hint, PAUSE_POLL_SECONDS)
             return True
 
-        await periodic(EVERY, step, OUTAGE + BUS_OUTAGE, stopping)
+        await periodic(PAUSE_POLL_SECONDS, step, OUTAGE + BUS_OUTAGE, stopping)

@@ -1,6 +1,6 @@
-"""Large payloads, which a claim leaves behind: fetched a few at a time, so that neither small tasks nor the worker's memory wait for many of them.
+"""Large payloads, which a claim leaves out: fetched a few at a time, so that many of them neither delay small tasks nor fill the memory.
 
-A task whose payload does not come goes back, without cost: it was never started.
+A task whose payload does not arrive goes back, without cost: it was never started.
 """
 
 import asyncio
@@ -22,13 +22,13 @@ from waggle_worker.settler import Settler
 
 log = structlog.get_logger()
 
-AT_ONCE: Final = 2
-PAUSE: Final = 5.0  # seconds for which large payloads leave the slots to others when one did not come
+PAYLOADS_AT_ONCE: Final = 2
+PAYLOAD_RETRY_SECONDS: Final = 5.0  # that large payloads leave the slots to other tasks after one did not arrive
 
 
 @dataclass(eq=False)
 class Awaited:
-    """A claimed task that waits for its payload. `fetch` ends early when it is rescheduled."""
+    """A claimed task that waits for its payload. Rescheduling `fetch` ends it early."""
 
     claimed: Claimed
     worker_id: str
@@ -37,11 +37,11 @@ class Awaited:
 
 
 class Payloads:
-    """Claimed tasks that wait for their payload: each of them holds a slot. Sets `slot_freed` whenever one no longer waits."""
+    """Claimed tasks that wait for their payload; each holds a slot. Sets `slot_freed` whenever one no longer waits."""
 
     def __init__(self, connection: Connection, lease: Lease, runs: Runs, settler: Settler, slot_freed: asyncio.Event) -> None:
         self._connection, self._lease, self._runs, self._settler, self._slot_freed = connection, lease, runs, settler, slot_freed
-        self._awaited: set[Awaited] = set()  # a task may be there twice: claimed anew under another lease while a fetch still hangs
+        self._awaited: set[Awaited] = set()  # a task may be here twice: claimed again under another lease while a fetch still hangs
         self._queue: asyncio.Queue[Awaited] = asyncio.Queue()
         self._draining = False
 
@@ -59,22 +59,22 @@ class Payloads:
         self._queue.put_nowait(one)
 
     def stop_task(self, task_id: UUID, attempt: int) -> None:
-        """Somebody else ended this attempt: it is not started, even if its payload comes."""
+        """This attempt was ended elsewhere: it is not started, even if its payload arrives."""
         for one in self._awaited:
             one.stopped |= (one.claimed.id, one.claimed.attempt) == (task_id, attempt)
 
     def drain(self) -> None:
-        """What waits goes back; what is fetched goes on."""
+        """Waiting tasks go back; a fetch under way goes on."""
         self._draining = True
 
     def give_back(self) -> None:
-        """The grace time is over: what is fetched goes back as well."""
+        """The grace period is over: tasks with a fetch under way go back as well."""
         for one in self._awaited:
             if one.fetch is not None:
                 one.fetch.reschedule(asyncio.get_running_loop().time())
 
     async def loop(self) -> None:
-        """AT_ONCE of them run."""
+        """Fetch one after another; PAYLOADS_AT_ONCE of these loops run."""
         while True:
             one = await self._queue.get()
             try:
@@ -83,7 +83,7 @@ class Payloads:
                 self._leaves(one)
 
     async def _start(self, one: Awaited) -> None:
-        """Start its handler, if the lease is the one of its claim still, and the task ours."""
+        """Start its handler, if the lease of its claim is still live and the task is still held."""
         payload: str | None = ""
         if not self._draining and self._may_start(one):
             try:
@@ -91,7 +91,7 @@ class Payloads:
                     payload = await tasks.payload(self._connection, Fence(one.claimed.id, one.claimed.attempt, one.worker_id, one.claimed.started_at))
             except OUTAGE as error:
                 if not self._draining:
-                    log.warning("a large payload did not come, tasks go back", count=self.count, task_id=str(one.claimed.id), error=repr(error))
+                    log.warning("large payload not fetched", count=self.count, task_id=str(one.claimed.id), error=repr(error))
                     self._make_room()
             finally:
                 one.fetch = None
@@ -103,7 +103,7 @@ class Payloads:
             self._settler.give_back(one.claimed, one.worker_id, 0.0 if self._draining else _pause())
 
     def _make_room(self) -> None:
-        """All that wait go back for a while: their slots are for others."""
+        """Give all waiting tasks back for a while, so that other tasks get their slots."""
         while not self._queue.empty():
             one = self._queue.get_nowait()
             self._settler.give_back(one.claimed, one.worker_id, _pause())
@@ -118,4 +118,4 @@ class Payloads:
 
 
 def _pause() -> float:
-    return random.uniform(PAUSE / 2, PAUSE)  # noqa: S311  # jitter, not secrecy
+    return random.uniform(PAYLOAD_RETRY_SECONDS / 2, PAYLOAD_RETRY_SECONDS)  # noqa: S311  # jitter, not secrecy

@@ -13,7 +13,7 @@ class Picker:
         self._credit = [0] * len(WEIGHTS)
 
     def share(self, waiting: Sequence[int], slots: int) -> list[int]:
-        """How many of `slots` each priority gets, given how many doorbells of each are waiting. An empty lane's share goes to the others."""
+        """How many of `slots` each priority gets, when `waiting` holds the doorbells of each. An empty lane's share goes to the others."""
         left = list(waiting)
         got = [0] * len(WEIGHTS)
         active = [priority for priority, count in enumerate(left) if count]

@@ -1,4 +1,4 @@
-"""With each heartbeat the worker holds its runs against the database: rows that nobody here runs go back, runs whose row is gone are stopped."""
+"""With each heartbeat the worker compares its runs with the database: rows that it does not run go back, runs that lost their row are stopped."""
 
 import structlog
 
@@ -17,7 +17,7 @@ OLD_SHARE = 2 / 3  # of a lease: how long a claim may be under way (10 s by defa
 
 
 async def reconcile(connection: Connection, lease: Lease, lease_seconds: float, claims: Claims, runs: Runs, settler: Settler) -> None:
-    """Both ways; uncounted for the task. Raises one of OUTAGE."""
+    """Both directions; it costs no task a try. Raises one of OUTAGE."""
     before = runs.attempts
     holdings = await leases.holdings(connection, lease.id, lease_seconds * OLD_SHARE)
     rows = {(fence.id, fence.attempt, fence.started_at) for fence, _ in holdings}
@@ -25,5 +25,5 @@ async def reconcile(connection: Connection, lease: Lease, lease_seconds: float, 
     here = runs.attempts
     for fence, old in holdings:
         if old and (fence.id, fence.attempt, fence.started_at) not in here and fence.id not in claims.under_way and not settler.holds(fence):
-            log.warning("running here by the database, but not by us: given back", task_id=str(fence.id), attempt=fence.attempt, worker_id=fence.worker_id)
+            log.warning("unknown running task given back", task_id=str(fence.id), attempt=fence.attempt, worker_id=fence.worker_id)
             settler.add(fence, decide(Snoozed(0.0, AttemptOutcome.GIVEN_BACK), Tries(0, 0)), OTHER)

@@ -26,7 +26,7 @@ log = structlog.get_logger()
 
 
 class Runs:
-    """Sets `slot_freed` whenever a slot became free, `hooks_due` when a handler has ended whose task somebody else had ended.
+    """Sets `slot_freed` whenever a slot became free, and `hooks_due` when a handler has ended whose task was ended elsewhere.
 
     `may_start` says of a worker id whether its lease is believed live.
     """

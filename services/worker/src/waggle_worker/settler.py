@@ -1,6 +1,7 @@
-"""Settling outcomes in batches: while statements are in flight the next batch gathers; no timer.
+"""Settling outcomes in batches: while statements are in flight the next batch gathers. There is no timer.
 
-A statement without an answer is repeated. An outcome that Postgres refuses fails alone. One whose attempt no longer holds its task is dropped, and counted.
+A statement without an answer is repeated. An outcome that Postgres refuses fails alone. An outcome whose attempt no longer holds its task is dropped
+and counted.
 """
 
 import asyncio
@@ -21,12 +22,12 @@ from waggle_worker import metrics, outcomes
 
 log = structlog.get_logger()
 
-BATCH = 1000
-BATCH_BYTES = 8 << 20
-UNSETTLED = 5_000
-UNSETTLED_BYTES = 128 << 20
-IN_FLIGHT = 2
-PAUSE_FIRST, PAUSE_CAP = 0.05, 1.0
+SETTLE_BATCH = 1000
+SETTLE_BATCH_BYTES = 8 << 20
+UNSETTLED_LIMIT = 5_000
+UNSETTLED_LIMIT_BYTES = 128 << 20
+SETTLES_IN_FLIGHT = 2
+FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 0.05, 1.0
 NO_TRIES = Tries(retry_count=0, max_retries=0)
 
 Item = tuple[Fence, Step, str]  # the third is the task's type
@@ -41,22 +42,22 @@ class Settler:
         self._bytes = 0
         self._held: set[tuple[UUID, int]] = set()
         self._wake = asyncio.Event()
-        self._free = asyncio.Semaphore(IN_FLIGHT)
+        self._free = asyncio.Semaphore(SETTLES_IN_FLIGHT)
         self.idle = asyncio.Event()
         self.idle.set()
 
     @property
     def full(self) -> bool:
         """Whether so many outcomes wait that no more tasks should be started."""
-        return len(self._waiting) > UNSETTLED or self._bytes > UNSETTLED_BYTES
+        return len(self._waiting) > UNSETTLED_LIMIT or self._bytes > UNSETTLED_LIMIT_BYTES
 
     def settle(self, claimed: Claimed, worker_id: str, outcome: Outcome, *, dead_letter: bool = True) -> None:
-        """What an attempt came to. `dead_letter` is False for a type that opted out of the dead letter queue."""
+        """Settle an attempt. `dead_letter` is False for a type that opted out of the dead letter queue."""
         tries = Tries(claimed.retry_count, claimed.max_retries, dead_letter)
         self.add(Fence(claimed.id, claimed.attempt, worker_id, claimed.started_at), decide(outcome, tries), claimed.type)
 
     def give_back(self, claimed: Claimed, worker_id: str, delay: float = 0.0) -> None:
-        """A claimed task that was not started here, without cost, to be run after `delay` seconds."""
+        """Give back a claimed task that was not started here. It runs again after `delay` seconds and costs no try."""
         self.settle(claimed, worker_id, Snoozed(delay, AttemptOutcome.GIVEN_BACK))
 
     def add(self, fence: Fence, step: Step, task_type: str) -> None:
@@ -85,9 +86,9 @@ class Settler:
 
     def _next_batch(self) -> list[Item]:
         size, count = 0, 0
-        for _, step, _ in self._waiting[:BATCH]:
+        for _, step, _ in self._waiting[:SETTLE_BATCH]:
             size += len(step.result or "")
-            if count and size > BATCH_BYTES:
+            if count and size > SETTLE_BATCH_BYTES:
                 break
             count += 1
         batch, self._waiting = self._waiting[:count], self._waiting[count:]
@@ -104,7 +105,7 @@ class Settler:
                 self.idle.set()
 
     async def _until_answered(self, batch: Sequence[Item]) -> None:
-        pause, repeated = PAUSE_FIRST, False
+        pause, repeated = FIRST_RETRY_SECONDS, False
         while True:
             try:
                 held = await tasks.settle(self._connection, [(fence, step) for fence, step, _ in batch])
@@ -113,23 +114,23 @@ class Settler:
                 return
             except OUTAGE as error:
                 if not repeated:
-                    log.warning("settle without an answer, repeating", count=len(batch), error=str(error) or type(error).__name__)
+                    log.warning("settle without an answer", count=len(batch), error=str(error) or type(error).__name__)
                 repeated = True
                 await asyncio.sleep(pause)
-                pause = min(PAUSE_CAP, pause * 2)
+                pause = min(LONGEST_RETRY_SECONDS, pause * 2)
             else:
                 await self._settled(batch, held, repeated=repeated)
                 return
 
     async def _one_by_one(self, batch: Sequence[Item], error: Exception) -> None:
-        """One of them is refused: the others go on alone, and it becomes a failure that can be stored."""
+        """Postgres refused one of them: settle each alone, and turn the refused one into a failure that can be stored."""
         if len(batch) > 1:
             for item in batch:
                 await self._until_answered([item])
             return
         fence, step, task_type = batch[0]
         log.error("outcome refused by Postgres", task_id=str(fence.id), task_type=task_type, attempt=fence.attempt, error=str(error))
-        if step.error is None or step.error.code is not ErrorCode.INTERNAL_ERROR:  # else even that is refused: the row goes back with the next heartbeat
+        if step.error is None or step.error.code is not ErrorCode.INTERNAL_ERROR:  # else even that was refused, and the row goes back with the next heartbeat
             await self._until_answered([(fence, decide(outcomes.refused(error), NO_TRIES), task_type)])
 
     async def _settled(self, batch: Sequence[Item], held: set[tuple[UUID, int]], *, repeated: bool) -> None:
@@ -148,7 +149,7 @@ class Settler:
                 _log_settled(fence, step, task_type)
         for (task_type, outcome), count in tally.items():
             metrics.attempts(task_type if task_type in self._types else OTHER, outcome).inc(count)
-        if repeated:  # an earlier try may have settled them: whoever waits should look
+        if repeated:  # an earlier statement may have settled them: waiting clients should check
             ended += [(fence.id, step.status) for fence, step, _ in dropped if step.status in AT_REST]
         if ended:
             await self._bus.publish(subjects.SETTLED, subjects.settled(ended))
@@ -158,7 +159,7 @@ class Settler:
             await self._explain(dropped)
 
     async def _explain(self, dropped: list[Item]) -> None:
-        """Count why outcomes came too late; only a look, an outage leaves it at `unknown`."""
+        """Count why outcomes came too late; `unknown` during an outage."""
         try:
             found = await tasks.get_many(self._connection, [fence.id for fence, _, _ in dropped])
         except OUTAGE:

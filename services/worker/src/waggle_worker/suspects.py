@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from waggle.retry import SNOOZE_CAP
+from waggle.retry import SNOOZE_CAP_SECONDS
 from waggle.task import Claimed, Fence
 from waggle_worker.run import Run
 
@@ -57,4 +57,4 @@ def suspect_delay(ran: float, uniform: Callable[[float, float], float] = random.
 
     It does not depend on how often the suspect was sent away: one crash makes many suspects at once, and most of them are harmless and short.
     """
-    return uniform(0.0, min(SNOOZE_CAP, max(SHORTEST_CEILING, ran)))
+    return uniform(0.0, min(SNOOZE_CAP_SECONDS, max(SHORTEST_CEILING, ran)))

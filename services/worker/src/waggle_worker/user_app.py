@@ -10,7 +10,7 @@ from waggle.settings.shared import SettingsError
 
 
 def find(reference: str) -> App:
-    """Import it. Raises SettingsError, saying why, when it cannot be had."""
+    """Import it. Raises SettingsError with the reason when that fails."""
     module_name, _, attribute = reference.partition(":")
     here = str(Path.cwd())
     if here not in sys.path:

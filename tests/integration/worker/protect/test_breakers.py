@@ -82,7 +82,7 @@ async def test_tasks_of_every_kind_wait_for_a_service_that_fails_and_lose_no_try
     waiting = {kind: await submit(pool, service, 3, kind, max_retries=0) for kind in KINDS}
     for kind, ids in waiting.items():
         [told, *_] = await until(lambda ids=ids: sent_away(pool, ids), what=f"{kind} is sent away")
-        assert told.startswith(f"waits for the circuit breaker {KINDS[kind]}: ")
+        assert told.startswith(f"waiting for the circuit breaker {KINDS[kind]}: ")
     service.going_on.set()
     for task_id in [task_id for ids in waiting.values() for task_id in ids]:
         row = await at_rest(pool, task_id)

@@ -3,7 +3,7 @@
 import pytest
 
 from waggle.settings.shared import SettingsError
-from waggle_worker.http.addresses import Allowed, CheckedResolver, Refused
+from waggle_worker.http.addresses import AddressRefused, AllowList, CheckedResolver
 
 PUBLIC = ["1.1.1.1", "8.8.8.8", "172.15.255.255", "172.32.0.1", "2606:4700::1111", "64:ff9b::808:808", "2002:808:808::1", "::ffff:8.8.8.8"]
 PRIVATE = [
@@ -17,17 +17,17 @@ PRIVATE = [
 
 @pytest.mark.parametrize("text", PUBLIC)
 def test_a_public_address_may_be_called(text: str) -> None:
-    assert Allowed([]).of("a.example", [text], 443) == [text]
+    assert AllowList([]).of("a.example", [text], 443) == [text]
 
 
 @pytest.mark.parametrize("text", PRIVATE)
 def test_an_address_that_is_not_for_everybody_is_refused(text: str) -> None:
-    with pytest.raises(Refused):
-        Allowed([]).of("a.example", [text], 80)
+    with pytest.raises(AddressRefused):
+        AllowList([]).of("a.example", [text], 80)
 
 
 def test_of_several_addresses_only_those_that_are_allowed_are_called() -> None:
-    assert Allowed([]).of("a.example", ["10.0.0.1", "1.1.1.1", "::1"], 80) == ["1.1.1.1"]
+    assert AllowList([]).of("a.example", ["10.0.0.1", "1.1.1.1", "::1"], 80) == ["1.1.1.1"]
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_of_several_addresses_only_those_that_are_allowed_are_called() -> None:
     ],
 )
 def test_what_is_allowed_may_be_called(entry: str, host: str, address: str, port: int) -> None:
-    assert Allowed([entry]).of(host, [address], port) == [address]
+    assert AllowList([entry]).of(host, [address], port) == [address]
 
 
 @pytest.mark.parametrize(
@@ -64,19 +64,19 @@ def test_what_is_allowed_may_be_called(entry: str, host: str, address: str, port
     ],
 )
 def test_what_is_allowed_is_no_more_than_it_says(entry: str, host: str, address: str, port: int) -> None:
-    with pytest.raises(Refused):
-        Allowed([entry]).of(host, [address], port)
+    with pytest.raises(AddressRefused):
+        AllowList([entry]).of(host, [address], port)
 
 
 @pytest.mark.parametrize("entry", ["10.0.0.0/33", "10.1.0.0/8", "http://a.example", "a b", "", "*", "a..b", "1.2.3", "a.example:0", "a.example:99999"])
 def test_an_entry_that_is_none_is_told_at_the_start(entry: str) -> None:
     with pytest.raises(SettingsError, match="WAGGLE_HTTP_ALLOW"):
-        Allowed([entry])
+        AllowList([entry])
 
 
 @pytest.mark.parametrize("host", ["localhost", "0x7f.1", "2130706433", "0177.0.0.1", "127.1"])
 async def test_a_name_is_judged_by_the_addresses_that_it_resolves_to(host: str) -> None:
-    resolver = CheckedResolver(Allowed([]))
-    with pytest.raises(Refused):
+    resolver = CheckedResolver(AllowList([]))
+    with pytest.raises(AddressRefused):
         await resolver.resolve(host, 80)
     await resolver.close()

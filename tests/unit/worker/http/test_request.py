@@ -8,7 +8,7 @@ from yarl import URL
 
 from support.fleet import FleetSettings
 from waggle.context import checked_breaker
-from waggle_worker.http.request import RETRY_AFTER_MOST, Outgoing, breaker_name, retry_after
+from waggle_worker.http.request import RETRY_AFTER_LIMIT_SECONDS, Outgoing, breaker_name, retry_after
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
@@ -19,12 +19,12 @@ NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
         ("0", 0.0),
         ("30", 30.0),
         (" 30 ", 30.0),
-        ("999999", RETRY_AFTER_MOST),
+        ("999999", RETRY_AFTER_LIMIT_SECONDS),
         ("Sat, 31 Jan 2026 12:01:00 GMT", 60.0),
         ("Saturday, 31-Jan-26 12:01:00 GMT", 60.0),
         ("Sat Jan 31 12:01:00 2026", 60.0),
         ("Sat, 31 Jan 2026 11:00:00 GMT", 0.0),
-        ("Sat, 31 Jan 2099 12:00:00 GMT", RETRY_AFTER_MOST),
+        ("Sat, 31 Jan 2099 12:00:00 GMT", RETRY_AFTER_LIMIT_SECONDS),
     ],
 )
 def test_retry_after_is_seconds_or_a_time_and_bounded(text: str, seconds: float) -> None:

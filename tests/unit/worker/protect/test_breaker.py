@@ -3,7 +3,7 @@
 import pytest
 
 from waggle.bus.breakers import State
-from waggle_worker.protect.breaker import MEANWHILE, SPARE, SPREAD, Breaker, Permit, Rules
+from waggle_worker.protect.breaker import PROBE_WAIT_SECONDS, SPARE_SECONDS, SPREAD_SECONDS, Breaker, Permit, Rules
 
 RULES = Rules(threshold=3, reset=10.0, reset_most=35.0, rate=5.0, lease=15.0)
 
@@ -132,12 +132,12 @@ def test_the_line_goes_on_when_it_opens_again(open_one: Breaker) -> None:
 
 
 def test_while_a_probe_is_under_way_others_look_again_soon(open_one: Breaker) -> None:
-    assert probing(open_one, 110.0).turn(110.0, uniform=min) == pytest.approx(MEANWHILE)
+    assert probing(open_one, 110.0).turn(110.0, uniform=min) == pytest.approx(PROBE_WAIT_SECONDS)
 
 
 def test_a_very_long_line_is_spread_over_a_bounded_time(open_one: Breaker) -> None:
     turns = [open_one.turn(101.0) for _ in range(20_000)]
-    assert max(turns) <= 9.0 + SPREAD + 1.0
+    assert max(turns) <= 9.0 + SPREAD_SECONDS + 1.0
 
 
 def test_an_idle_one_may_be_forgotten(breaker: Breaker) -> None:
@@ -150,4 +150,4 @@ def test_one_more_comes_when_it_may_be_probed_after_a_while_because_the_first_ma
     for _ in range(40_000):
         open_one.turn(101.0)
     assert 101.5 + open_one.turn(101.5, uniform=max) > 110.0
-    assert 101.0 + SPARE + open_one.turn(101.0 + SPARE) == pytest.approx(110.0)
+    assert 101.0 + SPARE_SECONDS + open_one.turn(101.0 + SPARE_SECONDS) == pytest.approx(110.0)

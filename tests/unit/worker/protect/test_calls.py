@@ -78,7 +78,7 @@ async def test_while_it_is_open_the_block_is_not_entered_and_the_task_waits_with
     outcome = outcomes.of_exception(caught.value)
     assert isinstance(outcome, Snoozed)
     assert 0 < outcome.delay <= AGAIN
-    message = "waits for the circuit breaker smtp: ConnectionError: refused"
+    message = "waiting for the circuit breaker smtp: ConnectionError: refused"
     assert (outcome.ended, outcome.error) == (AttemptOutcome.SNOOZED, TaskError(ErrorCode.SERVICE_UNAVAILABLE, message, retryable=True))
 
 
@@ -159,15 +159,15 @@ async def test_a_whole_run_is_judged_by_what_it_came_to(guard: Enter, smtp: Brea
 
 @pytest.mark.parametrize("name", ["", "SMTP", "1smtp", "a b", "smtp\n", "a" * 129, "ä", "a*", None])
 def test_a_name_that_cannot_be_one_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match="circuit breaker's name"):
+    with pytest.raises(ValueError, match="circuit breaker name"):
         checked_breaker(name)
     if name is not None:
-        with pytest.raises(ValueError, match="circuit breaker's name"):
+        with pytest.raises(ValueError, match="circuit breaker name"):
             App().task("a.type", breaker=name)(test_a_name_that_cannot_be_one_is_refused)
 
 
 def test_a_handler_in_a_process_of_its_own_is_told_where_its_breaker_belongs() -> None:
     ctx = Context.__new__(Context)
-    ctx._guards = None
-    with pytest.raises(RuntimeError, match=r"one with process=True names it in @app\.task\(…, breaker='smtp'\)"):
+    ctx._breakers = None
+    with pytest.raises(RuntimeError, match=r"use @app\.task\(…, breaker='smtp'\)"):
         ctx.breaker("smtp")

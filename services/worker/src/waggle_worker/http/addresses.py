@@ -1,4 +1,4 @@
-"""Where `http.request` may go: public addresses, and what the operator allows. Guards against requests that a payload directs at our own network (SSRF).
+"""Which addresses `http.request` may call: public ones, and what the operator allows. A payload must not reach the operator's own network (SSRF).
 
 A name is resolved once, each of its addresses is checked, and the connection goes to one that passed.
 """
@@ -17,11 +17,11 @@ from waggle.settings.shared import SettingsError
 
 Address = IPv4Address | IPv6Address
 
-# What `is_global` of Python 3.11 takes for public, and is not for everybody.
+# Networks that `is_global` of Python 3.11 counts as public although not everybody may reach them.
 NOT_PUBLIC: Final = tuple(
     ipaddress.ip_network(text)
     for text in (
-        "168.63.129.16/32",  # Azure's platform, from inside of every machine there
+        "168.63.129.16/32",  # Azure's platform, from inside every machine there
         "192.0.0.0/24",  # protocol assignments
         "192.88.99.0/24",  # 6to4 relays
         "100.64.0.0/10",  # carriers' NAT, and metadata services of some clouds
@@ -37,20 +37,20 @@ SIX_TO_FOUR: Final = ipaddress.IPv6Network("2002::/16")
 _HOST: Final = re.compile(r"(\*\.)?[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
 
 
-class Refused(Exception):
-    """An address that may not be called; the message is for whoever sent the payload and names no address that was resolved."""
+class AddressRefused(Exception):
+    """An address that may not be called. The message is shown to the submitter and names no resolved address."""
 
 
 class _Rule(NamedTuple):
-    """What one entry of the allow list allows: a network, or a host by name; on one port or any."""
+    """What one entry allows: a network, or a host by name; on one port or any."""
 
     network: IPv4Network | IPv6Network | None
     host: str
     port: int | None
 
 
-class Allowed:
-    """The allow list: networks, addresses, host names (`*.` for all below one), each with an optional port. Raises SettingsError."""
+class AllowList:
+    """Networks, addresses and host names (`*.` for all below one), each with an optional port. Raises SettingsError."""
 
     def __init__(self, entries: Iterable[str]) -> None:
         self._rules = [rule for entry in entries for rule in _rules(entry)]
@@ -69,15 +69,15 @@ class Allowed:
         )
 
     def of(self, host: str, addresses: Iterable[str], port: int) -> list[str]:
-        """Those of a host's addresses that may be called. Raises Refused when there is none."""
+        """The addresses of a host that may be called. Raises AddressRefused when there are none."""
         found = [text for text in addresses if self.host(host, port) or self.address(ipaddress.ip_address(text), port)]
         if not found:
-            raise Refused(f"{host[:100]} has no public address; an operator can allow it with WAGGLE_HTTP_ALLOW")
+            raise AddressRefused(f"{host[:100]} has no public address; an operator can allow it with WAGGLE_HTTP_ALLOW")
         return found
 
 
 def innermost(address: Address) -> Address:
-    """The IPv4 address that an IPv6 one stands for, if it does."""
+    """The IPv4 address that an IPv6 one stands for, or the address itself."""
     if isinstance(address, IPv4Address):
         return address
     if address.ipv4_mapped is not None:
@@ -96,14 +96,14 @@ def is_public(address: Address) -> bool:
 
 
 class CheckedResolver(AbstractResolver):
-    """Resolves a name for a connection, which goes to nowhere but the addresses that come from here."""
+    """Resolves names for connections: aiohttp connects only to the addresses that this returns."""
 
-    def __init__(self, allowed: Allowed) -> None:
+    def __init__(self, allowed: AllowList) -> None:
         self._allowed = allowed
         self._resolver = ThreadedResolver()
 
     async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC) -> list[ResolveResult]:
-        """Raises Refused, or OSError when the name is unknown."""
+        """Raises AddressRefused, or OSError when the name is unknown."""
         found = await self._resolver.resolve(host, port, family)
         usable = set(self._allowed.of(host, [result["host"] for result in found], port))
         return [result for result in found if result["host"] in usable]
@@ -122,7 +122,7 @@ def _rules(entry: str) -> list[_Rule]:
     if with_port and (network := _network(name)) is not None:
         return [_Rule(network, "", port)]
     if not _HOST.fullmatch(name) or re.fullmatch(r"[0-9.]+", name):
-        raise SettingsError(f"WAGGLE_HTTP_ALLOW: {entry!r} is no network, address or host name, such as 10.0.0.0/8, [::1]:8080, localhost, *.internal:80")
+        raise SettingsError(f"WAGGLE_HTTP_ALLOW: {entry!r} is not a network, address or host name, such as 10.0.0.0/8, [::1]:8080, localhost, *.internal:80")
     loopback = [_Rule(network, "", port) for network in LOOPBACK] if name == "localhost" else []
     return [_Rule(None, name, port), *loopback]
 

@@ -1,7 +1,7 @@
-"""The built-in type `http.request`: calls a URL, behind the breaker of its host, and only where it may go (see `addresses`).
+"""The built-in type `http.request`: calls a URL through the breaker of its host, if its address is allowed (see `addresses`).
 
-Retried: no connection, no answer in time, 408, 429 and 5xx; Retry-After is honoured. Not retried: any other status that was not expected, an address
-that is refused, a request that cannot be made. Redirects are not followed: a 3xx is an answer like any other.
+Retried: no connection, no response in time, 408, 429 and 5xx; Retry-After is honoured. Not retried: any other unexpected status, a refused address,
+an invalid request. Redirects are not followed: a 3xx is a response like any other.
 """
 
 import base64
@@ -26,20 +26,20 @@ from waggle.context import Context, Reject, Retry
 from waggle.errors import ErrorCode, storable
 from waggle.settings.services import WorkerSettings
 from waggle.task import BREAKER_LENGTH
-from waggle_worker.http.addresses import Allowed, CheckedResolver, Refused
+from waggle_worker.http.addresses import AddressRefused, AllowList, CheckedResolver
 
 NAME_CHARACTERS: Final = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"
 VALUE_CHARACTERS: Final = r"^[\t\x20-\x7e]*$"
-OURS: Final = frozenset(
+WORKER_HEADERS: Final = frozenset(
     {"connection", "content-length", "expect", "host", "keep-alive", "proxy-authorization", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}
 )
 TEXT_CHARSETS: Final = (
     r"utf-?(8|16|32)([bl]e)?|us-ascii|ascii|latin-?1|iso-8859-[0-9]+|(windows|cp)-?125[0-9]|shift_jis|euc-jp|euc-kr|gb2312|gbk|gb18030|big5|koi8-[ru]"
 )
-RETRIED: Final = frozenset({408, 429})
-RETRY_AFTER_MOST: Final = 3600.0
-SHOWN_BODY: Final = 1_000  # characters of an unexpected answer's body that the error keeps
-SHARE: Final = 0.95  # of the task's timeout, so that a slow server is told as such
+RETRIED_STATUSES: Final = frozenset({408, 429})
+RETRY_AFTER_LIMIT_SECONDS: Final = 3600.0
+SHOWN_BODY_CHARACTERS: Final = 1_000  # of an unexpected response, kept in the error
+TIMEOUT_SHARE: Final = 0.95  # of the task's timeout, so that a slow server is reported as such
 
 Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 Url = Annotated[str, Meta(pattern=r"^[hH][tT][tT][pP][sS]?://[^\s]+$", max_length=8192, description="http or https, without user and password")]
@@ -50,7 +50,7 @@ Timeout = Annotated[float, Meta(gt=0, le=604_800)]
 
 
 class Call(NamedTuple):
-    """A request that can be made. `seconds` is the time for all of it."""
+    """A checked request. `seconds` is the time limit of the whole call."""
 
     method: str
     url: URL
@@ -59,8 +59,8 @@ class Call(NamedTuple):
     seconds: float
 
 
-class Answer(NamedTuple):
-    """What came back; `body` is cut off at the limit when `truncated`."""
+class HttpAnswer(NamedTuple):
+    """A response; when `truncated`, `body` is cut off at the limit."""
 
     status: int
     headers: Mapping[str, str]
@@ -70,10 +70,10 @@ class Answer(NamedTuple):
 
 
 class Outgoing:
-    """The requests of one worker: one session, made when it is first needed. Raises SettingsError for an allow list that is none."""
+    """The requests of one worker: one session, made when it is first needed. Raises SettingsError for an invalid allow list."""
 
     def __init__(self, settings: WorkerSettings) -> None:
-        self._allowed, self._limit = Allowed(settings.http_allow), settings.http_body_limit
+        self._allowed, self._limit = AllowList(settings.http_allow), settings.http_body_limit
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> "Outgoing":
@@ -84,7 +84,7 @@ class Outgoing:
             await self._session.close()
 
     def app(self) -> App:
-        """The handler, to be included."""
+        """An app with the handler, to be included."""
         app = App()
         app.task("http.request", timeout=60)(self.request)
         return app
@@ -100,7 +100,7 @@ class Outgoing:
         timeout: Timeout = 30.0,
         expected_status: list[StatusCode] | None = None,
     ) -> dict[str, Any]:
-        """Call a URL; `expected_status` are the statuses that are a success, 200 to 299 unless given."""
+        """Call a URL. `expected_status` lists the statuses that count as success (default 200 to 299)."""
         call = prepared(ctx, method, url, headers or {}, body, json, timeout)
         self._check_literal(call.url)
         async with ctx.breaker(breaker_name(call.url)):
@@ -109,10 +109,10 @@ class Outgoing:
                 raise unexpected(answer)
         if not is_expected(answer.status, expected_status):
             raise unexpected(answer)
-        return {"status": answer.status, "headers": dict(answer.headers), "truncated": answer.truncated, **told(answer.body, answer)}
+        return {"status": answer.status, "headers": dict(answer.headers), "truncated": answer.truncated, **encoded_body(answer.body, answer)}
 
     def _check_literal(self, url: URL) -> None:
-        """aiohttp asks no resolver about an address that stands in the URL."""
+        """Check an address in the URL itself: aiohttp does not ask the resolver about it."""
         host = url.raw_host or ""
         try:
             ip_address(host)
@@ -120,27 +120,27 @@ class Outgoing:
             return
         try:
             self._allowed.of(host, [host], url.port or 0)
-        except Refused as error:
+        except AddressRefused as error:
             raise _refused(error) from None
 
-    async def _answer(self, call: Call) -> Answer:
+    async def _answer(self, call: Call) -> HttpAnswer:
         try:
             async with self._opened().request(
                 call.method, call.url, headers=call.headers, data=call.data, allow_redirects=False, timeout=aiohttp.ClientTimeout(total=call.seconds)
             ) as response:
                 body = await self._body(response)
-                return Answer(response.status, _joined(response), body[: self._limit], len(body) > self._limit, response.charset or "utf-8")
-        except Refused as error:
+                return HttpAnswer(response.status, _joined(response), body[: self._limit], len(body) > self._limit, response.charset or "utf-8")
+        except AddressRefused as error:
             raise _refused(error) from None
         except aiohttp.InvalidURL:
-            raise _not_valid("url: cannot be called") from None
+            raise _not_valid("url: invalid") from None
         except TimeoutError:
-            raise Retry(reason=f"no complete answer within {call.seconds:g} s", code=ErrorCode.TASK_TIMEOUT) from None
+            raise Retry(reason=f"no complete response within {call.seconds:g} s", code=ErrorCode.TASK_TIMEOUT) from None
         except (aiohttp.ClientError, OSError) as error:
             raise Retry(reason=f"{type(error).__name__}: {error}", code=ErrorCode.NETWORK_ERROR) from None
 
     async def _body(self, response: aiohttp.ClientResponse) -> bytes:
-        """The body, and one byte more than the limit when there is more; the connection is then given up."""
+        """The body, or one byte more than the limit; the connection is then closed."""
         found = bytearray()
         while len(found) <= self._limit and (part := await response.content.read(self._limit + 1 - len(found))):
             found += part
@@ -161,16 +161,16 @@ class Outgoing:
 
 
 def prepared(ctx: Context, method: str, url: str, headers: Mapping[str, str], body: str | None, json: Any, timeout: float) -> Call:
-    """Raises Reject for a request that cannot be made, saying everything that is wrong with it; never with the URL, which may hold secrets."""
+    """Raises Reject for an invalid request, naming every mistake; never with the URL, which may hold secrets."""
     findings: list[str] = []
     target = _target(url, findings)
     for name, value in headers.items():
-        if name.lower() in OURS:
+        if name.lower() in WORKER_HEADERS:
             findings.append(f"headers: {name} is set by the worker")
         elif not re.fullmatch(NAME_CHARACTERS, name) or not re.fullmatch(VALUE_CHARACTERS, value):
-            findings.append(f"headers: {name[:100]!r} has a name or a value that no header can have")
+            findings.append(f"headers: {name[:100]!r} has an invalid name or value")
     if body is not None and json is not None:
-        findings.append("body and json: give one of them")
+        findings.append("body and json: give only one of them")
     if findings or target is None:
         raise _not_valid("; ".join(findings))
     given = {name.lower() for name in headers}
@@ -180,7 +180,7 @@ def prepared(ctx: Context, method: str, url: str, headers: Mapping[str, str], bo
     if "content-type" not in given and (body is not None or json is not None):
         sent["Content-Type"] = "text/plain; charset=utf-8" if json is None else "application/json"
     data = body.encode() if body is not None else None if json is None else msgspec.json.encode(json)
-    return Call(method, target, sent, data, min(timeout, SHARE * ctx.task.timeout))
+    return Call(method, target, sent, data, min(timeout, TIMEOUT_SHARE * ctx.task.timeout))
 
 
 def _target(url: str, findings: list[str]) -> URL | None:
@@ -193,12 +193,12 @@ def _target(url: str, findings: list[str]) -> URL | None:
         findings.append("url: must be http or https with a host, without spaces and control characters")
         return None
     if found.user is not None or found.password is not None:
-        findings.append("url: must hold no user and password; send an Authorization header")
+        findings.append("url: must not hold a user or password; send an Authorization header instead")
     return found
 
 
 def breaker_name(url: URL) -> str:
-    """One breaker a host; the port when it is not the usual one."""
+    """One breaker for each host, with the port when it is not the usual one."""
     host = (url.raw_host or "").lower().rstrip(".")
     name = re.sub(r"[^a-z0-9._:-]", "-", f"http:{host}" + ("" if url.is_default_port() else f":{url.port}"))
     return name if len(name) <= BREAKER_LENGTH else f"{name[: BREAKER_LENGTH - 17]}:{hashlib.sha256(name.encode()).hexdigest()[:16]}"
@@ -208,11 +208,11 @@ def is_expected(status: int, expected: list[int] | None) -> bool:
     return 200 <= status <= 299 if expected is None else status in expected
 
 
-def unexpected(answer: Answer) -> Exception:
-    """What an answer with an unexpected status comes to."""
-    shown = told(answer.body[: 4 * SHOWN_BODY], answer)
-    details = {"status": answer.status, **shown, "body": storable(shown["body"])[:SHOWN_BODY]}
-    if answer.status >= 500 or answer.status in RETRIED:
+def unexpected(answer: HttpAnswer) -> Exception:
+    """The exception for a response with an unexpected status."""
+    shown = encoded_body(answer.body[: 4 * SHOWN_BODY_CHARACTERS], answer)
+    details = {"status": answer.status, **shown, "body": storable(shown["body"])[:SHOWN_BODY_CHARACTERS]}
+    if answer.status >= 500 or answer.status in RETRIED_STATUSES:
         code = ErrorCode.RATE_LIMIT_EXCEEDED if answer.status == 429 else ErrorCode.SERVICE_UNAVAILABLE
         return Retry(retry_after(answer.headers), f"the server answered {answer.status}", code=code, details=details)
     if 300 <= answer.status <= 399:
@@ -224,7 +224,7 @@ def unexpected(answer: Answer) -> Exception:
 
 
 def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
-    """Seconds to wait as Retry-After says: a number, or a time by the server's own clock (its Date); at most an hour, a little spread; None without one."""
+    """Seconds to wait by Retry-After: a number, or a time by the server's own clock (its Date). At most an hour, plus up to 10 %; None without it."""
     text = headers.get("retry-after", "").strip()
     if re.fullmatch(r"[0-9]{1,12}", text):
         seconds = float(text)
@@ -233,7 +233,7 @@ def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> floa
         if until is None:
             return None
         seconds = (until - (date or now or datetime.now(UTC))).total_seconds()
-    return min(max(seconds, 0.0), RETRY_AFTER_MOST) * random.uniform(1.0, 1.1)  # noqa: S311  # so that not all come back at once
+    return min(max(seconds, 0.0), RETRY_AFTER_LIMIT_SECONDS) * random.uniform(1.0, 1.1)  # noqa: S311  # so that tasks do not all come back at once
 
 
 def _http_date(text: str) -> datetime | None:
@@ -244,13 +244,13 @@ def _http_date(text: str) -> datetime | None:
     return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
 
 
-def told(body: bytes, answer: Answer) -> dict[str, str]:
-    """A body as JSON can hold it: text where it is text, else base64."""
+def encoded_body(body: bytes, answer: HttpAnswer) -> dict[str, str]:
+    """A body as JSON can hold it: text when it is text, else base64."""
     charset = answer.charset if re.fullmatch(TEXT_CHARSETS, answer.charset.lower()) else "utf-8"
     try:
         text = codecs.getincrementaldecoder(charset)("strict").decode(body, final=not answer.truncated and len(body) == len(answer.body))
         text.encode()  # no lone surrogates
-        if "\x00" not in text and len(msgspec.json.encode(text)) <= 2 * len(body) + 2:  # six times as long where it is nothing but control characters
+        if "\x00" not in text and len(msgspec.json.encode(text)) <= 2 * len(body) + 2:  # control characters alone would take six times as much
             return {"body": text, "encoding": "text"}
     except (LookupError, ValueError):
         pass
@@ -258,7 +258,7 @@ def told(body: bytes, answer: Answer) -> dict[str, str]:
 
 
 def _joined(response: aiohttp.ClientResponse) -> dict[str, str]:
-    """Names in lower case; a header that came several times, with commas; bytes that are no UTF-8 as question marks."""
+    """Header names in lower case; repeated headers are joined by commas; bytes that are not UTF-8 become question marks."""
     found: dict[str, str] = {}
     for name, value in response.headers.items():
         key = name.lower()
@@ -267,7 +267,7 @@ def _joined(response: aiohttp.ClientResponse) -> dict[str, str]:
     return found
 
 
-def _refused(error: Refused) -> Reject:
+def _refused(error: AddressRefused) -> Reject:
     return Reject(str(error), code=ErrorCode.UNAUTHORIZED)
 
 

@@ -1,6 +1,6 @@
 """`python -m waggle_worker.processes.child SOCKET PARENT`: the process of a worker's `process=True` handlers, one task at a time.
 
-It imports the user's module by itself, and ends when its worker does: with the socket, or by the kernel's signal while a handler runs.
+It imports the user's module itself, and ends when its worker does: with the socket, or by the kernel's signal while a handler runs.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ S = TypeVar("S", bound=msgspec.Struct)
 
 
 def serve(link: socket.socket) -> None:
-    """Run tasks until the worker closes the link. Raises SettingsError when the user's module cannot be had."""
+    """Run tasks until the worker closes the link. Raises SettingsError when the user's module cannot be loaded."""
     job = _next(link, Job)
     if job is None:
         return
@@ -50,12 +50,12 @@ def _run(app: App, claimed: Claimed) -> Outcome:
 
 
 def _never() -> bool:
-    """`ctx.cancelled`: who is cancelled here is killed."""
+    """`ctx.cancelled` is never true here: a cancelled process is killed."""
     return False
 
 
 def _next(link: socket.socket, kind: type[S]) -> S | None:
-    """The next message; None when the worker is gone."""
+    """The next message; None when the worker has gone."""
     head = _exactly(link, frames.HEAD.size)
     if head is None:
         return None
@@ -79,11 +79,11 @@ def _ignore(_number: int, _frame: FrameType | None) -> None:
 
 def main() -> None:
     machine.end_with_parent(int(sys.argv[2]))
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # a stop is often sent to all processes at once; the worker lets us finish
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # a stop is often sent to all processes at once; the worker lets this one finish
         signal.signal(number, _ignore)
     faulthandler.enable()  # a crash of native code says where
     link = socket.socket(fileno=int(sys.argv[1]))
-    link.set_inheritable(False)  # what a handler starts must not keep it open
+    link.set_inheritable(False)  # a program that a handler starts must not keep it open
     with contextlib.suppress(OSError):  # the worker is gone
         try:
             serve(link)

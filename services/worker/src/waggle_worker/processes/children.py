@@ -1,7 +1,7 @@
 """The processes of `process=True` handlers: as many as handlers may run at once, started when they are first needed, one task at a time in each.
 
-Each has a socket and a process group of its own and shares nothing with the others, so that a crash, a timeout or a cancellation ends one of them
-and no neighbour. (docs/adr tells why this is not a pool from a library.)
+Each has a socket and a process group of its own and shares nothing with the others, so that a crash, a timeout or a cancellation ends only one of
+them. docs/adr says why this is not a pool from a library.
 """
 
 import asyncio
@@ -26,14 +26,14 @@ from waggle_worker.processes.frames import Began, Job, Ready
 
 log = structlog.get_logger()
 
-START_SECONDS: Final = 60.0  # for the user's module to be imported
-WAIT_SECONDS: Final = 10.0  # that a claimed task waits for a process before somebody else may have it
-END_SECONDS: Final = 2.0  # for a process to end by itself when the worker stops
-LAST_WORDS_SECONDS: Final = 0.5  # for what a process that has ended said before
+START_SECONDS: Final = 60.0  # to import the user's module
+WAIT_SECONDS: Final = 10.0  # that a claimed task waits for a process before it goes back
+END_SECONDS: Final = 2.0  # that a process gets to end by itself when the worker stops
+LAST_OUTPUT_SECONDS: Final = 0.5  # to read what a process wrote before it ended
 
 
 class Died(Exception):
-    """The process is gone; `code` is its exit code, negative for a signal."""
+    """The process has ended; `code` is its exit code, negative for a signal."""
 
     def __init__(self, code: int | None, *, began: bool) -> None:
         super().__init__(code)
@@ -48,7 +48,7 @@ class Died(Exception):
 
 @contextlib.contextmanager
 def _closed_on_failure(link: socket.socket) -> Iterator[None]:
-    """A process whose other end is closed ends by itself."""
+    """The process ends by itself when its socket is closed."""
     try:
         yield
     except BaseException:
@@ -61,7 +61,7 @@ class HandlerProcess:
 
     def __init__(self, process: Process, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._process, self._reader, self._writer = process, reader, writer
-        self._watch = asyncio.get_running_loop().create_task(self._buried())  # kept here: the loop itself holds tasks weakly
+        self._watch = asyncio.get_running_loop().create_task(self._buried())  # kept, because the loop holds tasks weakly
         self.used = False
 
     @property
@@ -75,7 +75,7 @@ class HandlerProcess:
         with theirs, _closed_on_failure(ours):
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
-                "-P",  # a file in the user's folder must not hide a module of ours; the child adds that folder after its own imports
+                "-P",  # a file in the user's folder must not hide one of Waggle's modules; the child adds that folder after its own imports
                 "-m",
                 "waggle_worker.processes.child",
                 str(theirs.fileno()),
@@ -96,7 +96,7 @@ class HandlerProcess:
         return child
 
     async def run(self, claimed: Claimed, began: Callable[[], None]) -> Outcome:
-        """Run one task; `began` is called when its handler starts. Raises Died when the process does not survive it; cancelled, it kills the process."""
+        """Run one task; `began` is called when its handler starts. Raises Died when the process ends meanwhile. A cancellation kills the process."""
         has_begun = False
         try:
             self._writer.write(frames.frame(claimed))
@@ -115,35 +115,35 @@ class HandlerProcess:
             await self.kill()
             raise
 
-    async def _said(self) -> frames.Said:
+    async def _said(self) -> frames.Message:
         try:
             length = frames.size(await self._reader.readexactly(frames.HEAD.size))
-            said: frames.Said = frames.read(await self._reader.readexactly(length))
+            said: frames.Message = frames.read(await self._reader.readexactly(length))
         except (OSError, ValueError, asyncio.IncompleteReadError) as error:  # ValueError: a handler wrote into our socket
             await self.kill(END_SECONDS if isinstance(error, asyncio.IncompleteReadError) else 0.0)
             raise Died(self._process.returncode, began=False) from error
         return said
 
-    async def kill(self, patience: float = 0.0) -> None:
-        """kill -9 for it and what it started, after `patience` seconds to end by itself; return when it is gone."""
+    async def kill(self, seconds: float = 0.0) -> None:
+        """kill -9 for it and what it started, after `seconds` to end by itself. Returns when it has ended."""
         self._writer.close()
-        if patience and await self._gone(patience):
+        if seconds and await self._gone(seconds):
             return
         if self._process.returncode is None:
             self._kill_all()
             if not await self._gone(END_SECONDS):
-                log.warning("a handler's process does not end, although it was killed", pid=self._process.pid)
+                log.warning("killed handler process still alive", pid=self._process.pid)
 
     async def _buried(self) -> None:
-        """When it has ended, so does what it started; and its socket, which a fork of it may hold open: nobody would hear that it died."""
+        """When it has ended, end what it started, and close its socket: a fork may hold it open and hide the end."""
         await self._process.wait()
         self._kill_all()
-        await asyncio.sleep(LAST_WORDS_SECONDS)
+        await asyncio.sleep(LAST_OUTPUT_SECONDS)
         self._writer.transport.abort()
 
     def _kill_all(self) -> None:
         """Its group: itself, and what it started and did not give a session of its own."""
-        with contextlib.suppress(ProcessLookupError):  # they have ended, whether or not the loop was told already
+        with contextlib.suppress(ProcessLookupError):  # they have ended, whether or not the loop knows yet
             os.killpg(self._process.pid, signal.SIGKILL)
 
     async def _gone(self, seconds: float) -> bool:
@@ -164,9 +164,9 @@ class HandlerProcesses:
         self._idle: list[HandlerProcess] = []
 
     async def run(self, claimed: Claimed, may_start: Callable[[], bool], began: Callable[[], None]) -> Outcome:
-        """Run a task in a process that is free; one that waits for that too long, or may no longer start then, goes back, uncounted.
+        """Run a task in a free process. A task that waits too long for one, or may no longer start then, goes back, uncounted.
 
-        Cancelled, it kills the process.
+        A cancellation kills the process.
         """
         try:
             async with asyncio.timeout(WAIT_SECONDS):
@@ -184,7 +184,7 @@ class HandlerProcesses:
                 child = self._an_idle_one() or await HandlerProcess.start(self._job)
             except (Died, OSError, TimeoutError) as error:
                 how = error.how if isinstance(error, Died) else str(error) or "was not ready in time"
-                log.error("a handler's process cannot be started", how=how)
+                log.error("handler process cannot start", how=how)
                 return _failed(f"the handler's process could not be started: it {how}", error)
             if not may_start():
                 self._idle.append(child)
@@ -206,13 +206,13 @@ class HandlerProcesses:
         return None
 
     async def close(self) -> None:
-        """End those that are idle."""
+        """End the idle ones."""
         idle, self._idle = self._idle, []
         await asyncio.gather(*(child.kill(END_SECONDS) for child in idle))
 
 
 def _signal(number: int) -> str:
-    """Its name; real-time signals have none."""
+    """The name of a signal; real-time signals have none."""
     try:
         return signal.Signals(number).name
     except ValueError:

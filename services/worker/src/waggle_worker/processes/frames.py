@@ -1,6 +1,6 @@
-"""What a worker and the processes of its handlers say to each other: frames of a length and msgpack, over a socket that nobody else has.
+"""Messages between a worker and its handlers' processes: frames of a length and msgpack, over a socket of their own.
 
-Outcomes travel, not exceptions: what a user's exception needs to be rebuilt may not be there.
+Outcomes travel, not exceptions: the worker may lack what it needs to rebuild a user's exception.
 """
 
 import struct
@@ -11,7 +11,7 @@ import msgspec
 from waggle.task import Done, Failed, Snoozed
 
 HEAD: Final = struct.Struct("!I")  # the length of what follows
-LONGEST: Final = 16 << 20
+FRAME_BYTES: Final = 16 << 20
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -23,17 +23,17 @@ class Job(msgspec.Struct, frozen=True):
 
 
 class Ready(msgspec.Struct, frozen=True, tag=True):
-    """The user's module is imported: tasks may come."""
+    """The user's module is imported; tasks may come."""
 
 
 class Began(msgspec.Struct, frozen=True, tag=True):
     """The handler starts now: its timeout counts from here."""
 
 
-Said = Ready | Began | Done | Failed | Snoozed
+Message = Ready | Began | Done | Failed | Snoozed
 
 encode: Final = msgspec.msgpack.Encoder().encode
-read: Final = msgspec.msgpack.Decoder(Said).decode
+read: Final = msgspec.msgpack.Decoder(Message).decode
 
 
 def frame(message: msgspec.Struct) -> bytes:
@@ -42,8 +42,8 @@ def frame(message: msgspec.Struct) -> bytes:
 
 
 def size(head: bytes) -> int:
-    """The length that a head tells. Raises ValueError for one that cannot be: somebody else wrote into the socket."""
+    """The length in a head. Raises ValueError for an impossible one: a handler wrote into the socket."""
     length: int = HEAD.unpack(head)[0]
-    if length > LONGEST:
+    if length > FRAME_BYTES:
         raise ValueError(f"a frame of {length} bytes")
     return length

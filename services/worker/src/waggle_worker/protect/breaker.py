@@ -1,7 +1,7 @@
 """One circuit breaker as this worker sees it. Pure: the time, in monotonic seconds, comes in as an argument.
 
-pybreaker keeps its state and counts its failures. What pybreaker cannot do is here: when an open one may be probed, one probe at a time, tasks
-that come back in turns. Outcomes are told to it when they are known, so that a cancellation need not be one.
+pybreaker keeps the state and counts failures. The rest is here: when an open breaker may be probed, one probe at a time, refused tasks that come back
+in turns. The outcome of a call is reported after it ended, so that a cancellation need not count.
 """
 
 import random
@@ -15,14 +15,14 @@ import pybreaker
 from waggle.bus.breakers import State
 
 STATES: Final = {pybreaker.STATE_CLOSED: State.CLOSED, pybreaker.STATE_OPEN: State.OPEN, pybreaker.STATE_HALF_OPEN: State.HALF_OPEN}
-MEANWHILE: Final = 0.5  # seconds that a task waits while a probe is under way
-SPARE: Final = 5.0  # seconds after which one more task is told to come when it may be probed: the one before it may be cancelled
-SPREAD: Final = 600.0  # seconds over which the tasks of a line come back at most, however many they are
+PROBE_WAIT_SECONDS: Final = 0.5  # that a task waits while a probe is under way
+SPARE_SECONDS: Final = 5.0  # after which one more task may come for the probe: the one before it may have been cancelled
+SPREAD_SECONDS: Final = 600.0  # over which waiting tasks come back at most, however many they are
 
 
 @dataclass(frozen=True)
 class Rules:
-    """When a breaker opens, how long it stays open, how fast those come back that waited. Times are in seconds, `rate` is tasks a second."""
+    """When a breaker opens, how long it stays open, how fast waiting tasks come back. Times are in seconds, `rate` is tasks per second."""
 
     threshold: int = 5
     reset: float = 30.0
@@ -31,7 +31,7 @@ class Rules:
     lease: float = 15.0
 
     def wait(self, again: int) -> float:
-        """How long it stays open after so many failed probes in a row."""
+        """Seconds that it stays open after `again` failed probes in a row."""
         return float(max(self.reset, min(self.reset_most, self.reset * 2 ** min(again, 30))))
 
 
@@ -44,11 +44,11 @@ class Permit(Enum):
 
 
 class _CallFailed(Exception):
-    """What pybreaker is given for a failure; the real exception goes on untouched."""
+    """Stands for a failed call inside pybreaker; the real exception is not changed."""
 
 
 class Breaker:
-    """A breaker. `on_change(breaker, before, after, here)` is called once for each change of its state; `here`: it was decided by this worker."""
+    """`on_change(breaker, before, after, here)` is called once for each change of state; `here` is true when this worker decided it."""
 
     def __init__(self, name: str, rules: Rules, on_change: Callable[["Breaker", State, State, bool], None]) -> None:
         self.name, self._rules, self._on_change = name, rules, on_change
@@ -56,15 +56,15 @@ class Breaker:
         self.trips, self.again, self.failures = 0, 0, 0
         self.error = ""
         self.opened = 0.0
-        self.until = 0.0  # open: when it may be probed; half-open: when the one who probes is taken for dead
-        self.closed: float | None = None  # when a probe, or an operator, last said that it works
-        self.times = 0  # how often it has opened here: a call that began before that says nothing new
+        self.until = 0.0  # open: when it may be probed; half-open: when the lease of the probe ends
+        self.closed: float | None = None  # when a probe or an operator last closed it
+        self.times = 0  # how often it opened here: a call that began before that does not count
         self.token: str | None = None  # of the probe that runs here
         self.elsewhere: str | None = None  # of the probe that runs on another worker
-        self.asked: str | None = None  # the token with which this worker last asked for the probe; None when somebody else's state came in between
-        self.asking = False  # whether it waits for the answer
-        self._line = 0.0  # when the last of those comes back who were sent away
-        self._next_first = 0.0  # from when on somebody else, too, may come at the very moment when it may be probed
+        self.asked: str | None = None  # the token of this worker's last request for the probe; None after another worker changed the state
+        self.asking = False  # whether that request is under way
+        self._line = 0.0  # when the last of the refused tasks comes back
+        self._next_first = 0.0  # from then on one more task may come for the probe
 
     @property
     def state(self) -> State:
@@ -72,7 +72,7 @@ class Breaker:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is lost when it is forgotten."""
+        """Whether it can be forgotten without loss."""
         return self.state is State.CLOSED and not self._machine.fail_counter
 
     def admit(self, now: float) -> Permit:
@@ -81,15 +81,18 @@ class Breaker:
         return Permit.PROBE if now >= self.until and not self.asking and self.token is None else Permit.WAIT
 
     def turn(self, now: float, uniform: Callable[[float, float], float] = random.uniform) -> float:
-        """Seconds until somebody who was sent away may come back: the first, and one each `SPARE` s, when it may be probed, the others one by one later."""
+        """Seconds until a caller that was refused may come back.
+
+        The first, and one each `SPARE_SECONDS`, comes when the breaker may be probed; the others follow one by one.
+        """
         if self.state is State.OPEN and self.until > now >= self._next_first:
-            self._next_first = now + SPARE
+            self._next_first = now + SPARE_SECONDS
             return self.until - now
         pause = 1 / self._rules.rate
-        earliest = max(self.until if self.state is State.OPEN else 0.0, now + MEANWHILE)
+        earliest = max(self.until if self.state is State.OPEN else 0.0, now + PROBE_WAIT_SECONDS)
         self._line = max(self._line + pause, earliest)
-        if self._line > earliest + SPREAD:
-            return uniform(earliest, earliest + SPREAD) - now
+        if self._line > earliest + SPREAD_SECONDS:
+            return uniform(earliest, earliest + SPREAD_SECONDS) - now
         return self._line - now + uniform(0.0, pause)
 
     def succeeded(self, token: str | None) -> bool:
@@ -134,7 +137,7 @@ class Breaker:
         self._notify(before)
 
     def released(self, token: str | None, now: float) -> bool:
-        """A call ended without saying anything about the service; True when it was the probe: the next one may probe at once."""
+        """A call ended without counting; True when it was the probe: the next caller may probe at once."""
         if token is None or token != self.token:
             return False
         before = self.state
@@ -144,7 +147,7 @@ class Breaker:
         return True
 
     def becomes(self, state: State, until: float, probe: str | None = None) -> None:
-        """Somebody else changed it; `probe` is the token of theirs."""
+        """Another worker or an operator changed the state; `probe` is the token of their probe."""
         before, self.token, self.asked, self.elsewhere = self.state, None, None, probe
         match state:
             case State.CLOSED:
@@ -159,7 +162,7 @@ class Breaker:
         self._notify(before, here=False)
 
     def _counts(self, token: str | None) -> bool:
-        """Calls count that began and ended while it was closed, and the probe. Others began before it opened and say nothing new."""
+        """The probe counts, and so do calls that began and ended while the breaker was closed. Other calls began before it opened."""
         return self.state is State.CLOSED or (token is not None and token == self.token)
 
     def _close(self) -> None:
@@ -167,7 +170,7 @@ class Breaker:
 
     def _notify(self, before: State, *, here: bool = True) -> None:
         self.times += before is State.CLOSED and self.state is not State.CLOSED
-        if before is not self.state:  # pybreaker says open → open as well
+        if before is not self.state:  # pybreaker reports open → open as well
             self._on_change(self, before, self.state, here)
 
 

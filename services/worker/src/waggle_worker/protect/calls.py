@@ -1,7 +1,7 @@
-"""One use of a circuit breaker by one run: `ctx.breaker(name)` in a handler, or the whole run of a type with `breaker=`.
+"""One call through a circuit breaker: `ctx.breaker(name)` in a handler, or the whole run of a type with `breaker=`.
 
-What leaves the block decides: an exception is a failure of the service; Snooze, Reject, a cancellation and what the caller ignores say nothing.
-A timeout counts as a failure when it happens, not when the handler has ended: a service that hangs is the usual case, and its thread may never end.
+What leaves the block decides: an exception is a failure of the service; Snooze, Reject, a cancellation and what the caller ignores do not count.
+A timeout counts as a failure at once, not when the handler ends: a service that hangs is the usual case, and a thread may never end.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ NEUTRAL: Final = (Snooze, Reject)
 
 
 class BreakerCall:
-    """Enter it, then tell it once how the call ended. On the event loop, except for `with`, which is for threads."""
+    """Enter it, then report once how the call ended. Everything runs on the event loop, except `with`, which is for threads."""
 
     __slots__ = ("_breaker", "_breakers", "_ignore", "_loop", "_name", "_open_calls", "_times", "_token")
 
@@ -33,7 +33,7 @@ class BreakerCall:
         self._times = 0  # how often the breaker had opened when it was entered
 
     def enter_now(self) -> bool:
-        """Enter without asking anybody; False when that must be awaited: `enter()`. Raises BreakerOpen."""
+        """Enter without asking the fleet; False when a probe is due: await `enter()`. Raises BreakerOpen."""
         breaker = self._breakers.of(self._name)
         if not self._breakers.enter_now(breaker):
             return False
@@ -51,24 +51,24 @@ class BreakerCall:
         self._open_calls.add(self)
 
     def _is_out(self) -> Breaker | None:
-        """The breaker, to be told how it went; None when that was told before, or it opened in between: the call says nothing new, even if it closed again."""
+        """The breaker that the end counts for; None when it was reported before, or the breaker opened in between, even if it has closed again."""
         breaker, self._breaker = self._breaker, None
         self._open_calls.discard(self)
         is_old = breaker is not None and self._token is None and breaker.times != self._times
         return None if is_old else breaker
 
     def exited(self, error: BaseException | None) -> None:
-        """The block was left. The first that is told counts."""
+        """The block was left. Only the first report counts."""
         if error is None:
             self._succeeded()
         elif isinstance(error, (*NEUTRAL, *self._ignore)) or not isinstance(error, Exception):
             self.neutral()
         else:
-            said = outcomes.said(error)
+            said = outcomes.text_of(error)
             self._failed(said if isinstance(error, Retry) else f"{type(error).__name__}: {said}")
 
     def ended(self, outcome: Outcome) -> None:
-        """The whole run was the block, and came to this."""
+        """The whole run was the block, with this outcome."""
         match outcome:
             case Done():
                 self._succeeded()
@@ -81,7 +81,7 @@ class BreakerCall:
         self._failed(f"no answer within the task's timeout of {seconds:g} s")
 
     def neutral(self) -> None:
-        """Stopped from outside, or ended by what the service has nothing to do with."""
+        """Stopped from outside, or ended by something that says nothing about the service."""
         if (breaker := self._is_out()) is not None:
             self._breakers.released(breaker, self._token)
 

@@ -1,0 +1,143 @@
+"""A worker: how its parts are joined, what it does at its start, at a lost lease and at its stop."""
+
+import asyncio
+
+import msgspec
+import structlog
+from nats.aio.msg import Msg
+
+from waggle.bus import subjects
+from waggle.bus.connection import Bus
+from waggle.loops import wait_for
+from waggle.service import Service
+from waggle.settings.services import WorkerSettings
+from waggle.store import catalogue, postgres
+from waggle.store.client import Connection
+from waggle.store.postgres import OUTAGE
+from waggle_worker import handlers
+from waggle_worker.claims import Claims
+from waggle_worker.cleanups import Cleanups
+from waggle_worker.execution import STUBBORN_SECONDS
+from waggle_worker.lanes import Lanes
+from waggle_worker.lease import Lease
+from waggle_worker.pauses import Pauses
+from waggle_worker.payloads import PAYLOADS_AT_ONCE, Payloads
+from waggle_worker.processes.children import HandlerProcesses
+from waggle_worker.protect.breakers import Breakers
+from waggle_worker.reconcile import reconcile
+from waggle_worker.runs import Runs
+from waggle_worker.settler import Settler
+
+log = structlog.get_logger()
+
+
+class Worker:
+    """Its parts, made in the order in which they stand on each other, and its life: open, start, drain."""
+
+    def __init__(self, settings: WorkerSettings, pool: Connection, bus: Bus, found: handlers.Handlers, queues: list[str]) -> None:
+        self._settings, self._pool, self._bus, self._handlers, self._queues = settings, pool, bus, found, queues
+        wake_claims, hooks_due = asyncio.Event(), asyncio.Event()
+        self.lease = Lease(pool, settings, queues, sorted(found))
+        self.settler = Settler(pool, bus, found, hooks_due)
+        self.processes = HandlerProcesses(settings)
+        self.breakers = Breakers(bus, settings)
+        self.runs = Runs(found, self.settler, settings.concurrency, self.processes, self.breakers, self.lease.covers, wake_claims, hooks_due)
+        self.payloads = Payloads(pool, self.lease, self.runs, self.settler, wake_claims)
+        self.lanes = Lanes(bus, queues, rang=wake_claims.set)
+        self.claims = Claims(pool, self.lanes, self.lease, self.runs, self.payloads, self.settler, wake_claims)
+        self.cleanups = Cleanups(pool, self.lease, found, self.runs, self.claims, hooks_due)
+        self.pauses = Pauses(pool, self.claims, queues)
+
+    @property
+    def left(self) -> int:
+        """Handlers and hooks that have not ended."""
+        return self.runs.running + self.cleanups.in_threads
+
+    async def open(self) -> None:
+        """Announce what this worker can do, take a lease, listen to the lanes. Waits for Postgres."""
+        await postgres.wait_until_migrated(self._pool)
+        types = [
+            catalogue.TaskType(h.name, h.queue, h.max_retries, h.timeout, h.dead_letter, msgspec.json.encode(h.schema).decode())
+            for h in self._handlers.values()
+        ]
+        await self.lanes.open()
+        await self.breakers.sharing.open()
+        await self._bus.subscribe(subjects.CONTROL_ALL, self._command)
+        while True:
+            try:
+                await catalogue.announce(self._pool, types, self._queues, self.cleanups.hooks)
+                await self.pauses.look()  # before the first doorbell is asked for
+                await self._take_lease()
+                break
+            except OUTAGE as error:
+                log.warning("cannot register yet", error=str(error) or type(error).__name__)
+                await asyncio.sleep(0.5)
+
+    def start(self, svc: Service[WorkerSettings]) -> None:
+        svc.start("lease", self.lease.keep(lambda: self.runs.running, self._beat, self._lost))
+        svc.start("settler", self.settler.loop())
+        for number in range(PAYLOADS_AT_ONCE):
+            svc.start(f"payloads {number}", self.payloads.loop())
+        svc.start("claims", self.claims.loop())
+        svc.start("breakers", self.breakers.sharing.loop())
+        svc.start("cleanups", self.cleanups.loop())
+        svc.start("pauses", self.pauses.keep(svc.stopping))
+        log.info("serving", queues=self._queues, types=len(self._handlers), concurrency=self._settings.concurrency)
+
+    async def drain(self, grace: float) -> None:
+        """Finish what ends within `grace` seconds, give the rest back without cost, end the lease."""
+        self.lease.drain()
+        self.cleanups.drain()
+        await self.claims.close()
+        self.payloads.drain()
+        self.runs.drain()
+        if not await self._all_ended(grace):
+            log.warning("grace period over", count=self.runs.running + self.cleanups.running)
+            self.runs.give_back()
+            self.payloads.give_back()
+            self.cleanups.give_back()
+            await self._all_ended(STUBBORN_SECONDS)
+            self.runs.insist()
+        await self.processes.close()
+        await self.breakers.sharing.close()
+        if await wait_for(self.settler.idle, STUBBORN_SECONDS):
+            try:
+                await self.lease.leave()
+            except OUTAGE as error:
+                log.warning("lease not ended, it will expire", error=str(error) or type(error).__name__)
+        log.info("drained", left=self.runs.running)
+
+    async def _all_ended(self, seconds: float) -> bool:
+        """Wait until no run is open and no hook runs."""
+        end = asyncio.get_running_loop().time() + seconds
+        while self.runs.attempts or self.claims.under_way or self.cleanups.running:
+            if asyncio.get_running_loop().time() >= end:
+                return False
+            await asyncio.sleep(0.01)
+        return True
+
+    async def _beat(self) -> None:
+        await reconcile(self._pool, self.lease, self._settings.lease, self.claims, self.runs, self.settler)
+
+    async def _lost(self) -> None:
+        """The lease expired: the tasks here belong to others now. Go on under a new id."""
+        self.runs.stop(self.runs.attempts, "lease_lost")
+        self.cleanups.give_back()
+        await self._bus.unsubscribe(subjects.control(self.lease.id))
+        await self._take_lease()
+
+    async def _take_lease(self) -> None:
+        await self.lease.take()
+        await self._bus.subscribe(subjects.control(self.lease.id), self._command)
+
+    async def _command(self, message: Msg) -> None:
+        try:
+            command = subjects.read_command(message.data)
+        except msgspec.DecodeError as error:
+            log.warning("malformed control message ignored", error=str(error))
+            return
+        for task_id, attempt in command.stop:
+            self.payloads.stop_task(task_id, attempt)
+            self.runs.stop_task(task_id, attempt, "stopped")
+        if command.look:
+            self.pauses.hint()
