@@ -1,4 +1,4 @@
-"""Every fault test ends with `waggle audit`, while its services still run: whatever was broken, nothing is left over."""
+"""Every fault test ends with `waggle audit`, while its services still run: whatever broke, nothing may be left over."""
 
 from collections.abc import AsyncIterator
 
@@ -10,7 +10,7 @@ from support.system import Services
 
 @pytest.fixture
 async def start(start: Services) -> AsyncIterator[Services]:
-    """Starts services, as everywhere; what they leave is audited at the end. Where no scheduler lives, nothing need come to rest."""
+    """Starts services, and audits their tasks at the end; without a live scheduler, tasks need not come to rest."""
     yield start
     if any(process.name == "scheduler" and process.alive for process in start.processes):
         await audited(start.settings)

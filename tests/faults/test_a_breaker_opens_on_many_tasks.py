@@ -1,4 +1,4 @@
-"""The called service of one type is out of order and thousands of its tasks wait: none spends a try, and other types keep their throughput."""
+"""The service that one task type calls fails, and thousands of its tasks wait: none uses up a try, and other types keep their throughput."""
 
 import json
 from collections.abc import AsyncIterator
@@ -20,7 +20,7 @@ BEHIND_THE_BREAKER = sized(500, 5_000)
 OTHERS = sized(400, 8_000)
 STEPS = 20
 SLOTS = 20
-KEPT = sized(0.5, 0.9)  # in the suite a machine may be slow in one half of the test and fast in the other
+KEPT = sized(0.5, 0.9)  # in the suite, a busy machine may be slow in one half of the test only
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ async def service() -> AsyncIterator[Called]:
 
 
 async def rate_of_others(pool: Pool, ids: list[UUID]) -> float:
-    """Tasks a second, by the database's clock, once all of them are done."""
+    """Tasks per second, by the clock of the database, once all of them are done."""
     row = await pool.fetchrow(
         "SELECT count(*) AS n, max(completed_at) - min(started_at) AS took FROM waggle.tasks WHERE id = ANY ($1) AND status = 'completed'", ids
     )
@@ -56,7 +56,7 @@ async def test_they_lose_no_try_and_others_keep_their_throughput(start: Services
     await done(pool, alone)
 
     service.status = 503
-    await given.waiting(pool, 3, ring=False, **call)  # they open it, and are the only ones that fail
+    await given.waiting(pool, 3, ring=False, **call)  # they open the breaker, and are the only ones that fail
     await until(lambda: pool.fetchval("SELECT count(*) = 3 FROM waggle.tasks WHERE status = 'dead_letter'"))
     calls = len(service.calls)
     beside: list[UUID] = []
@@ -67,7 +67,7 @@ async def test_they_lose_no_try_and_others_keep_their_throughput(start: Services
             beside += await given.waiting(connection, OTHERS // STEPS, ring=False, **other)
     await done(pool, beside)
     assert await pool.fetchval("SELECT count(*) FROM waggle.task_attempts WHERE task_id = ANY ($1) AND outcome = 'snoozed'", waiting) >= len(waiting)
-    assert len(service.calls) - calls <= 5, "a service that is out of order is called by probes only"
+    assert len(service.calls) - calls <= 5, "only probes call a failing service"
     kept = await rate_of_others(pool, beside) / await rate_of_others(pool, alone)
 
     service.status = 200

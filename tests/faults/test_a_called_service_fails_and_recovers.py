@@ -1,4 +1,4 @@
-"""A service that steady work calls fails for a while and recovers: few calls while it is out of order, and no storm of them afterwards."""
+"""A service under steady load fails for a while and recovers: it gets few calls while it fails, and no storm of calls afterwards."""
 
 import asyncio
 import json
@@ -20,19 +20,19 @@ from support.scale import figures, sized
 from support.system import Services
 
 Pool = asyncpg.Pool
-RATE = 40  # tasks a second, all the time
+RATE = 40  # tasks per second, all the time
 TICK = 0.1
 NORMAL = sized(1.0, 3.0)
 OUTAGE = sized(4.0, 60.0)
 RESET = sized(0.5, 5.0)
-RELEASE = RATE * 0.75  # with those that come in anew: 1.75 times the normal rate
+RELEASE = RATE * 0.75  # with new tasks: 1.75 times the normal rate
 THRESHOLD = 5
 SLOTS = 20
 
 
 @asynccontextmanager
 async def steady(pool: Pool, service: Called, accepted: list[str]) -> AsyncIterator[None]:
-    """`RATE` new tasks a second, for the length of a block."""
+    """`RATE` new tasks per second, for the length of a block."""
     began = time.monotonic()
 
     async def feed() -> None:
@@ -66,11 +66,11 @@ async def test_calls_are_few_meanwhile_and_do_not_come_back_all_at_once(start: S
             await asyncio.sleep(OUTAGE)  # the fault itself
             service.status, recovered = 200, time.monotonic()
             waiting = "SELECT count(*) FROM waggle.tasks WHERE status = 'pending' AND attempt > 0"
-            await until(lambda: pool.fetchval(f"SELECT ({waiting}) = 0"), 60.0 + 2 * OUTAGE, "all that waited has come back")
+            await until(lambda: pool.fetchval(f"SELECT ({waiting}) = 0"), 60.0 + 2 * OUTAGE, "all waiting tasks have come back")
         await all_at_rest(pool, 60.0)
 
     meanwhile = sum(failed < call < recovered for call in calls)
-    assert meanwhile <= THRESHOLD + SLOTS + 2 * OUTAGE / RESET, "what was under way when it failed, and probes"
+    assert meanwhile <= THRESHOLD + SLOTS + 2 * OUTAGE / RESET, "calls in progress when it failed, and probes"
     seconds = Counter(int(call - recovered) for call in calls if call > recovered)
     peak = max(seconds.values())
     spent = await pool.fetchval("SELECT sum(retry_count) FROM waggle.tasks")
@@ -80,4 +80,4 @@ async def test_calls_are_few_meanwhile_and_do_not_come_back_all_at_once(start: S
         "a called service that fails and recovers", normal_rate=RATE, outage=f"{OUTAGE:g} s", tasks=len(accepted), calls_meanwhile=meanwhile,
         tries_spent=spent, most_calls_a_second_afterwards=peak,
     )  # fmt: skip
-    assert peak <= sized(4, 2) * RATE  # in the suite a machine that stands still for a second makes up for it in the next
+    assert peak <= sized(4, 2) * RATE  # in the suite, a machine that hangs for a second catches up in the next

@@ -1,4 +1,4 @@
-"""A worker stands still between its claim and the claim's answer, past its lease: the claim stands, and its handler never starts."""
+"""A worker is stopped between its claim and the answer, past its lease: the claim is valid, and the handler never starts."""
 
 from pathlib import Path
 from uuid import UUID
@@ -24,7 +24,7 @@ SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'waggle
 
 
 async def stopped_between_claim_and_answer(pool: Pool, bus: Bus, worker: Process, made: list[str]) -> UUID:
-    """The task of such a claim; the worker is stopped. (A connection's first claim waits while it is prepared, which is too early: then once more.)"""
+    """Make such a claim and stop the worker; returns the task. (The first claim of a connection waits while it is prepared, which is too early: try again.)"""
     ringer = Ringer(bus)
     await ringer.open()
     for _ in range(TRIES):
@@ -36,12 +36,12 @@ async def stopped_between_claim_and_answer(pool: Pool, bus: Bus, worker: Process
             await ringer.ring([(task_id, "default", 1, rung_at)])
             await until(lambda: pool.fetchval(CLAIM_WAITS), what="the claim waits")
             worker.pause()
-        await until(lambda: pool.fetchval(NOBODY_WAITS), what="Postgres has done what the worker asked for")
+        await until(lambda: pool.fetchval(NOBODY_WAITS), what="Postgres has executed the claim")
         if (await given.row(pool, task_id))["status"] == "running":
             return task_id
         worker.resume()
         await until(lambda task_id=task_id: pool.fetchval("SELECT status = 'completed' FROM waggle.tasks WHERE id = $1", task_id))  # type: ignore[misc]
-    raise AssertionError(f"{TRIES} claims waited, and none of them for its rows")
+    raise AssertionError(f"{TRIES} claims waited, none of them for its rows")
 
 
 async def test_the_handler_does_not_start(start: Services, pool: Pool, bus: Bus, effects: Path) -> None:

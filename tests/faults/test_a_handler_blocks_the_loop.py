@@ -1,7 +1,7 @@
-"""An async handler that blocks its worker's loop for longer than a lease: its attempt is fenced, and so are those of all its neighbours.
+"""An async handler blocks the event loop of its worker for longer than a lease: its attempt is fenced, and so are those of all its neighbours.
 
-Nobody there can renew the lease, so all of them run again elsewhere, at the cost of a try each; what they did meanwhile is discarded. That holds for
-threads and process handlers too, although they went on.
+The worker cannot renew its lease, so all its tasks run again elsewhere, at the cost of a try each, and their first results are discarded. This
+includes threads and process handlers, which were not blocked.
 """
 
 import json
@@ -48,7 +48,7 @@ async def test_it_and_its_neighbours_run_again_elsewhere(start: Services, pool: 
     async def all_dropped() -> bool:
         return sum((await counted(blocked, "waggle_outcomes_dropped_total")).values()) == 4
 
-    await until(all_dropped, 6 * LEASE, "what the blocked worker did is dropped, and counted")
+    await until(all_dropped, 6 * LEASE, "results of the blocked worker are dropped and counted")
     history = History(accepted=[str(task_id) for task_id in [*neighbours, blocker]])
     counts = await check(pool, history, effects, duplicates_at_most=4)
     figures("a blocked loop", blocked_for=f"{3 * LEASE:g} s", lease=LEASE, **counts, dropped=await counted(blocked, "waggle_outcomes_dropped_total"))

@@ -1,4 +1,4 @@
-"""Handlers that kill their own worker: each is a dead letter after exactly its tries, and what ran beside it finishes elsewhere."""
+"""Handlers that kill their own worker: each is a dead letter after exactly its tries, and its neighbours finish elsewhere."""
 
 from collections import Counter
 from pathlib import Path
@@ -20,7 +20,7 @@ LEASE = sized(2.0, 15.0)
 
 
 async def start_again(start: Services, effects: Path, workers: list[Process]) -> None:
-    """What a supervisor does: a worker that died is followed by another one."""
+    """A supervisor: starts a worker for each one that died."""
     for number, worker in enumerate(workers):
         if not worker.alive:
             worker.ended_by_test = True
@@ -42,9 +42,9 @@ async def test_it_is_dead_after_exactly_its_tries_while_its_neighbours_finish(st
         assert (row["status"], lost, row["retry_count"]) == ("dead_letter", 1 + MAX_RETRIES, MAX_RETRIES)
         assert began[str(poison)] <= 1 + MAX_RETRIES
 
-    # Only the first attempt of a poison task can meet a task that was lost before: later on both are suspects, and a process runs one suspect at a time.
+    # Only the first attempt of a poison task can hit a task that was lost before: later both are suspects, and a process runs one suspect at a time.
     most_lost = await pool.fetchval("SELECT max(lost_count) FROM waggle.tasks WHERE type = 'test.work'")
-    assert 0 < most_lost <= POISONS, "the poison hit nobody" if not most_lost else "suspects did not keep apart"
+    assert 0 < most_lost <= POISONS, "no neighbour was hit" if not most_lost else "suspects ran side by side"
     deaths = len(start.processes) - 1 - len(workers)
     history = History(accepted=[str(task_id) for task_id in neighbours])
     counts = await check(pool, history, effects, duplicates_at_most=10 * deaths)

@@ -1,4 +1,4 @@
-"""Many clients lose NATS at once, again and again: they come back spread over time, not in one crowd."""
+"""Many clients lose NATS at once, again and again: their reconnects are spread over time."""
 
 import asyncio
 import time
@@ -15,15 +15,15 @@ from waggle.bus.connection import RECONNECT_CAP, Bus
 
 CLIENTS = sized(15, 50)
 RESTARTS = sized(2, 5)
-AWAY = 3.0  # seconds, until the waits have grown to their cap
+AWAY = 3.0  # seconds until the waits have grown to their cap
 WINDOW = 0.25
-# At the cap a wait is anything between a quarter of it and the whole: so many come back in a window on average. Chance may double it, and some more.
+# At the cap a wait is between a quarter of it and all of it: this is the average number of reconnects in a window. Chance may double it, and a bit more.
 FAIR = CLIENTS * WINDOW / (RECONNECT_CAP * 3 / 4)
 MOST = 2 * FAIR + 5
 
 
 async def returns(buses: list[Bus], generations: list[int]) -> list[float]:
-    """When each of them was back."""
+    """The time of each reconnect."""
 
     async def back(bus: Bus, generation: int) -> float:
         while bus.generation == generation or not bus.connected:
@@ -35,14 +35,14 @@ async def returns(buses: list[Bus], generations: list[int]) -> list[float]:
 
 
 def peak(times: list[float]) -> int:
-    """The most that fell into one window."""
+    """The highest number in one window."""
     return max(sum(start <= other < start + WINDOW for other in times) for start in times)
 
 
 async def test_few_of_them_come_at_once(nats: NatsServer, settings: FleetSettings) -> None:
     dice()
     async with AsyncExitStack() as stack:
-        stack.enter_context(structlog.testing.capture_logs())  # a few hundred lines of what they all say
+        stack.enter_context(structlog.testing.capture_logs())  # hides a few hundred log lines
         buses = [await stack.enter_async_context(connection.connection(settings, f"herd{n}")) for n in range(CLIENTS)]
         await until(lambda: all(bus.connected for bus in buses))
         peaks, took = [], []

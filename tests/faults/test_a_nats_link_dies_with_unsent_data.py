@@ -1,4 +1,4 @@
-"""A link to NATS that dies while a service sends a lot: what was not sent never leaves, and nobody says that the connection is gone."""
+"""A connection to NATS dies silently while a service sends a lot: unsent data never leaves."""
 
 from collections.abc import AsyncIterator
 
@@ -22,7 +22,7 @@ async def link(nats: NatsServer) -> AsyncIterator[Proxy]:
 
 @pytest.fixture
 async def distant(nats: NatsServer, link: Proxy) -> AsyncIterator[Bus]:
-    """A bus whose link can be killed."""
+    """A bus on a connection that the test can kill."""
     async with connection.connection(FleetSettings(postgres_url="postgresql://not.used", nats_url=link.url(nats.url)), "test") as bus:
         await until(lambda: bus.connected)
         yield bus
@@ -30,10 +30,10 @@ async def distant(nats: NatsServer, link: Proxy) -> AsyncIterator[Bus]:
 
 async def test_the_bus_comes_back_over_a_new_connection(distant: Bus, link: Proxy) -> None:
     link.kill_links()
-    for _ in range(200):  # more than the buffers between here and there take: then it is refused, and nobody is held up
+    for _ in range(200):  # more than all buffers on the way hold; then publish refuses and does not block
         if not await distant.publish("test.nowhere", bytes(MEBIBYTE)):
             break
     else:
-        raise AssertionError("the bus took 200 MiB that went nowhere")
+        raise AssertionError("the bus accepted 200 MiB on a dead connection")
     await until(lambda: distant.generation > 1, 25.0, "a new connection")
     assert distant.connected

@@ -1,4 +1,4 @@
-"""A backend that stands still (a paused process, a link that died): its connection stays open and never answers, not even to a cancellation."""
+"""A backend hangs (a stopped process, a dead connection): its connection stays open and never answers, not even a cancellation."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""All workers are replaced, one after another (SIGTERM), under load: nothing is lost, given back after it began, or tried twice."""
+"""All workers are replaced under load, one after another (SIGTERM): no task is lost, given back after its start, or tried twice."""
 
 from collections import Counter
 from pathlib import Path

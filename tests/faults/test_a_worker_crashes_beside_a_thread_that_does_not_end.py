@@ -1,4 +1,4 @@
-"""What escapes a loop of a worker ends its process at once, so that it is started anew, whatever its threads do."""
+"""An exception that escapes a loop ends the worker's process at once, whatever its threads do, so that a supervisor can restart it."""
 
 from pathlib import Path
 
@@ -20,6 +20,6 @@ async def test_the_process_ends_without_waiting_for_the_thread(pool: Pool, bus: 
     await Ringer(bus).ring([(task_id, "default", 1, row["rung_at"])])  # type: ignore[list-item]
     await until(lambda: "began" in effects.read_text())
     worker.ended_by_test = True
-    await pool.execute("ALTER TABLE waggle.workers RENAME TO away")  # no outage: nothing that waiting could cure
+    await pool.execute("ALTER TABLE waggle.workers RENAME TO away")  # a mistake and not an outage: waiting does not cure it
     assert await worker.ended(10.0) == 1
     assert worker.logged("crashed")

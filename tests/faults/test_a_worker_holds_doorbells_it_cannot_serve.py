@@ -1,4 +1,4 @@
-"""A worker has one slot, a long handler in it, and doorbells that it asked for ahead: others get them, and nothing starts that has ended since."""
+"""A worker's only slot is busy for long, and it holds doorbells that it requested in advance: other workers get them, and no task starts that has ended."""
 
 from pathlib import Path
 
@@ -28,12 +28,12 @@ async def test_they_go_to_others_and_nothing_starts_late(start: Services, pool: 
     async def held() -> int:
         return int((await ask(bus, subjects.consumer_info("default", 1)))["num_ack_pending"])
 
-    async with pool.acquire() as connection, connection.transaction():  # they appear at once, in this order
+    async with pool.acquire() as connection, connection.transaction():  # they appear at the same time, in this order
         quick = await given.waiting(connection, QUICK, ring=False, type="test.work")
         [long] = await given.waiting(connection, ring=False, type="test.work", payload='{"seconds": 120}')
         behind = await given.waiting(connection, BEHIND, ring=False, type="test.work")
     await until(lambda: f"began {long}" in effects.read_text(), 30.0)
-    ahead = await until(held, what="it holds doorbells that it has no slot for")
+    ahead = await until(held, what="it holds doorbells without a free slot")
     async with client_of(api) as client:
         cancelled = [str(task_id) for task_id in behind[::2]]
         for task_id in cancelled:
@@ -48,7 +48,7 @@ async def test_they_go_to_others_and_nothing_starts_late(start: Services, pool: 
         await client.cancel(str(long))
     await all_at_rest(pool, 10.0)
     did = effects.read_text()
-    assert not [task_id for task_id in cancelled if task_id in did], "a task that was cancelled while its doorbell was held has begun"
+    assert not [task_id for task_id in cancelled if task_id in did], "a task started although it was cancelled while its doorbell was held"
     assert await pool.fetchval("SELECT max(attempt) FROM waggle.tasks") == 1
     await until(lambda: f"cancelled {long}" in effects.read_text())
     await check(pool, History(accepted=[*map(str, quick), *others]), effects, duplicates_at_most=0)

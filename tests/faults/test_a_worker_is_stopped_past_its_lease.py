@@ -1,4 +1,4 @@
-"""Workers stand still (SIGSTOP) until their lease is over, and go on: nothing stale is settled, their handlers are cancelled, each drop is counted."""
+"""Workers are stopped (SIGSTOP) past their lease and resumed: no stale result is settled, their handlers are cancelled, each dropped result is counted."""
 
 import asyncio
 from collections import Counter
@@ -29,7 +29,7 @@ WHERE a.outcome <> 'completed' OR a.worker_id <> t.worker_id OR a.started_at <> 
 
 
 class Feed:
-    """Keeps work waiting: half of it ends while its worker stands still, half of it later, when it must be cancelled."""
+    """Keep work waiting: half of it ends while its worker is stopped, half of it later, when it must be cancelled."""
 
     def __init__(self, pool: Pool) -> None:
         self.pool, self.accepted, self.over = pool, list[str](), asyncio.Event()
@@ -53,7 +53,7 @@ async def stop_and_go_on(pool: Pool, worker: Process) -> None:
         )
     finally:
         worker.resume()
-    await until(lambda: pool.fetchval(f"SELECT ({LEASE}) <> $2", worker.pid, before), 30.0, "it goes on under a new id")
+    await until(lambda: pool.fetchval(f"SELECT ({LEASE}) <> $2", worker.pid, before), 30.0, "it continues under a new id")
 
 
 async def test_nothing_stale_is_settled_and_its_handlers_are_cancelled(start: Services, pool: Pool, effects: Path) -> None:
@@ -88,9 +88,9 @@ async def compare(pool: Pool, effects: Path, zombies: list[Process], accepted: l
     for zombie in zombies:
         dropped.update(await counted(zombie, "waggle_outcomes_dropped_total"))
     assert lost & did["began"] <= did["ended"] | did["cancelled"], "a handler of a lost attempt still runs"
-    assert lost & did["cancelled"], "no handler was cancelled: this test has shown nothing"
-    assert lost & did["ended"], "no result came too late: this test has shown nothing"
-    # a claim whose answer came after the pause is lost and starts nothing
+    assert lost & did["cancelled"], "no handler was cancelled, so this test proves nothing"
+    assert lost & did["ended"], "no result came too late, so this test proves nothing"
+    # a claim answered after the pause counts as lost and starts nothing
     assert len(lost & did["began"]) <= sum(dropped.values()) <= len(lost), f"{len(lost)} lost, dropped by reason: {dict(dropped)}"
     stops = ZOMBIES * STOPS_EACH
     counts = await check(pool, History(accepted=accepted), effects, duplicates_at_most=stops * SLOTS)

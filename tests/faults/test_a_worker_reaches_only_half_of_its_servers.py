@@ -1,4 +1,4 @@
-"""One worker is cut off from Postgres alone, another one from NATS alone: others do their work meanwhile, and both come back without a restart."""
+"""One worker cannot reach Postgres, another one cannot reach NATS: other workers do their work, and both recover without a restart."""
 
 from collections import Counter
 from pathlib import Path
@@ -24,7 +24,7 @@ RUN_UNDER = "SELECT id FROM waggle.tasks WHERE worker_id = $1 AND status = 'runn
 
 
 class Worker:
-    """A worker as the database knows it."""
+    """A worker's row."""
 
     def __init__(self, pool: Pool, process: Process) -> None:
         self.pool, self.process = pool, process
@@ -33,7 +33,7 @@ class Worker:
         return str(await self.pool.fetchval(LEASE, self.process.pid))
 
     async def busy(self) -> set[object]:
-        """What runs here, once it is more than half of the slots."""
+        """The tasks that run here, once they fill more than half of the slots."""
 
         async def runs() -> set[object] | None:
             found = {row["id"] for row in await self.pool.fetch(RUN_UNDER, await self.lease())}
@@ -42,7 +42,7 @@ class Worker:
         return await until(runs, 60.0, "it is busy")
 
     async def goes_on(self, what: str) -> None:
-        """Wait until it completes something that began from now on, under whatever lease."""
+        """Wait until it completes a task that it starts from now on, under any lease."""
         now = await self.pool.fetchval("SELECT now()")
         done = "SELECT EXISTS (SELECT FROM waggle.task_attempts WHERE worker_id = $1 AND started_at > $2 AND outcome = 'completed')"
 
@@ -72,7 +72,7 @@ async def test_others_do_its_work_and_it_comes_back(start: Services, pool: Pool,
                 runs = await lonely.busy()
                 to_postgres.cut()
                 to_nats.cut()
-                await until(lambda deafs=deafs: pool.fetchval(f"SELECT NOT EXISTS ({RUN_UNDER})", deafs), 30.0, "its tasks are taken back")  # type: ignore[misc]
+                await until(lambda deafs=deafs: pool.fetchval(f"SELECT NOT EXISTS ({RUN_UNDER})", deafs), 30.0, "its tasks are reclaimed")  # type: ignore[misc]
                 await healthy.goes_on("others go on")
                 await lonely_settled(pool, lonelys, runs)
                 assert await lonely.lease() == lonelys, "without NATS a worker keeps its lease"
@@ -92,6 +92,6 @@ async def test_others_do_its_work_and_it_comes_back(start: Services, pool: Pool,
 
 
 async def lonely_settled(pool: Pool, lease: str, runs: set[object]) -> None:
-    """What ran when NATS went away ends in the same attempt, there."""
+    """Tasks that ran when NATS went away end in the same attempt on this worker."""
     done = "SELECT count(*) FROM waggle.task_attempts WHERE task_id = ANY ($1) AND worker_id = $2 AND outcome = 'completed'"
-    await until(lambda: pool.fetchval(f"SELECT ({done}) = $3", list(runs), lease, len(runs)), 20.0, "what runs without NATS is completed")
+    await until(lambda: pool.fetchval(f"SELECT ({done}) = $3", list(runs), lease, len(runs)), 20.0, "running tasks complete without NATS")

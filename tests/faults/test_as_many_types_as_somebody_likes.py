@@ -1,4 +1,4 @@
-"""Somebody submits tasks of a hundred thousand types that nobody knows: neither memory nor metrics grow with them."""
+"""A client submits tasks of a hundred thousand unknown types: neither memory nor metrics grow with them."""
 
 from pathlib import Path
 
@@ -15,11 +15,11 @@ Pool = asyncpg.Pool
 TYPES = sized(5_000, 100_000)
 BATCH = 1_000
 MIB = 1 << 20
-GROWTH = 40 * MIB  # what a batch in flight takes, and no more
+GROWTH = 40 * MIB  # about one batch in flight
 
 
 def memory(process: Process) -> int:
-    """Bytes that it has in memory."""
+    """The resident memory of a process, in bytes."""
     for line in Path(f"/proc/{process.pid}/status").read_text().splitlines():
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) * 1024
@@ -27,7 +27,7 @@ def memory(process: Process) -> int:
 
 
 async def series(process: Process) -> int:
-    """How many series its metrics have."""
+    """The number of series in its metrics."""
     async with httpx2.AsyncClient(trust_env=False) as client:
         return sum(not line.startswith("#") for line in (await client.get(process.metrics_url)).text.splitlines())
 
@@ -45,7 +45,7 @@ async def test_neither_memory_nor_metrics_grow_with_them(start: Services, pool: 
         await submit(0)
         await met(BATCH)
         for process in services.values():
-            await series(process)  # the first look is a series of its own
+            await series(process)  # the first request adds a series
         before = {name: (memory(process), await series(process)) for name, process in services.items()}
         for first in range(BATCH, TYPES, BATCH):
             await submit(first)

@@ -1,4 +1,4 @@
-"""Cancels are sent at the very moment at which tasks complete: one of the two wins, and the API's answer is the final state."""
+"""Cancels arrive while tasks complete: one of the two wins, and the API's answer is the final state."""
 
 import asyncio
 import random
@@ -20,7 +20,7 @@ RUNS = 0.03  # seconds
 
 
 async def pairs(client: Client, chance: random.Random) -> dict[str, str]:
-    """Submit a few tasks and cancel each one at about its end; what the API said became of each."""
+    """Submit a few tasks and cancel each one at about its end; returns the status that the API answered for each."""
 
     async def cancel(task_id: str) -> str:
         await asyncio.sleep(chance.uniform(0, 3 * RUNS))
@@ -46,11 +46,11 @@ async def test_the_answer_is_the_final_state(start: Services, pool: Pool, effect
     await all_at_rest(pool, 30)
     ended = {str(row["id"]): row["status"] for row in await pool.fetch("SELECT id, status FROM waggle.tasks")}
     lies = {task_id: (said, ended[task_id]) for task_id, said in told.items() if said != ended[task_id]}
-    assert not lies, f"{len(lies)} callers were told something else than what happened: {lies}"
+    assert not lies, f"{len(lies)} callers got an answer that differs from the final state: {lies}"
     winners = Counter(told.values())
     assert winners.keys() == {"cancelled", "completed"}, "the two did not race"
     moves = await check_journal(pool)
-    assert moves["running", "cancelled"], "no cancel met a task that ran"
+    assert moves["running", "cancelled"], "no cancel hit a running task"
     counts = await check(pool, History([task_id for task_id, said in told.items() if said == "completed"]), effects, duplicates_at_most=0)
     running = moves["running", "cancelled"]
     figures("cancel against completion", pairs=len(told), cancelled=winners["cancelled"], of_these_running=running, completed=counts["tasks"])

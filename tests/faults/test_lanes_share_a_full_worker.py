@@ -1,4 +1,4 @@
-"""Every lane of a worker is full: slots are shared 1 : 3 : 5 : 10, low is never starved, and what is critical waits for one handler at most."""
+"""Every lane of a worker is full: slots are shared 1 : 3 : 5 : 10, low is never starved, and a critical task waits for one handler at most."""
 
 from collections import Counter
 from itertools import pairwise
@@ -18,17 +18,17 @@ EACH = sized(400, 5_000)
 WEIGHTS = {Priority.LOW: 1, Priority.MEDIUM: 3, Priority.HIGH: 5, Priority.CRITICAL: 10}
 ALL_WEIGHTS = sum(WEIGHTS.values())
 SLOTS = 10
-FIRST = 8 * ALL_WEIGHTS  # starts until the rate is known, by which doorbells are asked for ahead
-COUNTED = EACH * 3 // 5 * ALL_WEIGHTS // WEIGHTS[Priority.CRITICAL]  # starts in which no lane runs empty
+FIRST = 8 * ALL_WEIGHTS  # starts until the worker knows the rate by which it requests doorbells in advance
+COUNTED = EACH * 3 // 5 * ALL_WEIGHTS // WEIGHTS[Priority.CRITICAL]  # starts before a lane runs empty
 
 
 def began(effects: Path) -> list[str]:
-    """The tasks in the order of their starts."""
+    """The started tasks, in their order."""
     return [line.split()[1] for line in effects.read_text().splitlines() if line.startswith("began ")]
 
 
 async def waiting(pool: Pool, each: int, seconds: float, *priorities: Priority) -> dict[str, Priority]:
-    """So many tasks in each of these lanes, with their doorbells."""
+    """The given number of tasks in each of these lanes, with their doorbells."""
     found: dict[str, Priority] = {}
     for priority in priorities:
         for _ in range(0, each, 500):
@@ -72,7 +72,7 @@ async def test_a_critical_task_that_arrives_starts_within_one_handlers_time(star
         await until(lambda task_id=task_id: str(task_id) in began(effects), what="the critical task starts")  # type: ignore[misc]
         overtaken_by.append(began(effects).index(str(task_id)) - before)
         lane_of[str(task_id)] = Priority.CRITICAL
-    assert max(overtaken_by) <= sized(2, 1) * SLOTS, "within one handler's time each slot is given once"
+    assert max(overtaken_by) <= sized(2, 1) * SLOTS, "each slot is assigned once within one handler's time"
     await all_at_rest(pool, 60)
     await check(pool, History(accepted=list(lane_of)), effects, duplicates_at_most=0)
     figures("critical tasks among a full backlog", slots=SLOTS, others_that_started_first=overtaken_by)

@@ -1,4 +1,4 @@
-"""A link to Postgres on which large answers stand still: tasks whose payload does not come were never started, and cost nothing and nobody else anything."""
+"""A connection to Postgres on which large replies stall: tasks whose payload does not arrive are never started, cost no try and do not delay others."""
 
 import asyncio
 import base64
@@ -31,7 +31,7 @@ async def link(database: str) -> AsyncIterator[Narrow]:
 
 @pytest.fixture
 async def worker(start: Services, link: Narrow, database: str, effects: Path) -> Process:
-    """Behind the link; its lease is longer than a fetch may take."""
+    """A worker on that connection; its lease is longer than a fetch may take."""
     await start("scheduler", lease=15.0)
     return await a_worker(start, effects, postgres_url=link.url(database))
 
@@ -70,7 +70,7 @@ async def test_they_leave_their_slots_to_others(pool: Pool, worker: Process, lin
     await large(pool, 2 * SLOTS)
     await until(lambda: link.held >= 2, 20)
     small = await given.waiting(pool, 2 * SLOTS, ring=False, type="test.work", priority=3)
-    for task_id in small:  # within the time that a fetch may take, and not once in that time
+    for task_id in small:  # within the time that one fetch may take
         assert (await at_rest(pool, task_id, 25.0))["status"] == "completed"
     link.widen()
     assert await uncharged(pool)
@@ -84,12 +84,12 @@ async def test_one_that_is_cancelled_meanwhile_does_not_start(pool: Pool, start:
         [later] = await large(pool)
         await until(lambda: link.held >= 2, 20)
     link.widen()
-    assert (await at_rest(pool, later))["status"] == "completed"  # it was fetched after the other one
+    assert (await at_rest(pool, later))["status"] == "completed"  # it was fetched after the first one
     assert began(effects) == 1
 
 
 async def test_one_that_is_claimed_again_meanwhile_runs_once(pool: Pool, start: Services, link: Narrow, database: str, effects: Path) -> None:
-    """Its lease is lost, and it comes to the same worker again while the first fetch still hangs; then that one ends."""
+    """Its lease is lost, and the same worker claims it again while the first fetch still hangs; then the first fetch ends."""
     await start("scheduler")
     await a_worker(start, effects, postgres_url=link.url(database), lease=2.0)
     [task] = await large(pool, seconds=1.0)
@@ -98,14 +98,14 @@ async def test_one_that_is_claimed_again_meanwhile_runs_once(pool: Pool, start: 
     await until(lambda: link.held >= 2, 20)
     link.cut_held(most=1)
     await a_worker(start, effects, lease=2.0)
-    await asyncio.sleep(1.0)  # time in which reconciliation would give it back, and the other worker begin it
+    await asyncio.sleep(1.0)  # long enough for reconciliation to give it back and for the other worker to start it
     link.widen()
     assert (await at_rest(pool, task, 30.0))["status"] == "completed"
     assert began(effects) == 1
 
 
 async def test_they_never_hold_more_slots_than_there_are(pool: Pool, start: Services, link: Narrow, database: str, effects: Path) -> None:
-    """As before, with many: their second attempts are counted when the first fetches end."""
+    """The same with many tasks: second attempts hold slots while the first fetches end."""
     await start("scheduler")
     await a_worker(start, effects, postgres_url=link.url(database), lease=2.0)
     await large(pool, 4, seconds=1.0)

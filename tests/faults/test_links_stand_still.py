@@ -1,4 +1,4 @@
-"""The links of all services to one server stand still, without a word: noticed within 15 seconds by each of them, and healed without a restart."""
+"""The connections of all services to one server die silently: each service notices within 15 seconds and recovers without a restart."""
 
 import time
 from collections.abc import AsyncIterator, Callable
@@ -20,8 +20,8 @@ from support.system import Client, Services, client_of
 Pool = asyncpg.Pool
 
 NOTICED = 15.0
-BUSY = sized(5.0, 1.0)  # seconds that a machine may take to get round to it, where other tests run beside this one
-LEASE = 60.0  # a link that stands still for less than a lease costs nobody a try
+BUSY = sized(5.0, 1.0)  # extra seconds for a machine that runs other tests as well
+LEASE = 60.0  # a dead connection costs no try when it lasts less than a lease
 TASKS = sized(200, 2_000)
 NAMES = ("api", "scheduler", "dlq", "worker")
 
@@ -42,7 +42,7 @@ HAS_LOST: dict[str, Callable[[Process], bool]] = {"NATS": lost_nats, "Postgres":
 
 @dataclass
 class Linked:
-    """Services whose links to each server can be cut."""
+    """Services whose connections to each server can be cut."""
 
     services: dict[str, Process]
     links: dict[str, Proxy]
@@ -60,7 +60,7 @@ async def linked(start: Services, effects: Path) -> AsyncIterator[Linked]:
 
 
 async def noticed(services: dict[str, Process], servers: tuple[str, ...]) -> dict[str, float]:
-    """After how many seconds each service said of each server that its link is gone."""
+    """The seconds after which each service logged the loss of each server."""
     since, found = time.monotonic(), dict[str, float]()
     wanted = {f"{name} of {server}": (process, HAS_LOST[server]) for server in servers for name, process in services.items()}
 
@@ -70,7 +70,7 @@ async def noticed(services: dict[str, Process], servers: tuple[str, ...]) -> dic
                 found[what] = time.monotonic() - since
         return found.keys() == wanted.keys()
 
-    await until(all_have, 2 * NOTICED, f"all notice it (did: {found})")
+    await until(all_have, 2 * NOTICED, f"all notice it (so far: {found})")
     return found
 
 

@@ -1,4 +1,4 @@
-"""NATS is killed (-9) and started again under load, stays away, or takes no doorbells: a delay, never a loss, and nobody is restarted."""
+"""NATS is killed (-9) and started again under load, stays away, or refuses doorbells: a delay, never a loss, and no service is restarted."""
 
 import asyncio
 import time
@@ -38,7 +38,7 @@ async def test_kills_under_load_lose_nothing(start: Services, nats: NatsServer, 
         ended = time.monotonic()
         await all_at_rest(pool, 60)
         rest = time.monotonic() - ended
-    assert not history.refused, "a REST call needed NATS"
+    assert not history.refused, "a REST call failed without NATS"
     counts = await check(pool, history, effects, duplicates_at_most=0)
     assert all(service.alive for service in services)
     figures("NATS dies under load", kills=KILLS, at_rest_after=f"{rest:.1f} s", **counts)
@@ -71,7 +71,7 @@ async def test_a_stream_that_is_full_is_told_and_a_delay(start: Services, pool: 
     await announcer.stop()
     history = History()
     async with client_of(api) as client:
-        await submit_load(client, history, sized(150, 1_000), pause=0.3, type="test.work")  # the stream is asked four times a second
+        await submit_load(client, history, sized(150, 1_000), pause=0.3, type="test.work")  # the API checks the stream four times a second
         assert not history.refused
         await until(lambda: api.logged("the stream takes no doorbells; the tasks are safe and will be rung again", reason="stream full"))
         assert (await counted(api, "waggle_doorbells_refused_total"))["stream full"] > 0

@@ -1,4 +1,4 @@
-"""Somebody else takes all connections of Postgres, or holds its rows locked: the services wait, say so, and go on by themselves."""
+"""Another client takes all connections of Postgres, or locks its rows: the services wait, log it, and recover by themselves."""
 
 import asyncio
 import time
@@ -23,7 +23,7 @@ MAX_CONNECTIONS = 40
 
 
 class Greedy:
-    """Somebody who takes every connection there is, and each that becomes free."""
+    """A client that takes every free connection, and each that becomes free."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -41,7 +41,7 @@ class Greedy:
 
 @asynccontextmanager
 async def no_connection_left(url: str) -> AsyncIterator[Greedy]:
-    """For the length of the block; at its begin there is none."""
+    """Take them for the length of the block; at its start no connection is free."""
     greedy = Greedy(url)
     try:
         async with loop(greedy.take()):
@@ -53,7 +53,7 @@ async def no_connection_left(url: str) -> AsyncIterator[Greedy]:
 
 
 async def small(postgres: PostgresServer) -> None:
-    """A server with few connections; it takes that at a start."""
+    """A server with few connections; the setting needs a restart."""
     connection = await asyncpg.connect(postgres.url)
     await connection.execute(f"ALTER SYSTEM SET max_connections = {MAX_CONNECTIONS}")
     await connection.execute("ALTER SYSTEM SET superuser_reserved_connections = 0")
@@ -79,7 +79,7 @@ async def test_without_a_free_connection_callers_are_told_to_come_again_and_noth
         async with no_connection_left(own_postgres.url) as greedy:
             await take_theirs(greedy)
             load = asyncio.create_task(submit_load(client, history, TASKS, type="test.work"))
-            await until(lambda: history.refused[503], 30.0, "callers are told to come again")
+            await until(lambda: history.refused[503], 30.0, "callers get 503 with Retry-After")
             await asyncio.sleep(SECONDS)  # the fault itself
         await load
         await until(lambda: pool.fetchval("SELECT true"), 20.0)
@@ -91,7 +91,7 @@ async def test_without_a_free_connection_callers_are_told_to_come_again_and_noth
 
 
 async def take_theirs(greedy: Greedy) -> None:
-    """End the connections of the services until somebody else has them all: for a second none came back."""
+    """Close the connections of the services until the client has them all: none came back for a second."""
     since = time.monotonic()
     while time.monotonic() < since + 1.0:
         if await greedy.taken[0].fetch("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'waggle-%'"):
@@ -101,7 +101,7 @@ async def take_theirs(greedy: Greedy) -> None:
 
 @asynccontextmanager
 async def somebody(start: Services) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
-    """A session without any of our timeouts."""
+    """A session without the timeouts of Waggle."""
     connection = await asyncpg.connect(start.settings.postgres_url)
     try:
         yield connection

@@ -1,4 +1,4 @@
-"""Postgres closes the services' connections at every moment, in the middle of statements and transactions: an outage for each, and no service ends."""
+"""Postgres closes the connections of the services, also within statements and transactions: each sees an outage, and no service ends."""
 
 import asyncio
 from pathlib import Path
@@ -12,7 +12,7 @@ from support.system import Services, client_of
 Pool = asyncpg.Pool
 
 ROUNDS = sized(60, 600)
-PAUSE = 0.05  # seconds between two rounds
+PAUSE = 0.05  # seconds between rounds
 CLOSE = """SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
 WHERE datname = current_database() AND application_name ~ '^waggle-(api|worker|scheduler|dlq)$'"""
 
@@ -27,7 +27,7 @@ async def test_every_service_goes_on_and_no_task_is_lost(start: Services, pool: 
             group.create_task(submit_load(client, history, 10 * ROUNDS, pause=0.02, type="test.work", payload={"seconds": 0.01}))
         for _ in range(ROUNDS):
             closed += await killer.fetchval(CLOSE)
-            await asyncio.sleep(PAUSE)  # the fault itself: as often as this
+            await asyncio.sleep(PAUSE)  # the rate of the fault
     await killer.close()
     await all_at_rest(pool, 60)
     counts = await check(pool, history, effects, duplicates_at_most=0)

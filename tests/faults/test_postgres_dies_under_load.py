@@ -1,4 +1,4 @@
-"""Postgres is killed (-9) and started again under load: callers are told to come again, and nobody's task pays for it."""
+"""Postgres is killed (-9) and started again under load: callers get 503 with Retry-After, and no task loses a try."""
 
 import asyncio
 from pathlib import Path
@@ -18,7 +18,7 @@ CLIENTS, EACH = 4, sized(300, 400)
 SLOTS = 20
 LEASE = 1.0
 AWAY = 2.0 * LEASE
-AWAY_FIRST = 6.5  # longer than the API repeats an insert by itself
+AWAY_FIRST = 6.5  # longer than the API retries an insert
 
 
 async def completed(pool: Pool, more_than: int) -> bool:
@@ -42,7 +42,7 @@ async def test_nothing_that_was_accepted_is_lost_and_no_try_is_charged(own_postg
                 await until(lambda before=before: len(history.accepted) >= before + CLIENTS * EACH // 3, 30.0, "a third is accepted")
                 own_postgres.kill()
                 seconds = AWAY_FIRST if kill == 0 else chance.uniform(0.0, AWAY)
-                await asyncio.sleep(seconds)  # the fault itself: half of the times for longer than a lease
+                await asyncio.sleep(seconds)  # the fault itself: half of the time longer than a lease
                 own_postgres.start()
                 away += seconds
         await until(lambda: completed(pool, 0), 30.0)
@@ -50,7 +50,7 @@ async def test_nothing_that_was_accepted_is_lost_and_no_try_is_charged(own_postg
         assert (await client.get("/readyz")).status_code == 200
     counts = await check(pool, history, effects, duplicates_at_most=0)
     assert counts["tasks"] == KILLS * CLIENTS * EACH
-    assert history.refused[503], "nobody was told to come again, so this test has shown nothing"
+    assert history.refused[503], "no caller got a 503, so this test proves nothing"
     assert await pool.fetchval("SELECT count(*) FROM waggle.tasks WHERE retry_count > 0 OR lost_count > 0") == 0
     assert await pool.fetchval("SELECT count(*) FROM waggle.task_attempts WHERE outcome IN ('lost', 'failed')") == 0
     assert all(service.alive for service in services)

@@ -1,4 +1,5 @@
-"""Three schedulers and two dlq services at once, killed at random: every due task is rung, little is rung in vain, and nothing is cleaned up twice."""
+"""Three schedulers and two dlq services side by side, killed at random: every due task is rung, few doorbells are superfluous, and no dead letter is
+removed twice."""
 
 import asyncio
 from pathlib import Path
@@ -27,7 +28,7 @@ SPREAD = sized(3.0, 30.0)  # seconds over which the tasks are due
 
 
 async def rung(bus: Bus) -> int:
-    """How many doorbells the stream has ever taken."""
+    """The number of doorbells that the stream has ever stored."""
     return int((await bus.jetstream().stream_info(subjects.WORK_STREAM)).state.last_seq)
 
 
@@ -55,8 +56,8 @@ async def test_due_tasks_are_rung_about_once_and_dead_letters_buried_once(start:
     moves = await check_journal(pool)
     assert moves["dead_letter", "failed"] == DEAD - KEPT
     counts = await check(pool, history, effects, duplicates_at_most=0)
-    # A scheduler that dies between its commit and its ring leaves a batch to the orphan rule: rung late, not twice. In vain is only what the orphan rule
-    # rings beside a doorbell that was on its way for more than five seconds, or that a killed scheduler had sent in part.
+    # A scheduler that dies between its commit and its ring leaves a batch to the orphan rule: rung late, not twice. Superfluous are only doorbells that the
+    # orphan rule rings beside one that took more than five seconds, or that a killed scheduler had sent.
     assert TASKS <= bells <= TASKS + KILLS * MOST // 10, f"{bells} doorbells for {TASKS} tasks"
     assert await pool.fetchval("SELECT count(*) FROM waggle.task_attempts") == TASKS + DEAD
     figures("schedulers and dlq services side by side", kills=f"{KILLS} of each", doorbells=bells, buried=moves["dead_letter", "failed"], **counts)

@@ -1,4 +1,4 @@
-"""The API dies, again and again, in the middle of a group commit, after it and before anybody is told, and after the answers and before the doorbells ring."""
+"""The API dies repeatedly: within a group commit, between the commit and its answers, and between the answers and the doorbells."""
 
 import asyncio
 import json
@@ -33,14 +33,14 @@ DIED = 137
 
 @dataclass
 class Forker:
-    """Starts APIs on one port, one at a time."""
+    """Starts API processes on one port, one at a time."""
 
     settings: FleetSettings
     folder: Path
     process: asyncio.subprocess.Process
 
     async def run(self, failpoint: str) -> int:
-        """Run an API until it has ended; its exit code."""
+        """Run an API process until it ends; returns its exit code."""
         environ = {key: value for key, value in os.environ.items() if not key.startswith(PREFIX)}
         order = {"environ": environ | variables(self.settings) | {"WAGGLE_FAILPOINT": failpoint}, "log": str(self.folder / "forked.log")}
         assert self.process.stdin
@@ -63,7 +63,7 @@ async def forking(start: Services) -> AsyncIterator[Forker]:
 
 @dataclass
 class Clients:
-    """What they sent: `kept` are submissions under a key, repeated until they are answered; `thrown` those without one, whose answer never came."""
+    """The submissions of the clients: `kept` have a key and are repeated until answered; `thrown` have none and got no answer."""
 
     history: History = field(default_factory=History)
     kept: dict[str, list[str]] = field(default_factory=dict)
@@ -86,7 +86,7 @@ class Clients:
                 await asyncio.sleep(0.02)
 
     async def _post(self, client: Client, body: object, headers: dict[str, str]) -> list[str] | None:
-        """The ids; [] when it was refused for now; None when nobody knows."""
+        """The ids; [] when it was refused for now; None when the outcome is unknown."""
         try:
             answer = await client.post("/api/tasks/batch", json=body, headers=headers)
         except httpx2.ConnectError:
@@ -118,7 +118,7 @@ async def test_what_was_accepted_runs_and_a_client_that_repeats_its_key_has_one_
     counts = await check(pool, clients.history, effects, duplicates_at_most=0)
     await check_groups(pool, clients)
     lost = scheduler.logged("rang tasks whose doorbell was lost")
-    assert lost, "no doorbell was lost, so this test has shown nothing"
+    assert lost, "no doorbell was lost, so this test proves nothing"
     figures(
         "API dies around its commits",
         deaths=DEATHS,
@@ -130,12 +130,12 @@ async def test_what_was_accepted_runs_and_a_client_that_repeats_its_key_has_one_
 
 
 async def check_groups(pool: Pool, clients: Clients) -> None:
-    """Each submission is in the database whole and once; one without an answer is there whole or not at all."""
+    """Check that each submission is in the database once and complete; one without an answer is complete or absent."""
     found = {row["description"]: row["n"] for row in await pool.fetch("SELECT description, count(*) AS n FROM waggle.tasks GROUP BY 1")}
     wrong = {name: (found.get(name), len(ids)) for name, ids in clients.kept.items() if found.get(name) != len(ids)}
-    assert not wrong, f"{len(wrong)} answered submissions are not there once: {wrong}"
+    assert not wrong, f"{len(wrong)} answered submissions are not there exactly once: {wrong}"
     halves = {name: (found[name], size) for name, size in clients.thrown.items() if name in found and found[name] != size}
-    assert not halves, f"{len(halves)} submissions without an answer are there in part: {halves}"
+    assert not halves, f"{len(halves)} submissions without an answer are incomplete: {halves}"
     assert found.keys() <= clients.kept.keys() | clients.thrown.keys()
 
 

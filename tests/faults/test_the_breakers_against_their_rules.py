@@ -1,7 +1,7 @@
-"""Three workers share a circuit breaker over a real NATS, in orders that chance makes up: each request of theirs may wait, get lost, or be answered to nobody.
+"""Three workers share a circuit breaker over a real NATS in random orders: each of their requests may wait, get lost, or lose its reply.
 
-Meanwhile calls fail and succeed, probes say nothing or are cancelled, workers die, leases end, an operator resets, names are forgotten, deleted and
-overwritten by others, the bucket is wiped. The rules are checked from outside, with the steps of `docs/model/sharing.py`.
+Meanwhile calls fail and succeed, probes are neutral or cancelled, workers die, leases end, an operator resets the breaker, names are evicted, deleted
+and overwritten, the bucket is wiped. The test checks the rules from outside, with the steps of `docs/model/sharing.py`.
 """
 
 import asyncio
@@ -33,15 +33,15 @@ RESET, MOST, LEASE = 10.0, 40.0, 15.0
 
 
 class Worker:
-    """What a test sees of a worker, and what it has under way."""
+    """A worker as the test sees it, with its calls in progress."""
 
     def __init__(self, real: Bus, clock: Clock) -> None:
         self.link = Link(real, clock)
         settings = FleetSettings(postgres_url="x", nats_url="x", breaker_threshold=1, breaker_reset=RESET, breaker_reset_max=MOST, lease=LEASE)
         self.breakers = Breakers(self.link, settings, clock.monotonic)
-        self.tasks: dict[asyncio.Task[Any], str] = {}  # under way, and what it is
+        self.tasks: dict[asyncio.Task[Any], str] = {}  # in progress, with their kind
         self.calls: list[BreakerCall] = []
-        self.blurred = False  # whether it may have a probe that the fleet does not know of
+        self.blurred = False  # whether it may have a probe unknown to the fleet
         self.began = 0.0  # its last probe
 
     @property
@@ -57,13 +57,13 @@ class Worker:
 
 
 class Fleet:
-    """Chance, the workers, and what the rules need to know of the past."""
+    """Random choices, the workers, and the history that the rules need."""
 
     def __init__(self, chance: random.Random, real: Bus, clock: Clock, settings: FleetSettings) -> None:
         self.chance, self.real, self.clock, self.settings = chance, real, clock, settings
         self.workers = [self.begins() for _ in range(3)]
         self.story: list[str] = []
-        self.closings: list[float] = []  # when a probe succeeded, or somebody reset it
+        self.closings: list[float] = []  # when a probe succeeded or an operator reset the breaker
         self.reset = 0.0
         self.probes = 0
         self.was = [State.CLOSED] * 3
@@ -99,7 +99,7 @@ class Fleet:
 
     async def _call(self, worker: Worker) -> None:
         guard = BreakerCall(worker.breakers, NAME, (), asyncio.get_running_loop(), set())
-        # A revision that it knows of an earlier bucket may by chance be another record's in this one.
+        # A revision from an earlier bucket may by chance belong to another record in this one.
         knows_bucket = worker.breakers.sharing.reader.made == (await bucket.look(self.real)).made
         asked_fleet = worker.link.connected and worker.breakers.sharing.in_touch and knows_bucket
         try:
@@ -151,7 +151,7 @@ class Fleet:
             await self._settled()
 
     async def _settled(self) -> None:
-        """Everything that was begun waits at a gate, or has ended."""
+        """Every call waits at a gate or has ended."""
 
         def waits() -> bool:
             return all(sum(not gate.fate.done() for gate in each.link.gates) >= sum(not begun.done() for begun in each.tasks) for each in self.workers)
@@ -165,7 +165,7 @@ class Fleet:
                     task.result()
 
     async def pass_time(self, worker: Worker) -> None:
-        """Less than a renewal takes to be due, or past everything; a worker in touch renews in between, as its loop would."""
+        """Advance by less than a renewal interval, or past all times; a connected worker renews in between, as its loop would."""
         for _ in range(self.chance.choice((1, 3, 5))):
             self.clock.now += LEASE / 5
             for each in self.workers:
@@ -197,7 +197,7 @@ class Fleet:
     async def die(self, worker: Worker) -> None:
         self.tell(worker, "dies")
         tasks = list(worker.tasks)
-        worker.link.away = True  # a dead worker asks nothing more
+        worker.link.away = True  # a dead worker sends nothing
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -206,7 +206,7 @@ class Fleet:
         self.was[at], self.opened[at] = State.CLOSED, 0.0
 
     async def disturb(self, _: Worker) -> None:
-        """What others do to the bucket."""
+        """Another client changes the bucket."""
         js, subject = self.real.jetstream(), subjects.breaker(NAME)
         what = self.chance.choice(("forgotten", "deleted", "scribbled", "wiped"))
         self.story.append(f"{self.clock.now:.2f} {what}")
@@ -227,7 +227,7 @@ class Fleet:
     # ---- rules
 
     def one_probe(self, worker: Worker) -> None:
-        """Of those who asked the fleet, whose lease has not ended, and who were not reset since."""
+        """Probes that the fleet granted, whose lease has not ended, since the last reset."""
         others = [
             each
             for each in self.workers
@@ -243,7 +243,7 @@ class Fleet:
             self.was[at], self.opened[at] = state, worker.breaker.opened
 
     async def agrees(self, worker: Worker) -> None:
-        """A worker that has read everything, undisturbed, thinks what the bucket says; what was reset has not come back."""
+        """A worker that has read everything has the state of the bucket; a reset breaker stays reset."""
         if worker.link.away or worker.busy("call") or worker.breakers.ledger.unwritten:
             return
         found = await self.record()
@@ -252,7 +252,7 @@ class Fleet:
         known, told = worker.breaker, found.record
         assert known.state is told.state, f"the worker has {known.state}, the bucket {told.state}"
         if self.reset and known.state is not State.CLOSED:
-            assert known.opened >= self.reset - 0.001, "it was reset, and is open again for what happened before"
+            assert known.opened >= self.reset - 0.001, "it was reset, and a failure from before opened it again"
 
     async def record(self) -> Entry | None:
         return await bucket.entry(self.real, NAME)
@@ -260,14 +260,14 @@ class Fleet:
     # ---- the end
 
     async def heal(self) -> None:
-        """Everybody is in touch and lets go of what it does: then all agree, and as the service is well, it closes within a wait and a lease."""
+        """All workers connect and finish their calls: then all agree, and as the service works, the breaker closes within a wait and a lease."""
         for worker in self.workers:
             worker.link.away = False
             for task in worker.tasks:
                 task.cancel()
             await asyncio.gather(*worker.tasks, return_exceptions=True)
             worker.tasks.clear()
-            if self.chance.random() < 0.5:  # else its probe ended with it
+            if self.chance.random() < 0.5:  # otherwise its probe ended with it
                 for guard in worker.calls:
                     guard.exited(asyncio.CancelledError())
             elif worker.calls:
@@ -275,12 +275,12 @@ class Fleet:
         self.story.append("healed")
         for _ in range(5):
             await self._all_share()
-        assert not any(worker.breakers.ledger.unwritten for worker in self.workers), "somebody has something to tell for ever"
+        assert not any(worker.breakers.ledger.unwritten for worker in self.workers), "a worker never finishes its writes"
         states = {worker.breaker.state for worker in self.workers if worker.breaker.opened}
         found = await self.record()
         assert found is None or states <= {found.record.state}, f"{states} here, in the bucket {found.record.state}"
         self.clock.now += max(MOST, LEASE)
-        for worker in self.workers * 2:  # who finds the name forgotten is sent away once more
+        for worker in self.workers * 2:  # a worker that finds the name evicted is refused once more
             worker.calls.clear()
             await self._call(worker)
             for guard in worker.calls:
@@ -288,7 +288,7 @@ class Fleet:
             await self._all_share()
             self.clock.now += one.PROBE_WAIT_SECONDS
         await self._all_share()
-        assert {worker.breaker.state for worker in self.workers} == {State.CLOSED}, "the service is well, and it is not closed"
+        assert {worker.breaker.state for worker in self.workers} == {State.CLOSED}, "the service works, and the breaker is not closed"
 
     async def _all_share(self) -> None:
         for worker in self.workers:
@@ -304,7 +304,7 @@ async def bus_of(settings: FleetSettings) -> AsyncIterator[Bus]:
 
 async def test_whatever_gets_lost_or_comes_late(nats: NatsServer, monkeypatch: pytest.MonkeyPatch) -> None:
     chance, clock = dice(), Clock()
-    monkeypatch.setattr(bucket, "PATIENCE", 60.0)  # what a test holds up is not an outage
+    monkeypatch.setattr(bucket, "PATIENCE", 60.0)  # a request that the test delays is not an outage
     monkeypatch.setattr(sharing, "SYNC_TIMEOUT_SECONDS", 60.0)
     settings = FleetSettings(postgres_url="x", nats_url=nats.url)
     steps = probes = 0

@@ -1,4 +1,4 @@
-"""The scheduler stands still, or dies, between its choice of tasks to take back and their change; they are settled and cancelled meanwhile."""
+"""The scheduler hangs or dies between selecting lost tasks and changing them; meanwhile the tasks are settled and cancelled."""
 
 import asyncio
 from pathlib import Path
@@ -39,10 +39,10 @@ async def cancel(client: Client, claimed: Claimed) -> bool:
 
 
 async def race(pool: Pool, others: Pool, client: Client, scheduler: Process, worker: str, dies: bool) -> None:
-    """Everybody wants the tasks that a worker lost, while the scheduler has its hand on them. Each is told the truth."""
+    """Settle and cancel the lost tasks while the scheduler has locked them; each caller gets a true answer."""
     claimed = await given.running(pool, 3 * EACH, await given.alive(pool, worker))
     await given.gone(pool, worker)
-    await until(lambda: stands(scheduler), 15.0, "the scheduler stands at its failpoint")
+    await until(lambda: stands(scheduler), 15.0, "the scheduler is stopped at its failpoint")
     settles = [asyncio.create_task(settle(others, one, worker)) for one in claimed[:EACH]]
     cancels = [asyncio.create_task(cancel(client, one)) for one in claimed[EACH : 2 * EACH]]
     await until(lambda: pool.fetchval("SELECT count(*) >= 2 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"))
@@ -54,7 +54,7 @@ async def race(pool: Pool, others: Pool, client: Client, scheduler: Process, wor
     ended = {row["id"]: row["status"] for row in await pool.fetch("SELECT id, status FROM waggle.tasks WHERE id = ANY ($1)", [one.id for one in claimed])}
     for one, was_first in zip(claimed, told[:EACH], strict=False):
         assert (ended[one.id] == "completed") == was_first
-        assert was_first == dies or not was_first, "a settle went past a take-back that had the task"
+        assert was_first == dies or not was_first, "a settle changed a task that the scheduler had locked"
     for one, did in zip(claimed[EACH:], told[EACH:], strict=False):
         assert (ended[one.id] == "cancelled") == did
 
@@ -74,5 +74,5 @@ async def test_no_final_status_is_written_again(start: Services, pool: Pool) -> 
     await start("worker")
     await until(lambda: pool.fetchval("SELECT count(*) = $1 FROM waggle.tasks WHERE status IN ('completed', 'cancelled')", ROUNDS * 3 * EACH), 30.0)
     moves = await check_journal(pool)
-    assert moves["running", "pending"], "nothing was taken back"
+    assert moves["running", "pending"], "no task was reclaimed"
     figures("scheduler stands still while it takes back", rounds=ROUNDS, **{f"{was}_to_{became}": count for (was, became), count in sorted(moves.items())})

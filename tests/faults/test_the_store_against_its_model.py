@@ -1,6 +1,6 @@
-"""Claim, settle, cancel, deadline, time and a lost worker in every order that hypothesis can think of, some at once: the database against a small model.
+"""Claims, settles, cancels, deadlines, time and lost workers in orders that hypothesis generates, some concurrent: the database against a small model.
 
-What is final stays, attempts rise, of those who want one task one wins, and everybody is told the truth.
+Final statuses stay, attempts rise, one of several changes of a task wins, and every caller gets a true answer.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ OUTCOMES: tuple[Outcome, ...] = (Done("1"), Failed(ERROR), Failed(ERROR, after=0
 
 @dataclass
 class Row:
-    """What the model knows of a task."""
+    """A task in the model."""
 
     max_retries: int
     status: Status = Status.PENDING
@@ -59,7 +59,7 @@ class Row:
 
 
 class Store(RuleBasedStateMachine):
-    """One worker id is one lease; a fence stays in its bundle for ever, so that stale ones are tried as often as live ones."""
+    """One worker id is one lease; fences stay in their bundle, so that stale ones are used as often as live ones."""
 
     runner: ClassVar[asyncio.Runner]
     pool: ClassVar[Pool]
@@ -163,7 +163,7 @@ class Store(RuleBasedStateMachine):
 
     @rule(fence=fences, outcome=st.sampled_from(OUTCOMES))
     def everybody_at_once(self, fence: Fence, outcome: Outcome) -> None:
-        """The holder settles, a user cancels, the loops look: what each was told must fit what happened."""
+        """The holder settles, a user cancels, the loops run: the answer to each must fit what happened."""
         row = self.rows[fence.id]
         held, had_ended = row.fence == fence, row.status not in (Status.PENDING, Status.RUNNING)
         step = decide(outcome, Tries(row.retry_count, row.max_retries))
@@ -172,9 +172,9 @@ class Store(RuleBasedStateMachine):
         found = self.run(given.row(self.pool, fence.id))
         became = Status(str(found["status"]))
         assert held or not settled
-        assert settled + taken <= 1, "an attempt was settled and taken back"
+        assert settled + taken <= 1, "an attempt was both settled and reclaimed"
         assert (became is Status.CANCELLED) == (cancelled or (had_ended and row.status is Status.CANCELLED))
-        assert not (had_ended and (settled or cancelled or overdue or taken)), "something happened to a task that had ended"
+        assert not (had_ended and (settled or cancelled or overdue or taken)), "a task changed after its end"
         assert cancelled + overdue + (settled and step.status is Status.COMPLETED) <= 1, "two ended one task"
         self._look_again()
 
@@ -188,7 +188,7 @@ class Store(RuleBasedStateMachine):
         return await asyncio.gather(tasks.settle(self.pool, [(fence, step)]), tasks.cancel(self.pool, fence.id), overdue(), taken())
 
     def _look_again(self) -> None:
-        """After a race the model goes on with what the database says: the journal judges how it came there."""
+        """After a race the model takes the state of the database; the journal checks how it was reached."""
         for found in self.run(self.pool.fetch("SELECT id, status, retry_count, run_at <= now() AS is_due FROM waggle.tasks")):
             row = self.rows[found["id"]]
             row.status, row.retry_count, row.is_due = Status(found["status"]), found["retry_count"], found["is_due"]

@@ -1,4 +1,4 @@
-"""Three dlq services share a bulk retry, two are killed (-9) in the middle: another goes on within seconds, nothing is lost or retried twice."""
+"""Three dlq services share a bulk retry, two are killed (-9) in the middle: the third continues within seconds, and no task is lost or retried twice."""
 
 from pathlib import Path
 

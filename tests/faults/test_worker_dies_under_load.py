@@ -1,4 +1,4 @@
-"""Workers are killed (-9) at random moments under load: nothing is lost, what ran twice is explained by the kills, and what was lost runs elsewhere soon."""
+"""Workers are killed (-9) at random moments under load: no task is lost, the kills explain every task that ran twice, and lost tasks run elsewhere soon."""
 
 import asyncio
 from datetime import datetime
@@ -22,8 +22,8 @@ LEASE = sized(2.0, 15.0)
 ELSEWHERE_WITHIN = 20.0
 ACK_WAIT = 10.0
 
-# From the kill of its worker to the next attempt that really began (a suspect may be given back first), and the longest time without a claim in
-# between: nearly an ack wait says that its doorbell was held by the next worker that was killed.
+# From the kill of a worker to the next attempt that really started (a suspect may be given back first), and the longest time without a claim in
+# between: about an ack wait means that the next killed worker held the doorbell.
 RAN_AGAIN = """
 SELECT extract(epoch FROM n.started_at - k.at)::float8 AS after, extract(epoch FROM g.gap)::float8 AS gap
 FROM unnest($1::text[], $2::timestamptz[]) AS k(worker_id, at)
@@ -37,7 +37,7 @@ JOIN LATERAL (SELECT max(b.started_at - a.ended_at) AS gap
 
 
 async def ran_again(pool: Pool, killed: dict[str, datetime]) -> tuple[float, float]:
-    """The longest time from a kill until what it lost ran elsewhere; and the same of those whose doorbell was lost to a further kill, 0 for none."""
+    """The longest time from a kill until a lost task ran elsewhere; and the same for tasks whose doorbell was lost in a later kill (0 for none)."""
     rows = await pool.fetch(RAN_AGAIN, list(killed), list(killed.values()))
     once = [row["after"] for row in rows if row["gap"] < 0.8 * ACK_WAIT]
     twice = [row["after"] for row in rows if row["gap"] >= 0.8 * ACK_WAIT]
@@ -57,7 +57,7 @@ async def test_every_accepted_task_completes(start: Services, pool: Pool, effect
     async with client_of(api) as client:
         async with busy(client, pool, history, 100, type="test.work", payload={"seconds": SECONDS}, max_retries=KILLS):
             for _ in range(KILLS):
-                await asyncio.sleep(chance.uniform(0.1, sized(0.6, 6.0)))  # a moment, not a wait
+                await asyncio.sleep(chance.uniform(0.1, sized(0.6, 6.0)))  # the moment of the kill, not a wait
                 victim = workers.pop(chance.randrange(len(workers)))
                 victim.kill()
                 killed[str(victim.logged("lease taken")[-1]["worker_id"])] = await pool.fetchval("SELECT now()")
@@ -72,7 +72,7 @@ async def test_every_accepted_task_completes(start: Services, pool: Pool, effect
         latest_ran_elsewhere_after=f"{latest:.1f} s", latest_of_those_hit_twice=f"{hit_twice:.1f} s",
     )  # fmt: skip
     assert counts["tasks"] >= TASKS
-    assert 0 < lost <= KILLS * SLOTS, "the kills hit nobody" if not lost else "more was lost than ran"
+    assert 0 < lost <= KILLS * SLOTS, "the kills hit nobody" if not lost else "more tasks were lost than ran"
     if FULL:
         assert latest <= ELSEWHERE_WITHIN
         assert hit_twice <= ELSEWHERE_WITHIN + ACK_WAIT + 2.0

@@ -1,1 +1,1 @@
-"""What the tests stand on: real servers, real processes, facts with a deadline."""
+"""What all tests use: real servers, real processes, facts with a deadline."""

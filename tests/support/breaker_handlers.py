@@ -25,7 +25,7 @@ async def call(ctx: Context, url: str, breaker: str = "service") -> str:
 
 @app.task("call.other", queue="other")
 async def call_from_elsewhere(ctx: Context, url: str, breaker: str = "service") -> str:
-    """Of another queue, so that a test can say which worker runs it."""
+    """In a queue of its own, so that a test can choose the worker that runs it."""
     async with ctx.breaker(breaker):
         return await fetch(url)
 
@@ -38,13 +38,13 @@ def call_in_a_thread(ctx: Context, url: str, breaker: str = "thread") -> str:
 
 @app.task("call.whole", breaker="whole")
 async def call_as_a_whole(url: str) -> str:
-    """All of it is behind the breaker."""
+    """The whole handler runs behind the breaker."""
     return await fetch(url)
 
 
 @app.task("call.nobody")
 async def call_nobody(ctx: Context, seconds: float) -> None:
-    """What has nothing to do with any breaker."""
+    """Uses no breaker."""
     effect(ctx, "began")
     await asyncio.sleep(seconds)
     effect(ctx, "ended")

@@ -1,4 +1,4 @@
-"""A service that handlers call, in the test's own process: it counts, fails when told to, and keeps callers waiting when told to."""
+"""A service that handlers call, in the test process. It counts calls; a test can make it fail or keep callers waiting."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -10,7 +10,7 @@ Answering = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Called:
-    """`calls` are the requests so far; `status` is what it answers; `going_on` is cleared to let callers wait. `answering` answers in its own way."""
+    """`calls` are the requests so far; `status` is the status of each answer; clear `going_on` to keep callers waiting. `answering` overrides the answer."""
 
     def __init__(self) -> None:
         self.calls: list[web.Request] = []

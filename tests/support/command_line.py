@@ -1,4 +1,4 @@
-"""The command line as people use it: `waggle …` in a folder, and a `waggle up` that others speak to."""
+"""The command line as people use it: `waggle …` in a folder, and a running `waggle up`."""
 
 import json
 import os
@@ -25,7 +25,7 @@ COMMAND_SECONDS: Final = 60.0
 
 
 class Called(NamedTuple):
-    """How a command ended, and what it wrote."""
+    """The exit code and output of a command."""
 
     code: int
     out: str
@@ -33,21 +33,21 @@ class Called(NamedTuple):
 
 
 def called(capsys: pytest.CaptureFixture[str], *arguments: str) -> Called:
-    """Run `waggle ARGUMENTS` in this process, which takes a fortieth of the time."""
+    """Run `waggle ARGUMENTS` in this process, 40 times faster than in one of its own."""
     capsys.readouterr()
     logs = structlog.get_config()
     try:
         with pytest.raises(SystemExit) as ended:
             app(arguments)
     finally:
-        structlog.configure(**logs)  # a command says what its logs are, and its process has others' here
+        structlog.configure(**logs)  # a command configures its own logs; in a process of its own they would be the default
     code = ended.value.code
     assert isinstance(code, int)
     return Called(code, *capsys.readouterr())
 
 
 def waggle(*arguments: str, place: Path, stdin: str | None = None, **environ: str) -> subprocess.CompletedProcess[str]:
-    """Run `waggle ARGUMENTS` in a folder, and wait for it."""
+    """Run `waggle ARGUMENTS` in a folder and wait until it ends."""
     return subprocess.run(
         [WAGGLE, *arguments],
         cwd=place,
@@ -62,7 +62,7 @@ def waggle(*arguments: str, place: Path, stdin: str | None = None, **environ: st
 
 @contextmanager
 def up(*options: str, place: Path, output: Path, program: Path = WAGGLE, **environ: str) -> Iterator[dict[str, Any]]:
-    """A `waggle up` with free ports, for the length of a block; gives its ready file. Fails when it does not stop gracefully."""
+    """A `waggle up` on free ports, for the length of a block; yields the contents of its ready file. Fails unless it stops gracefully."""
     ready_file = output.with_suffix(".ready")
     with output.open("wb") as file:
         process = subprocess.Popen(
@@ -78,7 +78,7 @@ def up(*options: str, place: Path, output: Path, program: Path = WAGGLE, **envir
         process.send_signal(signal.SIGINT)
         assert process.wait(STOP_SECONDS) == 0, last_lines(output)
     finally:
-        kill(process)  # nothing of it outlives it
+        kill(process)  # its children end with it
 
 
 def _ready(process: "subprocess.Popen[bytes]", ready_file: Path, output: Path) -> dict[str, Any]:
@@ -92,6 +92,6 @@ def _ready(process: "subprocess.Popen[bytes]", ready_file: Path, output: Path) -
 
 
 def _environ(more: dict[str, str]) -> dict[str, str]:
-    """The environment without settings of ours; times, colours and bytecode (a start without it takes twice as long) as on any machine."""
+    """The environment without `WAGGLE_…` settings; time zone, colours and bytecode caching are the same on every machine."""
     plain = {name: value for name, value in os.environ.items() if not name.startswith(("WAGGLE_", "FORCE_COLOR", "PYTHONDONTWRITE"))}
     return {**plain, "TZ": "UTC", **more}

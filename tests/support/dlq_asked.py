@@ -1,4 +1,4 @@
-"""What tests ask about dead letters: the API's lists, the dlq service's metrics, and commands straight over the bus."""
+"""Dead letters as tests read them: the API's lists, the dlq service's metrics, and commands sent over the bus."""
 
 from datetime import timedelta
 from typing import Any

@@ -1,4 +1,4 @@
-"""Waiting for facts: a test never sleeps for an outcome, it waits for it with a deadline."""
+"""Waiting for facts: a test never sleeps for an outcome; it waits for it with a deadline."""
 
 import asyncio
 import inspect
@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 LOOK_EVERY = 0.01
 ANSWER_SECONDS = 30.0
-"""For one look at a fact: what it asks may answer slowly, and must not hold up a test for ever."""
+"""Limits one check of a fact, which may query a slow server."""
 
 
 @overload
@@ -18,19 +18,19 @@ async def until(fact: Callable[[], Awaitable[T | None]], seconds: float = 10.0, 
 @overload
 async def until(fact: Callable[[], T | None], seconds: float = 10.0, what: str = "") -> T: ...
 async def until(fact: Callable[[], object], seconds: float = 10.0, what: str = "") -> object:
-    """Wait until `fact()`, or what it awaits, is true, and give its value. Fails, with the last value, when that takes longer than `seconds`."""
+    """Wait until `fact()` returns (or, when it is async, resolves to) something true, and return it. Fails after `seconds`, with the last value."""
     deadline = time.monotonic() + seconds
     while True:
         found = await look(fact, seconds, what)
         if found:
             return found
         if time.monotonic() > deadline:
-            raise AssertionError(f"not within {seconds:g} s: {what or source(fact)} (the last answer was {found!r})")
+            raise AssertionError(f"not within {seconds:g} s: {what or source(fact)} (the last value was {found!r})")
         await asyncio.sleep(LOOK_EVERY)
 
 
 async def never(fact: Callable[[], object], seconds: float, what: str = "") -> None:
-    """Look for `seconds` that `fact()` stays false. For what must not happen, where no other fact says that it can no longer happen."""
+    """Check for `seconds` that `fact()` stays false. Only for events that no other fact rules out."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         found = await look(fact, seconds, what)
@@ -39,7 +39,7 @@ async def never(fact: Callable[[], object], seconds: float, what: str = "") -> N
 
 
 async def look(fact: Callable[[], object], seconds: float, what: str) -> object:
-    """What the fact is now."""
+    """The value of the fact now."""
     found = fact()
     if not inspect.isawaitable(found):
         return found

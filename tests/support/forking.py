@@ -1,7 +1,7 @@
-"""`python -m support.forking`: API processes by fork, one after another, because the start of Python and its imports take longer than the whole rest.
+"""`python -m support.forking`: API processes by fork, one after another: starting Python and importing the API would take most of the time.
 
-Each line of stdin is the environment and the log of the next one, `{"environ": {…}, "log": "…"}`; each line of stdout the exit code of one that has ended.
-A forked API is a process like any other: its own settings, loop, connections and end.
+Each line of stdin has the environment and the log of the next process, `{"environ": {…}, "log": "…"}`; each line of stdout is the exit code of one.
+A forked API is a normal process with its own settings, event loop and connections.
 """
 
 import json
@@ -28,13 +28,13 @@ def main() -> None:
 
 
 def become(environ: dict[str, str], log: str) -> None:
-    """The rest of this process is the API's."""
+    """Become the API for the rest of this process."""
     os.environ.clear()
     os.environ.update(environ)
     output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     os.dup2(output, 1)
     os.dup2(output, 2)
-    random.seed()  # a fork has its parent's state
+    random.seed()  # a fork inherits the state of its parent
     service.main("api", ApiSettings, api.run)
 
 

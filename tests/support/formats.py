@@ -1,4 +1,4 @@
-"""What schemathesis cannot know (`hooks = "support.formats"`): values of our formats. And answers closed, so that a field that is not documented is found."""
+"""Hooks for schemathesis (`hooks = "support.formats"`): values of our formats, and closed response schemas, so that undocumented fields are found."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""Rows as tests need them to begin with: tasks that wait, run or rest, and workers that are alive or gone."""
+"""The rows that a test starts with: tasks in each state, and workers that are alive or gone."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -35,7 +35,7 @@ def new_task(**fields: Any) -> NewTask:
 
 
 async def waiting(connection: Connection, count: int = 1, *, ring: bool = True, **fields: Any) -> list[UUID]:
-    """Pending tasks, rung (their `rung_at` is set) unless told otherwise."""
+    """Pending tasks; rung (`rung_at` is set) by default."""
     made = [new_task(**fields) for _ in range(count)]
     inserted = await tasks.insert(connection, made, ring=ring)
     assert len(inserted) == count
@@ -51,12 +51,12 @@ async def alive(connection: Connection, worker_id: str = "w1", seconds: float = 
 
 
 async def gone(connection: Connection, worker_id: str, seconds: float = 60.0) -> None:
-    """Let a worker's last heartbeat lie so far back. (Its lease counts from the postmaster's start at the earliest.)"""
+    """Set a worker's last heartbeat to `seconds` ago. (A lease counts from the start of the postmaster at the earliest.)"""
     await connection.execute("UPDATE waggle.workers SET last_seen = now() - $2 * interval '1 second', lease = '1 ms' WHERE id = $1", worker_id, seconds)
 
 
 async def running(connection: Connection, count: int = 1, worker_id: str = "w1", **fields: Any) -> list[Claimed]:
-    """Tasks that this worker claimed; it must be alive."""
+    """Tasks claimed by this worker, which must be alive."""
     ids = await waiting(connection, count, **fields)
     claimed = await tasks.claim(connection, ids, worker_id)
     assert len(claimed) == count
@@ -68,13 +68,13 @@ def fence(claimed: Claimed, worker_id: str = "w1") -> Fence:
 
 
 async def row(connection: Connection, task_id: UUID) -> Mapping[str, Any]:
-    """A task's whole row."""
+    """The whole row of a task."""
     found = await connection.fetchrow("SELECT * FROM waggle.tasks WHERE id = $1", task_id)
     assert isinstance(found, asyncpg.Record)
     return dict(found)
 
 
 async def change(connection: Connection, task_ids: UUID | list[UUID], assignments: str) -> None:
-    """Change rows behind the back of the product: `change(pool, ids, "rung_at = now() - interval '1 minute'")`."""
+    """Change rows directly in the table: `change(pool, ids, "rung_at = now() - interval '1 minute'")`."""
     ids = [task_ids] if isinstance(task_ids, UUID) else task_ids
     await connection.execute(f"UPDATE waggle.tasks SET {assignments} WHERE id = ANY ($1)", ids)

@@ -1,4 +1,4 @@
-"""Dead letters as tests need them to begin with: they died as a worker's outcomes let them die."""
+"""The dead letters that a test starts with, made the way a worker makes them."""
 
 from typing import Any
 from uuid import UUID
@@ -18,7 +18,7 @@ def error_of(message: str = "boom", code: str = "task_execution_failed", excepti
 
 
 async def dead(connection: Connection, count: int = 1, *, error: TaskError | None = None, **fields: Any) -> list[UUID]:
-    """Dead letters, claimed and settled as by a worker whose handler failed."""
+    """Dead letters: claimed, then settled with the failure of a handler."""
     worker_id = f"killer-{uuid7()}"
     await given.alive(connection, worker_id)
     claimed = await given.running(connection, count, worker_id, **fields)
@@ -30,7 +30,7 @@ async def dead(connection: Connection, count: int = 1, *, error: TaskError | Non
 
 
 async def many_dead(connection: Connection, count: int, groups: int = 1, **columns: str) -> None:
-    """Very many dead letters at once, straight into the table, in groups by the class of their errors; `columns` are SQL."""
+    """Insert many dead letters directly, in groups by the class of their errors; `columns` are SQL expressions."""
     more = "".join(f", {name}" for name in columns)
     values = "".join(f", {value}" for value in columns.values())
     await connection.execute(

@@ -1,4 +1,4 @@
-"""The handlers of the tests (`WAGGLE_APP=support.handlers:app`). Each run leaves a line in the file that `EFFECTS` names."""
+"""The handlers of the tests (`WAGGLE_APP=support.handlers:app`). Each run appends a line to the file named by `EFFECTS`."""
 
 import asyncio
 import ctypes
@@ -21,7 +21,7 @@ _going = 0
 
 
 def effect(ctx: Context, what: str = "ran") -> None:
-    """One line, appended at once: what, task, attempt, and a nonce that no other run has."""
+    """Append one line: what happened, task, attempt, and a nonce unique to this run."""
     if "EFFECTS" in os.environ:
         with Path(os.environ["EFFECTS"]).open("a") as file:
             file.write(f"{what} {ctx.idempotency_key} {ctx.attempt} {secrets.token_hex(4)}\n")
@@ -62,7 +62,7 @@ def thread(ctx: Context, seconds: float = 0.0) -> dict[str, bool]:
 
 @app.task("test.watchful")
 def watchful(ctx: Context) -> None:
-    """A thread that looks whether anybody still waits for it."""
+    """A thread that checks whether it was cancelled."""
     effect(ctx, "began")
     while not ctx.cancelled:
         time.sleep(0.01)
@@ -71,7 +71,7 @@ def watchful(ctx: Context) -> None:
 
 @app.task("test.flaky")
 async def flaky(ctx: Context, failures: int) -> str:
-    """Fails so many times, then works."""
+    """Fails the given number of times, then succeeds."""
     if ctx.task.retry_count < failures:
         raise RuntimeError(f"failure {ctx.task.retry_count + 1}")
     return "at last"
@@ -129,25 +129,25 @@ async def stubborn(ctx: Context, seconds: float) -> None:
 
 @app.task("test.poison")
 async def poison(ctx: Context) -> None:
-    """Takes its whole process with it."""
+    """Kills its process."""
     effect(ctx, "began")
     os._exit(1)
 
 
 @app.task("test.kills-itself")
 async def kills_itself(ctx: Context) -> None:
-    """As the kernel does it when memory is short: the whole process is gone."""
+    """Kills its process as the kernel does when memory runs out."""
     effect(ctx, "began")
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 @app.task("test.slow-at-first")
 async def slow_at_first(ctx: Context, seconds: float, blocking: bool = False) -> dict[str, int]:
-    """Takes long until it has been lost once; `blocking` holds up everything on the loop."""
+    """Takes long until its task was lost once; `blocking` blocks the event loop."""
     effect(ctx, "began")
     try:
         if blocking and not ctx.task.lost_count:
-            time.sleep(seconds)  # noqa: ASYNC251  # the mistake that this is about
+            time.sleep(seconds)  # noqa: ASYNC251  # the mistake under test
         elif not ctx.task.lost_count:
             await asyncio.sleep(seconds)
     except asyncio.CancelledError:
@@ -159,8 +159,8 @@ async def slow_at_first(ctx: Context, seconds: float, blocking: bool = False) ->
 
 @app.task("test.together")
 async def together(seconds: float = 0.05) -> int:
-    """How many of these run at once, itself included."""
-    global _going  # noqa: PLW0603  # counted over all runs of one process
+    """Reports how many runs of it are in progress, itself included."""
+    global _going  # noqa: PLW0603  # counts the runs of one process
     _going += 1
     most = _going
     await asyncio.sleep(seconds)
@@ -187,7 +187,7 @@ def in_a_process(ctx: Context, do: str = "return", seconds: float = 0.0) -> Any:
             os._exit(3)
         case "segfault":
             ctypes.string_at(0)
-        case "stand still":  # in native code, where no signal handler of Python runs
+        case "stand still":  # in native code, where no Python signal handler runs
             ctypes.CDLL(None).sleep(600)
         case "start a program":
             effect(ctx, f"started:{subprocess.Popen(['sleep', '600']).pid}")
@@ -205,7 +205,7 @@ def in_a_process(ctx: Context, do: str = "return", seconds: float = 0.0) -> Any:
 
 
 class OddError(Exception):
-    """Cannot be pickled and made anew: it takes two arguments and keeps one."""
+    """Cannot be unpickled: it takes two arguments and keeps one."""
 
     def __init__(self, one: int, two: int) -> None:
         super().__init__(f"{one} and {two}")
@@ -215,7 +215,7 @@ _failures_left = 1
 
 
 async def tidy(ctx: Context, error: TaskError) -> None:
-    """A cleanup hook that says what it was told."""
+    """A cleanup hook that records its arguments."""
     effect(ctx, f"cleaned:{ctx.task.status}:{error.code}:{ctx.attempt}")
 
 
@@ -224,7 +224,7 @@ def tidy_in_a_thread(ctx: Context, error: TaskError) -> None:
 
 
 async def tidy_badly(ctx: Context, error: TaskError) -> None:
-    """Fails at first in each process."""
+    """Fails the first times in each process."""
     global _failures_left  # noqa: PLW0603
     effect(ctx, "tried")
     if _failures_left or "for ever" in error.message:
@@ -244,7 +244,7 @@ async def leaves_things_behind(ctx: Context, do: str = "fail", seconds: float = 
     try:
         await asyncio.sleep(seconds)
     except asyncio.CancelledError:
-        await asyncio.sleep(1.3)  # longer than a worker waits before it looks what is owed
+        await asyncio.sleep(1.3)  # longer than a worker waits before it checks for due cleanups
         effect(ctx, "ended")
         raise
 
@@ -260,7 +260,7 @@ def leaves_things_in_a_process() -> None:
 
 
 async def tidy_and_be_cancelled(ctx: Context, error: TaskError) -> None:
-    """Waits for what it cancelled itself, and does not catch what comes of that."""
+    """Awaits a task that it cancelled itself, and does not catch the CancelledError."""
     effect(ctx, "tried")
     raise asyncio.CancelledError
 

@@ -1,4 +1,4 @@
-"""Every change of a task's status, written down by the database itself: what no service can leave out."""
+"""A journal of every status change, written by a trigger, so that no service can bypass it."""
 
 from collections import Counter
 
@@ -21,12 +21,12 @@ CREATE TRIGGER journal AFTER UPDATE ON waggle.tasks FOR EACH ROW
 
 
 async def keep_journal(pool: Pool) -> None:
-    """From now on."""
+    """Start the journal."""
     await pool.execute(KEEP)
 
 
 async def check_journal(pool: Pool) -> Counter[tuple[str, str]]:
-    """No final status was changed or written again, nothing moved against the table of states, attempts only rose. Returns the moves, counted."""
+    """Check that no final status was written again, every change is in the table of states, and attempts only rose. Returns the changes, counted."""
     moves: Counter[tuple[str, str]] = Counter()
     for row in await pool.fetch("SELECT was, became, count(*) AS n, bool_and(attempt >= attempt_was) AS rose FROM journal GROUP BY 1, 2"):
         was, became = Status(row["was"]), Status(row["became"])
@@ -37,5 +37,5 @@ async def check_journal(pool: Pool) -> Counter[tuple[str, str]]:
     claims = await pool.fetchval("SELECT count(*) FROM journal WHERE became = 'running' AND attempt <> attempt_was + 1")
     assert not claims, f"{claims} claims did not raise the attempt by one"
     twice = await pool.fetchval("SELECT count(*) FROM (SELECT FROM journal WHERE became = 'running' GROUP BY task_id, attempt HAVING count(*) > 1) t")
-    assert not twice, f"{twice} attempts were given out twice"
+    assert not twice, f"{twice} attempts were used twice"
     return moves

@@ -1,6 +1,6 @@
-"""A worker's link to NATS in the hand of a test: each request waits until it is let through, lost, or let through while its answer waits or is lost.
+"""A worker's connection to NATS, controlled by a test: each request waits until the test passes it on or drops it, or its reply.
 
-The connection, the server and the code that asks are real. Time is the test's as well: the server's clock, as it is told over the link, is `Clock`.
+The connection, the server and the calling code are real. The test also controls time: the server's clock in each reply is `Clock`.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ GO, LOST, ANSWER_LOST = "go", "lost", "answer lost"
 
 @dataclass
 class Clock:
-    """Seconds since a test began; stands in for the module `time` where a worker counts them."""
+    """Seconds since the test began; replaces the module `time` in the code under test."""
 
     now: float = 1_000.0
 
@@ -37,7 +37,7 @@ class Clock:
 
 @dataclass(eq=False)
 class Gate:
-    """Where a request, or its answer, waits."""
+    """Where a request or its reply waits."""
 
     what: str
     has_left: bool
@@ -45,13 +45,13 @@ class Gate:
 
 
 class Link(Bus):
-    """A bus over somebody else's connection. `gates` holds what waits while it is stepped; else everything goes through, or nothing while it is `away`."""
+    """A bus over another bus. While stepped, requests wait in `gates`; otherwise all pass, or none while `away`."""
 
     def __init__(self, real: Bus, clock: Clock) -> None:
         super().__init__([], "link")
         self._real, self._clock = real, clock
         self.away = False
-        self.stepped: set[asyncio.Task[Any] | None] = set()  # whose requests wait
+        self.stepped: set[asyncio.Task[Any] | None] = set()  # tasks whose requests wait
         self.gates: list[Gate] = []
 
     @property
@@ -59,21 +59,21 @@ class Link(Bus):
         return not self.away
 
     async def subscribe(self, subject: str, callback: Callback) -> None:
-        """Nobody is told anything: a test says when somebody looks."""
+        """Deliver nothing: the test decides when the code polls."""
 
     async def request(self, subject: str, data: bytes = b"", seconds: float = 2.0) -> Msg:
         asked = self._clock.now
         answer = await self._through(subject, lambda: self._real.request(subject, data, seconds))
         if subject == subjects.BREAKERS_INFO:
             said = msgspec.json.decode(answer.data)
-            answer.data = msgspec.json.encode({**said, "ts": self._clock.moment((asked + self._clock.now) / 2)})  # both ways take as long
+            answer.data = msgspec.json.encode({**said, "ts": self._clock.moment((asked + self._clock.now) / 2)})  # both ways take equally long
         return answer
 
     def jetstream(self) -> Any:
         return self
 
     async def publish(self, subject: str, data: bytes, *_: Any, headers: dict[str, Any] | None = None, timeout: float = 2.0) -> Any:
-        """JetStream's, with its ack."""
+        """A JetStream publish, with its ack."""
         return await self._through(subject, lambda: self._real.jetstream().publish(subject, data, headers=headers, timeout=timeout))
 
     async def _through(self, what: str, send: Callable[[], Awaitable[T]]) -> T:
@@ -85,7 +85,7 @@ class Link(Bus):
             raise TimeoutError
         try:
             answer: T | Exception = await send()
-        except nats.errors.Error as error:  # a refusal is an answer, too
+        except nats.errors.Error as error:  # a refusal is a reply, too
             answer = error
         if fate == ANSWER_LOST or (is_stepped and await self._wait(what, has_left=True) == ANSWER_LOST):
             raise TimeoutError

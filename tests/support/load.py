@@ -1,4 +1,4 @@
-"""Load that lasts as long as a fault does, however slow the machine is."""
+"""Load that lasts as long as the fault, however slow the machine is."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,7 +15,7 @@ BATCH = 50
 
 @asynccontextmanager
 async def busy(client: Client, pool: "asyncpg.Pool[asyncpg.Record]", history: History, waiting: int, **task: Any) -> AsyncIterator[None]:
-    """Keep about so many of these tasks waiting, for the length of a block."""
+    """Keep about the given number of these tasks waiting, for the length of a block."""
 
     async def feed() -> None:
         if await pool.fetchval("SELECT count(*) FROM waggle.tasks WHERE status = 'pending'") < waiting:

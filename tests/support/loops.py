@@ -1,4 +1,4 @@
-"""Loops inside the test's own process: a service's, where a test wants to see one step closely, and the test's own."""
+"""Loops in the test process: a loop of a service, run alone, or one of the test."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
@@ -11,7 +11,7 @@ STEP_SECONDS: Final = 120.0
 
 @asynccontextmanager
 async def loop(coroutine: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Runs for the length of the block; what escapes it fails the test."""
+    """Run it for the length of the block; an exception that escapes it fails the test."""
     task = asyncio.create_task(coroutine)
     try:
         yield
@@ -20,21 +20,21 @@ async def loop(coroutine: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
 
 
 async def ended(task: "asyncio.Task[None]") -> None:
-    """Cancel a task and wait until it has ended; what escaped it is raised. Fails, with the place where it waits, when it goes on nevertheless."""
+    """Cancel a task and wait until it ends; raises what escaped it. Fails, with the place where it waits, when it does not end."""
     task.cancel()
     await asyncio.wait([task], timeout=END_SECONDS)
     if not task.done():
         place = task.get_stack(limit=1)
-        task.cancel()  # a second one often ends it: the first was lost
+        task.cancel()  # a second one often ends it, when the first was lost
         await asyncio.wait([task], timeout=END_SECONDS)
-        raise AssertionError(f"{task.get_coro()} went on for {END_SECONDS:g} s after it was cancelled, at {place}")
+        raise AssertionError(f"{task.get_coro()} was cancelled and did not end within {END_SECONDS:g} s, at {place}")
     if not task.cancelled():
         task.result()
 
 
 @asynccontextmanager
 async def again_and_again(step: Callable[[], Awaitable[None]], every: float) -> AsyncIterator[None]:
-    """`step`, a pause of `every` seconds, and `step` again, for the length of the block; the last step is finished."""
+    """Call `step` every `every` seconds for the length of the block; the last call is finished."""
     over = asyncio.Event()
 
     async def steps() -> None:

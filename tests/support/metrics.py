@@ -1,4 +1,4 @@
-"""What a service counts, read from its /metrics."""
+"""A service's metrics, read from its /metrics page."""
 
 import httpx2
 from prometheus_client.parser import text_string_to_metric_families
@@ -7,7 +7,7 @@ from support.processes import Process
 
 
 async def counted(process: Process, name: str) -> dict[str, float]:
-    """The values of one metric, by its labels' values (joined by commas); an untouched one is empty."""
+    """The values of one metric by its label values (joined by commas); empty when it was never used."""
     async with httpx2.AsyncClient(trust_env=False) as client:
         page = (await client.get(process.metrics_url)).text
     return {

@@ -1,4 +1,4 @@
-"""A link to a server on which large answers stand still while small ones pass, as on a path that drops large packets."""
+"""A connection on which large replies stall and small ones pass, as on a path that drops large packets."""
 
 import asyncio
 from contextlib import AbstractAsyncContextManager
@@ -9,7 +9,7 @@ LARGE = 100_000
 
 
 class Narrow:
-    """`held` counts the large answers that stood still; they go on with `widen`, or end with `cut_held`."""
+    """`held` counts the stalled replies; `widen` lets them pass, `cut_held` closes their connections."""
 
     def __init__(self, server_port: int) -> None:
         self._server_port = server_port
@@ -20,7 +20,7 @@ class Narrow:
         self._pumps: list[asyncio.Task[None]] = []
 
     def url(self, url: str) -> str:
-        """The server's address, through here."""
+        """The address of the server through this proxy."""
         assert str(self._server_port) in url
         return url.replace(f":{self._server_port}", f":{self.port}")
 
@@ -28,7 +28,7 @@ class Narrow:
         self._wide.set()
 
     def cut_held(self, most: int = 1000) -> None:
-        """End the links whose answers stand still, the first ones first."""
+        """Close the connections with stalled replies, the oldest first."""
         for writer in self._holding[:most]:
             writer.transport.abort()
         del self._holding[:most]
@@ -66,5 +66,5 @@ class Narrow:
 
 
 def narrow(server_port: int) -> AbstractAsyncContextManager[Narrow]:
-    """In front of this port."""
+    """Such a proxy in front of this port."""
     return between(Narrow(server_port))

@@ -1,4 +1,4 @@
-"""One API process for many tests, with a database and a NATS server of its own; its tests do not disturb each other."""
+"""One API process for many tests, with its own database and NATS server; the tests must not interfere with each other."""
 
 import time
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ async def announce(connection: Connection) -> None:
 
 
 async def prepare(settings: FleetSettings) -> None:
-    """The types, and the lanes of the queue `default`; where a worker and a scheduler run, they do it."""
+    """Announce the types and create the lanes of the queue `default`, which a worker and a scheduler would do."""
     async with connection.connection(settings, "test") as bus, store.pool(settings, "test", 1) as pool:
         await announce(pool)
         await until(lambda: bus.connected)
@@ -39,7 +39,7 @@ async def prepare(settings: FleetSettings) -> None:
 
 @contextmanager
 def one_api(postgres: PostgresServer, folder: Path, name: str) -> Iterator[Process]:
-    """An API that is ready; `name` names its database. Fails when it does not end well."""
+    """An API that is ready; `name` names its database. Fails unless it ends with code 0."""
     folder = folder / name
     folder.mkdir(mode=0o711)
     nats = NatsServer(folder / "nats")
@@ -67,7 +67,7 @@ def _wait_until_ready(process: Process) -> None:
 
 
 async def poison(connection: Connection) -> None:
-    """Let Postgres refuse tasks whose description is `poison`."""
+    """Make Postgres refuse tasks whose description is `poison`."""
     await connection.execute("ALTER TABLE waggle.tasks DROP CONSTRAINT IF EXISTS poison")
     await connection.execute("ALTER TABLE waggle.tasks ADD CONSTRAINT poison CHECK (description <> 'poison') NOT VALID")
 

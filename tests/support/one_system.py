@@ -1,4 +1,4 @@
-"""API, scheduler and worker for all tests of a module, with a database and a NATS server of their own; its tests do not disturb each other."""
+"""API, scheduler and worker for all tests of a module, with their own database and NATS server; the tests must not interfere with each other."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ from support.servers import NatsServer, PostgresServer, run
 
 @dataclass
 class OneSystem:
-    """What runs; `effects` is where its handlers leave a line for each thing they did."""
+    """The processes; the handlers append a line for each thing they did to `effects`."""
 
     settings: FleetSettings
     api: Process
@@ -20,14 +20,14 @@ class OneSystem:
     effects: Path
 
     def did(self, what: str, task_id: object) -> list[str]:
-        """What the handlers of this task did, of the effects that begin so."""
+        """The effects of a task whose names begin with a prefix."""
         lines = (line.split() for line in self.effects.read_text().splitlines())
         return [done for done, task, _attempt, _nonce in lines if done.startswith(what) and task == str(task_id)]
 
 
 @contextmanager
 def one_system(postgres: PostgresServer, folder: Path, name: str, **changes: object) -> Iterator[OneSystem]:
-    """A system that is ready; `name` names its database, `changes` its settings. Fails when it does not end well."""
+    """A system that is ready; `name` names its database, `changes` its settings. Fails unless it ends with code 0."""
     folder = folder / name
     folder.mkdir(mode=0o711)
     effects = folder / "effects"

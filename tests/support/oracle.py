@@ -1,4 +1,4 @@
-"""The oracle of the fault tests: what was accepted, what the handlers did, and what must hold between them once nothing is wrong any more."""
+"""The oracle of the fault tests: what was accepted, what the handlers did, and what must hold between the two after the fault."""
 
 import asyncio
 import random
@@ -16,13 +16,13 @@ from support.fleet import FleetSettings
 from support.system import Client
 from waggle_cli.audit.rounds import audit
 
-REST_SECONDS = 40.0  # a lease that has to run out, a doorbell whose ack was lost, and the loops
+REST_SECONDS = 40.0  # for a lease to expire, a doorbell with a lost ack to come again, and the loops
 FINAL_SQL = "status IN ('completed', 'failed', 'cancelled', 'dead_letter')"
 
 
 @dataclass
 class History:
-    """What a run submitted: ids that a 2xx named, and keys whose answer never came."""
+    """What a test submitted: ids from 2xx answers, and keys that never got an answer."""
 
     accepted: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
@@ -30,7 +30,7 @@ class History:
 
 
 async def submit_load(client: Client, history: History, count: int, *, batch: int = 50, pause: float = 0.02, **task: Any) -> None:
-    """Submit `count` tasks in batches, each under a key of its own; a batch without an answer is repeated under its key, as a careful client does."""
+    """Submit `count` tasks in batches, each with its own idempotency key; repeat a batch without an answer under the same key."""
     for _batch in range(0, count, batch):
         key = uuid4().hex
         body = {"tasks": [task] * batch}
@@ -53,7 +53,7 @@ async def submit_load(client: Client, history: History, count: int, *, batch: in
 
 
 async def all_at_rest(pool: "asyncpg.Pool[asyncpg.Record]", seconds: float) -> None:
-    """Wait until no task waits or runs."""
+    """Wait until no task is pending or running."""
 
     async def rested() -> bool:
         return not await pool.fetchval(f"SELECT EXISTS (SELECT FROM waggle.tasks WHERE NOT {FINAL_SQL})")
@@ -62,12 +62,12 @@ async def all_at_rest(pool: "asyncpg.Pool[asyncpg.Record]", seconds: float) -> N
 
 
 async def check(pool: "asyncpg.Pool[asyncpg.Record]", history: History, effects: Path, *, duplicates_at_most: int) -> Counter[str]:
-    """Every accepted task completed, with an effect; attempts in order; nothing running, nothing lost. Returns counts to report."""
+    """Check that every accepted task completed, with an effect and its attempts in order, and that none is lost. Returns counts to report."""
     rows = await pool.fetch("SELECT id, status, attempt FROM waggle.tasks")
     status = {str(row["id"]): row["status"] for row in rows}
     assert not history.unknown, f"{len(history.unknown)} batches never got an answer"
     missing = [task for task in history.accepted if task not in status]
-    assert not missing, f"{len(missing)} accepted tasks are not in the database, e.g. {missing[:3]}"
+    assert not missing, f"{len(missing)} accepted tasks are not in the database, such as {missing[:3]}"
     assert len(set(history.accepted)) == len(history.accepted), "two submissions were answered with one task"
     assert Counter(status[task] for task in history.accepted) == {"completed": len(history.accepted)}
 
@@ -79,19 +79,19 @@ async def check(pool: "asyncpg.Pool[asyncpg.Record]", history: History, effects:
     without = [task for task in history.accepted if not ran[task]]
     assert not without, f"{len(without)} completed tasks had no effect"
     duplicates = sum(count - 1 for count in ran.values())
-    assert duplicates <= duplicates_at_most, f"{duplicates} effects came twice, {duplicates_at_most} are explained by the fault"
+    assert duplicates <= duplicates_at_most, f"{duplicates} effects happened twice; the fault explains {duplicates_at_most}"
 
     bad_order = await pool.fetch(
         """SELECT t.id FROM waggle.tasks t JOIN LATERAL (SELECT count(*) AS n, max(attempt) AS last, count(*) FILTER (WHERE outcome = 'completed') AS done
            FROM waggle.task_attempts a WHERE a.task_id = t.id) a ON true
         WHERE t.status = 'completed' AND (a.n <> t.attempt OR a.last <> t.attempt OR a.done <> 1)"""
     )
-    assert not bad_order, f"{len(bad_order)} timelines do not fit their task"
+    assert not bad_order, f"{len(bad_order)} tasks have attempts that do not fit them"
     return Counter(tasks=len(history.accepted), duplicates=duplicates, extra_attempts=sum(row["attempt"] - 1 for row in rows))
 
 
 async def audited(settings: FleetSettings, seconds: float = REST_SECONDS) -> None:
-    """`waggle audit`: each task in exactly one place, with its doorbell, its worker and its attempts in order; waited for, because the loops may be at it."""
+    """Run `waggle audit` until it finds nothing: each task in exactly one place, with its doorbell, its worker and its attempts in order."""
     seen = (await audit(settings, wait=seconds)).seen
     left = {name: (found.count, found.examples) for name, found in seen.found.items() if found.count}
     assert not left, f"not at rest after {seconds:g} s: {left}"

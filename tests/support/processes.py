@@ -1,4 +1,4 @@
-"""Services as real processes: started with the settings of a test, killed, stopped, paused, and read by their log lines."""
+"""Services as real processes: started with the settings of a test, killed, stopped, paused; tests read their log lines."""
 
 import asyncio
 import itertools
@@ -32,7 +32,7 @@ _numbers = itertools.count(1)
 
 @dataclass
 class Process:
-    """A service that runs; it ends with the test, at the latest with the tests' own process."""
+    """A running service; it ends with the test, at the latest with the test process."""
 
     name: str
     settings: FleetSettings
@@ -50,13 +50,13 @@ class Process:
         return self.process.poll() is None
 
     def ready(self) -> bool:
-        """Whether it does its work. Fails, with the end of its log, when it has ended."""
-        assert self.alive, f"{self.name} died by itself with code {self.process.returncode}; the end of its log:\n{self.tail()}"
+        """Whether it is ready. Fails, with the end of its log, when it has ended."""
+        assert self.alive, f"{self.name} ended by itself with code {self.process.returncode}; the end of its log:\n{self.tail()}"
         return self.ready_file.exists()
 
     @property
     def addresses(self) -> dict[str, Any]:
-        """What it wrote into its ready file."""
+        """The contents of its ready file."""
         found: dict[str, Any] = json.loads(self.ready_file.read_bytes())
         return found
 
@@ -69,7 +69,7 @@ class Process:
         return str(self.addresses["metrics_url"])
 
     def lines(self) -> list[dict[str, Any]]:
-        """Its log so far; lines that are not JSON are left out."""
+        """Its log lines so far, without those that are not JSON."""
         return list(_json_lines(self.log))
 
     def logged(self, event: str, **fields: object) -> list[dict[str, Any]]:
@@ -77,30 +77,30 @@ class Process:
         return [line for line in self.lines() if line.get("event") == event and fields.items() <= line.items()]
 
     def kill(self) -> None:
-        """kill -9, and wait until it is gone."""
+        """Kill it (SIGKILL) and wait until it has ended."""
         self.ended_by_test = True
         kill(self.process)
         self.ready_file.unlink(missing_ok=True)
 
     def terminate(self) -> None:
-        """Ask it to stop (SIGTERM), and do not wait."""
+        """Ask it to stop (SIGTERM), without waiting."""
         self.ended_by_test = True
         self.process.send_signal(signal.SIGTERM)
 
     async def stop(self, seconds: float = STOP_SECONDS) -> int:
-        """Stop it gracefully (SIGTERM) and wait until it has ended; its exit code."""
+        """Stop it gracefully (SIGTERM) and wait until it ends; returns its exit code."""
         self.terminate()
         return await self.ended(seconds)
 
     async def ended(self, seconds: float = STOP_SECONDS) -> int:
-        """Wait until it has ended, whoever ends it; its exit code."""
+        """Wait until it ends, for whatever reason; returns its exit code."""
         await until(lambda: not self.alive, seconds, f"{self.name} ends\n{self.tail()}")
         self.ended_by_test = True
         assert self.process.returncode is not None
         return self.process.returncode
 
     def pause(self) -> None:
-        """SIGSTOP: the process stands still, its connections stay open."""
+        """Stop the process (SIGSTOP); its connections stay open."""
         self.process.send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:
@@ -112,13 +112,13 @@ class Process:
 
 
 def kill(process: subprocess.Popen[Any]) -> None:
-    """kill -9, and wait until it is gone."""
+    """Kill it (SIGKILL) and wait until it has ended."""
     process.kill()
     process.wait(GONE_SECONDS)
 
 
 def launch(name: str, settings: FleetSettings, folder: Path, *, environ: Mapping[str, str] | None = None) -> Process:
-    """Start a service and do not wait until it is ready. `environ` are further variables of its environment."""
+    """Start a service without waiting until it is ready. `environ` adds variables to its environment."""
     number = next(_numbers)
     ready_file = folder / f"{name}-{number}.ready"
     settings = msgspec.structs.replace(settings, ready_file=str(ready_file))
@@ -131,7 +131,7 @@ def launch(name: str, settings: FleetSettings, folder: Path, *, environ: Mapping
 
 @asynccontextmanager
 async def service(name: str, settings: FleetSettings, folder: Path, *, environ: Mapping[str, str] | None = None) -> AsyncIterator[Process]:
-    """A service that is ready, for the length of a block. Fails, with the end of its log, when it died by itself."""
+    """A ready service for the length of a block. Fails, with the end of its log, when it ends by itself."""
     process = launch(name, settings, folder, environ=environ)
     try:
         await ready(process)
@@ -141,14 +141,16 @@ async def service(name: str, settings: FleetSettings, folder: Path, *, environ: 
 
 
 async def ready(*processes: Process, seconds: float = START_SECONDS) -> None:
-    """Wait until all of these are ready. Fails, with the end of its log, when one dies."""
+    """Wait until all of these are ready. Fails, with the end of its log, when one ends."""
     for process in processes:
         await until(process.ready, seconds, f"{process.name} becomes ready\n{process.tail()}")
 
 
 async def end(*processes: Process) -> None:
-    """End all of these gracefully, at once. Fails, with the end of its log, when one had died by itself or did not end well."""
-    crashed = [f"{process.name} died by itself (code {process.process.returncode})" for process in processes if not process.alive and not process.ended_by_test]
+    """Stop all of these gracefully, at the same time. Fails, with the end of its log, when one ended by itself or with another code than 0."""
+    crashed = [
+        f"{process.name} ended by itself (code {process.process.returncode})" for process in processes if not process.alive and not process.ended_by_test
+    ]
     left = [process for process in processes if process.alive]
     for process in left:
         process.resume()
@@ -165,7 +167,7 @@ async def end(*processes: Process) -> None:
 
 
 def variables(settings: FleetSettings) -> dict[str, str]:
-    """Settings as the environment of a service; only what differs from the defaults."""
+    """The settings that differ from the defaults, as environment variables."""
     found = {}
     for info in msgspec.structs.fields(FleetSettings):
         value = getattr(settings, info.name)
@@ -185,7 +187,7 @@ def _json_lines(log: Path) -> Iterator[dict[str, Any]]:
 
 
 async def pause_for(process: Process, seconds: float) -> None:
-    """Let a process stand still for so long: the fault itself, not a wait for an outcome."""
+    """Stop a process for the given time: this is the fault, not a wait for an outcome."""
     process.pause()
     await asyncio.sleep(seconds)
     process.resume()
@@ -199,12 +201,12 @@ def another_version(distribution: str, folder: Path) -> dict[str, str]:
     return {"PYTHONPATH": f"{folder}{os.pathsep}{TESTS}"}
 
 
-def broken_statement(statement: str, right: str, wrong: str, folder: Path) -> dict[str, str]:
-    """Variables with which a process runs a copy of `waggle` that has a mistake in one statement, such as `tasks/claim`: `wrong` for the last `right`."""
+def mistaken(file: str, right: str, wrong: str, folder: Path) -> dict[str, str]:
+    """Variables with which a process runs a copy of `waggle` that has a mistake in one file: `wrong` in place of the last `right`."""
     copy = folder / "waggle"
     shutil.copytree(Path(waggle.__file__).parent, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    source = copy / "store" / "sql" / f"{statement}.sql"
+    source = copy / file
     text = source.read_text()
-    assert right in text, f"{statement} has no {right!r}"
+    assert right in text, f"{file} has no {right!r}"
     source.write_text(wrong.join(text.rsplit(right, 1)))
     return {"PYTHONPATH": f"{folder}{os.pathsep}{TESTS}"}

@@ -1,4 +1,4 @@
-"""A link to a server that can die without a word: it stands still, and neither side is told."""
+"""A connection to a server that can die silently: nothing passes, and neither side notices."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -7,7 +7,7 @@ from typing import Protocol, TypeVar
 
 
 class Proxy:
-    """Stands between clients and a server on this machine. A link that has died stands still for ever; it is neither closed nor read to its end."""
+    """Stands between clients and a server on this machine. Nothing passes on a dead link, and it is not closed."""
 
     def __init__(self, server_port: int) -> None:
         self._server_port = server_port
@@ -19,20 +19,20 @@ class Proxy:
         self._pumps: set[asyncio.Task[None]] = set()
 
     def kill_links(self) -> None:
-        """The links that are open now die; new ones work."""
+        """Let the open links die; new ones work."""
         self._dead |= self._open
 
     def cut(self) -> None:
-        """As when a cable is pulled: open links die, and new ones lead nowhere until `heal`."""
+        """Pull the cable: open links die, and new ones lead nowhere until `heal`."""
         self._is_cut = True
         self.kill_links()
 
     def heal(self) -> None:
-        """New links work again; the dead ones stay dead, because both sides have forgotten what was on its way."""
+        """Let new links work again; dead ones stay dead."""
         self._is_cut = False
 
     def url(self, url: str) -> str:
-        """The server's address, through here."""
+        """The address of the server through this proxy."""
         assert str(self._server_port) in url
         return url.replace(f":{self._server_port}", f":{self.port}")
 
@@ -73,7 +73,7 @@ class Proxy:
 
 
 class Link(Protocol):
-    """What stands between clients and a server: `link` for each client, on `port`, until `end`."""
+    """A proxy between clients and a server: it calls `link` for each client on `port`, until `end`."""
 
     port: int
 
@@ -87,7 +87,7 @@ L = TypeVar("L", bound=Link)
 
 @asynccontextmanager
 async def between(made: L) -> AsyncIterator[L]:
-    """It stands there for the length of the block, in the test's own loop."""
+    """Run it for the length of the block, in the event loop of the test."""
     server = await asyncio.start_server(made.link, "127.0.0.1", 0)
     made.port = server.sockets[0].getsockname()[1]
     try:

@@ -1,4 +1,4 @@
-"""Waiting by the database that tasks come to rest, where no API runs."""
+"""Waiting in the database for tasks to come to rest, where no API runs."""
 
 from typing import Any
 from uuid import UUID

@@ -1,4 +1,4 @@
-"""The size of the fault tests: scaled in the suite, full with `FAULTS=full` (`just faults`); and the seed of their chances, which each prints."""
+"""The size of the fault tests (small in the suite, full with `FAULTS=full`, `just faults`) and the seed of their random choices, which each prints."""
 
 import os
 import random
@@ -15,11 +15,11 @@ def sized(scaled: T, full: T) -> T:
 
 
 def dice() -> random.Random:
-    """Chance that `FAULTS_SEED` repeats; pytest shows the printed seed when the test fails."""
+    """Random choices that `FAULTS_SEED` repeats; pytest shows the printed seed when the test fails."""
     print(f"FAULTS_SEED={SEED}")
-    return random.Random(SEED)  # noqa: S311  # repeatable chance, not secrecy
+    return random.Random(SEED)  # noqa: S311  # repeatable, not secret
 
 
 def figures(test: str, **found: object) -> None:
-    """One line of figures; `just faults` shows it."""
+    """Print one line of figures; `just faults` shows it."""
     print(f"figures of {test} (FAULTS_SEED={SEED}): " + ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in found.items()))

@@ -1,4 +1,4 @@
-"""The servers of the tests: one Postgres a session with a database a test, a NATS server a test; each can be killed, paused and started again."""
+"""The servers of the tests: one Postgres per session with a database per test, and a NATS server per test. A test can kill, pause and restart them."""
 
 import asyncio
 import itertools
@@ -22,13 +22,13 @@ T = TypeVar("T")
 
 TEMPLATE = "waggle"
 SECONDS = 60.0
-"""For what a fixture waits for: long, because a busy machine is slow; with an end, because no test sees a fixture that hangs."""
+"""Limits what a fixture waits for: long, for a busy machine; finite, because no test limit covers a fixture."""
 FAST = {"fsync": "off", "full_page_writes": "off"}
-"""A process that is killed loses nothing by this, and no test pulls the plug."""
+"""Safe: a killed process loses nothing by it, and no test cuts the power."""
 
 
 class Server:
-    """A server that a test may kill and start again on the same data and port."""
+    """A server that a test may kill and restart with the same data and port."""
 
     def __init__(self, folder: Path, start: Callable[[Path, int], Postgres | Nats]) -> None:
         self.folder = folder
@@ -46,24 +46,24 @@ class Server:
         return self._running.pid
 
     def kill(self) -> None:
-        """kill -9, and wait until it is gone."""
+        """Kill it (SIGKILL) and wait until it has ended."""
         self._running.kill()
 
     def start(self) -> None:
-        """Start it again after a kill, and wait until it answers."""
+        """Start it after a kill and wait until it answers."""
         self._running = self._start(self.folder, self.port)
 
     def restart(self) -> None:
-        """kill -9, and start again."""
+        """Kill it (SIGKILL) and start it."""
         self.kill()
         self.start()
 
     def pause(self) -> None:
-        """SIGSTOP: it stands still, its connections stay open. (Of Postgres only the postmaster.)"""
+        """Stop it (SIGSTOP); its connections stay open. (Of Postgres, only the postmaster stops.)"""
         self._running.process.send_signal(signal.SIGSTOP)
         threads, deadline = Path(f"/proc/{self.pid}/task"), time.monotonic() + SECONDS
-        while going := [thread.name for thread in threads.iterdir() if _state(thread) not in "TZX"]:  # each thread stops when it next looks
-            assert time.monotonic() < deadline, f"threads {going} of process {self.pid} go on {SECONDS:g} s after it was stopped"
+        while going := [thread.name for thread in threads.iterdir() if _state(thread) not in "TZX"]:  # each thread stops at its next chance
+            assert time.monotonic() < deadline, f"threads {going} of process {self.pid} still run {SECONDS:g} s after it was stopped"
             time.sleep(0.001)
 
     def resume(self) -> None:
@@ -71,7 +71,7 @@ class Server:
 
 
 def _state(thread: Path) -> str:
-    """A thread's state as proc(5) has it: T is stopped, Z and X are ended."""
+    """The state of a thread as in proc(5): T is stopped; Z and X have ended."""
     try:
         return (thread / "stat").read_text().rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):
@@ -85,14 +85,14 @@ class NatsServer(Server):
         super().__init__(folder, lambda folder, port: nats.start(folder, port=port, extra=extra))
 
     def wipe(self) -> None:
-        """kill -9, lose all that JetStream stored, start again."""
+        """Kill it (SIGKILL), delete the JetStream store, and start it."""
         self.kill()
         shutil.rmtree(self.folder / "store")
         self.start()
 
 
 class PostgresServer(Server):
-    """Postgres, its first database migrated."""
+    """Postgres, with its first database migrated."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, lambda folder, port: postgres.start(folder, port=port, extra=FAST))
@@ -102,20 +102,20 @@ class PostgresServer(Server):
 
     @contextmanager
     def fresh_database(self, name: str = "") -> Iterator[str]:
-        """The address of a fresh copy of the first database; `name` is for those who want to recognise it."""
+        """The URL of a fresh copy of the first database; `name` makes it recognisable."""
         self._databases = self._databases or Databases(self.url.rpartition("/")[0])
         with self._databases.fresh(name) as url:
             yield url
 
     def close(self) -> None:
-        """The end; its data is thrown away."""
+        """Stop it and delete its data."""
         if self._databases:
             self._databases.close()
         self.kill()
 
 
 class Databases:
-    """Copies of a server's first database. The next one is made, and the last one dropped, while a test runs."""
+    """Copies of a server's first database. While a test runs, the next copy is created and the last one dropped."""
 
     def __init__(self, base: str) -> None:
         self._base = base
@@ -139,7 +139,7 @@ class Databases:
 
     @contextmanager
     def fresh(self, name: str) -> Iterator[str]:
-        """The address of a database of one's own."""
+        """The URL of a database for one test."""
         if name:
             made = self._made(self._make(name))
         else:
@@ -152,7 +152,7 @@ class Databases:
         try:
             return database.result(2 * SECONDS)  # the last one is dropped first
         except TimeoutError as error:
-            raise AssertionError("Postgres does not make a database: does a test leave a stopped backend behind?") from error
+            raise AssertionError("Postgres does not create a database: does a test leave a stopped backend behind?") from error
 
     def close(self) -> None:
         self._run(self._connection.close(timeout=SECONDS)).result(2 * SECONDS)
@@ -168,7 +168,7 @@ async def _hide_schema(url: str) -> None:
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end from a fixture that is not async, beside the test's own loop."""
+    """Run a coroutine from a fixture that is not async, in another event loop than the test."""
     with ThreadPoolExecutor(1) as threads:
         return threads.submit(asyncio.run, _bounded(coroutine)).result()
 

@@ -1,4 +1,4 @@
-"""The whole system on a test's own servers, and the one client that speaks to it."""
+"""The whole system on the servers of a test, and the HTTP client for it."""
 
 import asyncio
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ AT_REST = ("completed", "failed", "cancelled", "dead_letter")
 
 @dataclass
 class Services:
-    """The services that a test started, all with the test's settings unless told otherwise."""
+    """The services that a test started, with the settings of the test unless changed."""
 
     settings: FleetSettings
     folder: Path
@@ -28,14 +28,14 @@ class Services:
     processes: list[Process] = field(default_factory=list)
 
     def launch(self, name: str, *, environ: Mapping[str, str] | None = None, **changes: object) -> Process:
-        """Start a service, with these settings changed (`lease=2.0`), and do not wait."""
+        """Start a service with these settings changed (`lease=2.0`), without waiting."""
         process = launch(name, msgspec.structs.replace(self.settings, **changes), self.folder, environ=environ)
         self.processes.append(process)
         self.logs[process.log.stem] = process.log
         return process
 
     async def __call__(self, name: str, *, environ: Mapping[str, str] | None = None, **changes: object) -> Process:
-        """Start a service, with these settings changed (`lease=2.0`), and wait until it is ready."""
+        """Start a service with these settings changed (`lease=2.0`) and wait until it is ready."""
         process = self.launch(name, environ=environ, **changes)
         await ready(process)
         return process
@@ -58,13 +58,13 @@ class System:
 
 
 class Client(httpx2.AsyncClient):
-    """The API as tests speak to it: raw HTTP (`client.get("/api/tasks")`), and the verbs that most tests need.
+    """An HTTP client for the API (`client.get("/api/tasks")`) with methods for what most tests need.
 
-    Every test goes through here, because authentication will change every call.
+    Every test uses it, because authentication will change every call.
     """
 
     async def submit(self, type: str, payload: object = None, **fields: object) -> Json:  # noqa: A002  # the field's name
-        """Create a task; what the API answered."""
+        """Create a task; returns the answer of the API."""
         body = {"type": type, **({} if payload is None else {"payload": payload}), **fields}
         return ok(await self.post("/api/tasks", json=body), 201)
 
@@ -78,7 +78,7 @@ class Client(httpx2.AsyncClient):
         return ok(await self.get(f"/api/tasks/{_id(task)}"))
 
     async def wait(self, task: Json | str, seconds: float = 15.0) -> Json:
-        """A task once it is at rest; fails when that takes longer than `seconds`. Waits out an API that is away."""
+        """A task once it is at rest; fails after `seconds`. Tolerates an API that is away."""
 
         async def at_rest() -> Json | None:
             try:
@@ -104,7 +104,7 @@ class Client(httpx2.AsyncClient):
         return await until(there, seconds, f"task {_id(task)} becomes {status}")
 
     async def cancel(self, task: Json | str) -> Json:
-        """Cancel a task; the task as the API answered it."""
+        """Cancel a task; returns the task as answered by the API."""
         return ok(await self.delete(f"/api/tasks/{_id(task)}"))
 
     async def tasks(self, **filters: object) -> list[Json]:
@@ -124,7 +124,7 @@ def client_of(api: Process) -> Client:
 
 
 def ok(answer: httpx2.Response, status: int = 200) -> Json:
-    """The body of an answer; fails with all of it when the status is another one."""
+    """The body of an answer; fails with the whole answer when the status is another one."""
     assert answer.status_code == status, f"{answer.request.method} {answer.request.url}: {answer.status_code}, not {status}: {answer.text}"
     found: Json = answer.json()
     return found

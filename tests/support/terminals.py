@@ -1,4 +1,4 @@
-"""A command on a terminal of its own, as a person sees it."""
+"""A command on its own terminal, as a person sees it."""
 
 import os
 import pty
@@ -23,7 +23,7 @@ _escapes: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 class Person:
-    """Sits at the terminal: reads what comes, types, presses Ctrl-C."""
+    """A person at the terminal: reads, types, presses Ctrl-C."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", terminal: int) -> None:
         self._process, self._terminal = process, terminal
@@ -31,11 +31,11 @@ class Person:
 
     @property
     def seen(self) -> str:
-        """All that was shown so far, without colours and movements of the cursor."""
+        """The text shown so far, without colours and cursor movements."""
         return _escapes.sub("", self.raw)
 
     def reads_until(self, text: str) -> None:
-        """Read until it is shown."""
+        """Read until the text is shown."""
         deadline = time.monotonic() + SECONDS
         while text not in self.seen:
             assert time.monotonic() < deadline, f"{text!r} was not shown: {self.seen}"
@@ -67,7 +67,7 @@ class Person:
 
 @contextmanager
 def person(*arguments: str, place: Path, columns: int = 100, **environ: str) -> Iterator[Person]:
-    """Run `waggle ARGUMENTS` on a terminal of so many columns."""
+    """Run `waggle ARGUMENTS` on a terminal with the given number of columns."""
     ours, theirs = pty.openpty()
     ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     plain = {name: value for name, value in os.environ.items() if not name.startswith(("WAGGLE_", "FORCE_COLOR", "NO_COLOR", "COLUMNS", "LINES"))}

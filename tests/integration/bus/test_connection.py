@@ -123,23 +123,6 @@ async def test_whoever_waits_for_the_next_connection_is_woken_by_it(nats: NatsSe
     await until(waiter.done)
 
 
-async def test_a_cancellation_that_comes_together_with_an_answer_is_not_lost(bus: Bus) -> None:
-    async def echo(message: Msg) -> None:
-        await bus.publish(message.reply, b"")
-
-    async def ask_for_ever() -> None:
-        while True:
-            await bus.request("some.thing")
-
-    await bus.subscribe("some.thing", echo)
-    task = asyncio.create_task(ask_for_ever())
-    assert bus._client
-    (answer,) = await until(lambda: list(bus._client._resp_map.values()) if bus._client else [])
-    answer.add_done_callback(lambda _: task.cancel())
-    await until(task.done)
-    assert task.cancelled()
-
-
 async def test_many_clients_come_back_over_a_while_and_not_at_once(nats: NatsServer, settings: FleetSettings) -> None:
     async with AsyncExitStack() as stack:
         buses = [await stack.enter_async_context(connection.connection(settings, f"test{n}")) for n in range(20)]

@@ -116,6 +116,22 @@ async def test_it_stops_gracefully_and_takes_its_ready_file_with_it(start: Servi
     assert scheduler.logged("stopped")
 
 
+async def test_a_queue_name_that_no_subject_can_hold_stops_nothing(pool: Pool, bus: Bus, start: Services) -> None:
+    """The API refuses such a name; a task inserted by SQL can have it."""
+    names = ["two words", "dots.in.it", "*", ">", "new\nline", ""]
+    for queue in names:
+        (lost,) = await given.waiting(pool, 1, queue=queue)
+        await given.change(pool, [lost], "rung_at = now() - interval '60 s'")
+        await given.waiting(pool, 1, ring=False, queue=queue, delay=0.1)
+    scheduler = await start("scheduler")
+    for queue in names:
+        await until(lambda queue=queue: scheduler.logged("queue name not usable, its tasks wait", queue=queue))
+    (good,) = await given.waiting(pool, 1, queue="default")
+    await given.change(pool, [good], "rung_at = now() - interval '60 s'")
+    await until(lambda: _holds(bus, 1))
+    assert scheduler.alive
+
+
 async def test_its_metrics_tell_what_it_did(pool: Pool, start: Services) -> None:
     scheduler = await start("scheduler")
     await given.waiting(pool, 7, ring=False, queue="default")

@@ -11,9 +11,10 @@ log = structlog.get_logger()
 async def periodic(interval: float, step: Callable[[], Awaitable[bool]], outage: tuple[type[Exception], ...], stopping: asyncio.Event) -> None:
     """Call `step` until `stopping` is set: again at once when it returns True (there is more to do), otherwise after `interval` seconds.
 
-    Exceptions in `outage` are logged once and the loop continues; any other exception escapes.
+    Exceptions in `outage` are logged once for each kind in a row, and the loop continues; any other exception escapes.
     """
-    out, task = False, asyncio.current_task()
+    task = asyncio.current_task()
+    out: type[Exception] | None = None
     name = task.get_name() if task else ""
     while not stopping.is_set():
         more = False
@@ -21,11 +22,11 @@ async def periodic(interval: float, step: Callable[[], Awaitable[bool]], outage:
             more = await step()
             if out:
                 log.info("recovered", loop=name)
-            out = False
+            out = None
         except outage as error:
-            if not out:
+            if out is not type(error):
                 log.warning("outage, waiting", loop=name, error=str(error) or type(error).__name__)
-            out = True
+            out = type(error)
         if more:
             await asyncio.sleep(0)
         else:

@@ -10,7 +10,7 @@ from typing import Final
 
 import structlog
 
-from waggle.bus import lane_head
+from waggle.bus import lane_head, subjects
 from waggle.bus.connection import OUTAGE as BUS_OUTAGE
 from waggle.bus.connection import Bus
 from waggle.bus.ring import Ringer
@@ -37,7 +37,7 @@ async def ring(pool: Connection, bus: Bus, ringer: Ringer, stopping: asyncio.Eve
     async def step() -> bool:
         if not bus.connected:
             return False
-        return any([await ring_lane(pool, bus, ringer, lane) for lane in await waiting.lanes(pool)])
+        return any([await ring_lane(pool, bus, ringer, lane) for lane in await waiting.lanes(pool) if subjects.fits(lane[0])])
 
     await periodic(EVERY, step, OUTAGE, stopping)
 

@@ -10,8 +10,9 @@ from typing import Any, Final
 import asyncpg
 
 from waggle.bus import connection
+from waggle.bus.client import NatsClient
 from waggle.bus.connection import OUTAGE as BUS_OUTAGE
-from waggle.bus.connection import Abrupt, Bus
+from waggle.bus.connection import Bus
 from waggle.settings.services import CommandLineSettings
 from waggle.settings.sources import masked
 from waggle.store import diagnosis
@@ -21,7 +22,7 @@ from waggle_cli.doctor.findings import reason
 
 CONNECT_SECONDS: Final = 3.0
 ONCE: Final[dict[str, Any]] = {"allow_reconnect": False, "max_reconnect_attempts": 1, "reconnect_time_wait": 0.1, "connect_timeout": 2}
-CLOSED: Final[tuple[type[Exception], ...]] = (*OUTAGE, asyncpg.PostgresError)
+CLOSED: Final[tuple[type[Exception], ...]] = (*OUTAGE, asyncpg.PostgresError, asyncpg.InterfaceError)  # the last one: a way to log in that asyncpg lacks
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ class Patient:
         async def listen(error: Exception) -> None:
             reasons.append(reason(error))
 
-        servers, client = [url.strip() for url in self.settings.nats_url.split(",")], Abrupt()
+        servers, client = [url.strip() for url in self.settings.nats_url.split(",")], NatsClient()
         try:
             async with asyncio.timeout(2 * CONNECT_SECONDS):
                 await client.connect(servers=servers, name="waggle-doctor", **ONCE, error_cb=listen)

@@ -13,8 +13,8 @@ import msgspec
 from nats.js.errors import APIError
 
 from waggle.bus import subjects
-from waggle.bus.connection import Bus
-from waggle.bus.jetstream import NO_MESSAGE, Unclear, ask
+from waggle.bus.connection import Bus, UnexpectedReply
+from waggle.bus.jetstream import NO_MESSAGE, ask
 
 PATIENCE: Final = 1.0  # seconds; a handler may wait for this
 WRONG_REVISION: Final = 10071
@@ -68,16 +68,16 @@ class Changed(Exception):
 
 
 async def look(bus: Bus) -> Look:
-    """The bucket's clock and last revision. Raises Unclear (there is no bucket, for example) or one of bus.OUTAGE."""
+    """The bucket's clock and last revision. Raises one of OUTAGE, such as UnexpectedReply while there is no bucket."""
     answer = await ask(bus, subjects.BREAKERS_INFO)
     try:
         return Look(msgspec.convert(answer["ts"], datetime), answer["created"], answer["state"]["last_seq"])
     except (KeyError, TypeError, msgspec.ValidationError):
-        raise Unclear(str(answer.get("error") or "the bucket's state cannot be read")) from None
+        raise UnexpectedReply(str(answer.get("error") or "the bucket's state cannot be read")) from None
 
 
 async def entry(bus: Bus, name: str) -> Entry | None:
-    """One breaker's entry. Raises Unclear or one of bus.OUTAGE."""
+    """One breaker's entry. Raises one of OUTAGE."""
     return (await newest(bus, name))[0]
 
 
@@ -88,7 +88,7 @@ async def newest(bus: Bus, name: str) -> tuple[Entry | None, int]:
 
 
 async def entries(bus: Bus, after: int = 0) -> AsyncIterator[Entry]:
-    """What was written after a revision, the newest entry of each breaker, in the order of the revisions. Raises Unclear or one of bus.OUTAGE."""
+    """What was written after a revision, the newest entry of each breaker, in the order of the revisions. Raises one of OUTAGE."""
     while (message := await _message(bus, {"seq": after + 1, "next_by_subj": subjects.BREAKERS_ALL})) is not None:
         after = message["seq"]
         found = _entry(message)
@@ -109,7 +109,7 @@ async def put(bus: Bus, record: Record, revision: int | None) -> int:
 
 
 async def reset(bus: Bus, name: str) -> Entry | None:
-    """Close a breaker for the whole fleet, whoever writes at the same time; None when there is none of this name. Raises Unclear or one of bus.OUTAGE."""
+    """Close a breaker for the whole fleet, whoever writes at the same time; None when there is none of this name. Raises one of OUTAGE."""
     found = await entry(bus, name)
     if found is None:
         return None
@@ -122,7 +122,7 @@ async def _message(bus: Bus, query: dict[str, Any]) -> dict[str, Any] | None:
     if "error" in answer:
         if answer["error"].get("err_code") == NO_MESSAGE:
             return None
-        raise Unclear(str(answer["error"]))
+        raise UnexpectedReply(str(answer["error"]))
     message: dict[str, Any] = answer["message"]
     return message
 

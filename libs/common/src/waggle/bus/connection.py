@@ -12,12 +12,15 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import nats.errors
+import nats.js.errors
 import structlog
-from nats.aio.client import Client, Server
+from nats.aio.client import Server
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.js import JetStreamContext
 
+from waggle.bus import client as nats_client
+from waggle.bus.client import CLOSE_SECONDS, NatsClient
 from waggle.settings.shared import Settings, SettingsError
 from waggle.settings.sources import masked
 
@@ -26,51 +29,32 @@ log = structlog.get_logger()
 MINIMUM_VERSION: Final = (2, 12)
 RECONNECT_FIRST, RECONNECT_CAP = 0.1, 2.0
 UNSENT_MOST: Final = 16 << 20  # bytes; a server that takes no more must not hold up who publishes
-CLOSE_SECONDS: Final = 1.0  # for what was not sent yet
 Callback = Callable[[Msg], Awaitable[None]]
-Attachment = Callable[[Client], Awaitable[None]]
-
-# What a caller may wait out; the outcome of a request is unknown then.
-OUTAGE: Final[tuple[type[Exception], ...]] = (OSError, TimeoutError, nats.errors.Error)
+Attachment = Callable[[NatsClient], Awaitable[None]]
 
 
-class Abrupt(Client):
-    """Throws a stale connection away. nats-py closes it politely, which lasts until what it has not sent has left: on a dead link, a quarter of an hour."""
+class UnexpectedReply(Exception):
+    """The reply of a JetStream server does not answer the request."""
 
-    async def _attempt_reconnect(self) -> None:
-        self._abort()
-        await super()._attempt_reconnect()
 
-    async def close(self) -> None:
-        """Politely, for CLOSE_SECONDS."""
-        abort = asyncio.get_running_loop().call_later(CLOSE_SECONDS, self._abort)
-        try:
-            with contextlib.suppress(OSError):
-                await super().close()
-        finally:
-            abort.cancel()
-
-    async def _flush_pending(self, force_flush: bool = False) -> Any:
-        """nats-py's drops a cancellation; whoever was cancelled must end."""
-        task = asyncio.current_task()
-        before = task.cancelling() if task else 0
-        flushed = await super()._flush_pending(force_flush)
-        if task and task.cancelling() > before:
-            raise asyncio.CancelledError
-        return flushed
-
-    def _abort(self) -> None:
-        writer = getattr(self._transport, "_io_writer", None)
-        if writer is not None:
-            writer.transport.abort()
-
-    async def request(self, subject: str, payload: bytes = b"", timeout: float = 0.5, old_style: bool = False, headers: dict[str, Any] | None = None) -> Msg:
-        """nats-py waits by `asyncio.wait_for`, which in Python 3.11 loses a cancellation that comes together with the answer: a loop would never end."""
-        try:
-            async with asyncio.timeout(timeout):
-                return await super().request(subject, payload, None, old_style, headers)  # type: ignore[arg-type]  # no time limit of its own
-        except TimeoutError as error:
-            raise nats.errors.TimeoutError from error
+# What a caller may wait out: the server is away, refuses, or answers something else; the outcome of a request is unknown then.
+# Not `nats.errors.Error`, the parent of programming mistakes as well: bad subjects, headers and callbacks, messages over the server's limit.
+OUTAGE: Final[tuple[type[Exception], ...]] = (
+    OSError,
+    TimeoutError,
+    UnexpectedReply,
+    nats.errors.AuthorizationError,
+    nats.errors.ConnectionClosedError,
+    nats.errors.ConnectionDrainingError,
+    nats.errors.ConnectionReconnectingError,
+    nats.errors.NoRespondersError,
+    nats.errors.NoServersError,
+    nats.errors.OutboundBufferLimitError,
+    nats.errors.StaleConnectionError,
+    nats.js.errors.APIError,  # JetStream refuses: a limit of the account, a stream that is gone, storage that is full
+    nats.js.errors.NoStreamResponseError,
+)
+NOT_SENT: Final[tuple[type[Exception], ...]] = (*OUTAGE, nats.errors.BadSubjectError)  # a subject can come from a row that somebody inserted by SQL
 
 
 class Bus:
@@ -78,7 +62,7 @@ class Bus:
 
     def __init__(self, servers: list[str], name: str) -> None:
         self._servers, self._name = servers, name
-        self._client: Client | None = None
+        self._client: NatsClient | None = None
         self._subscriptions: dict[str, Callback] = {}
         self._open: dict[str, Subscription] = {}
         self._attachments: list[Attachment] = []
@@ -93,28 +77,22 @@ class Bus:
         return self._client is not None and self._client.is_connected and self._said == ""
 
     async def publish(self, subject: str, data: bytes, reply: str = "") -> bool:
-        """Publish without an answer; False when the connection is away or will not take it. The caller bounds the size of `data`."""
+        """Publish without an answer; False when the connection is away or does not take it. The caller bounds the size of `data`."""
         if self._client is None or not self._client.is_connected or self._client.pending_data_size > UNSENT_MOST:
             return False
         try:
             await self._client.publish(subject, data, reply)
-        except (nats.errors.Error, OSError):
+        except NOT_SENT:
             return False
         return True
 
     async def publish_all(self, messages: Iterable[tuple[str, bytes]]) -> bool:
-        """Publish many small messages, (subject, data), as one write; False when the connection is away or will not take them.
-
-        nats-py checks and counts each message of its own publish(), which costs more than all else of a doorbell or an ack. Here subjects come
-        only from `bus.subjects` and from the server (the places to ack to), so there is nothing to check.
-        """
+        """Publish many small messages, (subject, data), as one write; False when the connection is away or will not take them."""
         if self._client is None or not self._client.is_connected or self._client.pending_data_size > UNSENT_MOST:
             return False
-        commands = b"".join([b"PUB %b %d\r\n%b\r\n" % (subject.encode(), len(data), data) for subject, data in messages])
         try:
-            await self._client._send_command(commands)
-            await self._client._flush_pending()
-        except (nats.errors.Error, OSError):
+            await self._client.publish_all(messages)
+        except OUTAGE:
             return False
         return True
 
@@ -172,7 +150,7 @@ class Bus:
         """Connect, and connect anew whenever the client gave up for good (it does so on protocol errors)."""
         while True:
             self._closed.clear()
-            client = Abrupt()
+            client = NatsClient()
             try:
                 await self._connect(client)
                 self._client = client
@@ -190,13 +168,13 @@ class Bus:
                 await client.close()
             await asyncio.sleep(random.uniform(RECONNECT_FIRST, RECONNECT_CAP))  # noqa: S311  # jitter
 
-    async def _connect(self, client: Client) -> None:
+    async def _connect(self, client: NatsClient) -> None:
         await client.connect(
             servers=self._servers,
             name=self._name,
             allow_reconnect=True,
             max_reconnect_attempts=-1,
-            reconnect_time_wait=random.uniform(RECONNECT_FIRST, RECONNECT_CAP),  # type: ignore[arg-type]  # noqa: S311  # a float works; jitter
+            reconnect_time_wait=random.uniform(RECONNECT_FIRST, RECONNECT_CAP),  # noqa: S311  # jitter
             connect_timeout=3,
             ping_interval=5,
             max_outstanding_pings=2,
@@ -223,15 +201,15 @@ class Bus:
         url = self._client.connected_url
         log.info("NATS connected", server=url.netloc.rpartition("@")[2] if url else "", version=f"{version.major}.{version.minor}.{version.patch}")
 
-    async def _listen(self, client: Client, subject: str, callback: Callback) -> None:
+    async def _listen(self, client: NatsClient, subject: str, callback: Callback) -> None:
         self._open[subject] = await client.subscribe(subject, cb=callback, pending_msgs_limit=-1, pending_bytes_limit=-1)
 
     async def _on_error(self, error: Exception) -> None:
         text = str(error) or type(error).__name__
         if "ermission" in text:
             log.error("NATS refused", error=text)
-        elif not isinstance(error, OUTAGE):  # what a subscription's callback raised: the client drops it, and the message with it
-            log.error("a message could not be dealt with", error=repr(error))
+        elif not isinstance(error, (nats.errors.Error, *OUTAGE)):  # what a subscription's callback raised: the client drops it, and the message with it
+            log.error("message callback failed", error=repr(error))
         elif self._client is None and text != self._said:
             self._said = text
             log.warning("waiting for NATS", error=text)
@@ -271,6 +249,7 @@ def _servers(urls: str) -> list[str]:
 @asynccontextmanager
 async def connection(settings: Settings, service: str) -> AsyncIterator[Bus]:
     """The bus of a service; it opens at once and connects in the background, so that a service starts without NATS."""
+    nats_client.require()
     bus = Bus(_servers(settings.nats_url), f"waggle-{service}")
     keeper, owner = asyncio.create_task(bus.keep(), name="bus"), asyncio.current_task()
 

@@ -13,8 +13,8 @@ import msgspec
 from nats.aio.msg import Msg
 
 from waggle.bus import subjects
-from waggle.bus.connection import Bus
-from waggle.bus.jetstream import NO_CONSUMER, NO_STREAM, Unclear, ask
+from waggle.bus.connection import Bus, UnexpectedReply
+from waggle.bus.jetstream import NO_CONSUMER, NO_STREAM, ask
 
 BATCH: Final = 5_000
 PATIENCE: Final = 10.0  # seconds for a batch to come
@@ -44,19 +44,19 @@ class Lying(NamedTuple):
 
 
 async def stream(bus: Bus) -> Stream:
-    """A stream that is not there holds nothing. Raises Unclear, also when it may not be read, or one of bus.OUTAGE."""
+    """A stream that is not there holds nothing. Raises one of OUTAGE, also when it may not be read."""
     answer = await ask(bus, subjects.STREAM_INFO, {"subjects_filter": subjects.WORK_ALL})
     if "error" in answer:
         if answer["error"].get("err_code") == NO_STREAM:
             return Stream({}, 0, 0)
-        raise Unclear(str(answer["error"]))
+        raise UnexpectedReply(str(answer["error"]))
     if not answer["config"].get("allow_direct"):
-        raise Unclear(f"{subjects.WORK_STREAM} is from an older version and does not let itself be read: run `waggle migrate`")
+        raise UnexpectedReply(f"{subjects.WORK_STREAM} is from an older version and does not let itself be read: run `waggle migrate`")
     return Stream(answer["state"].get("subjects") or {}, int(answer["state"]["last_seq"]), int(answer["config"]["max_msgs_per_subject"]))
 
 
 async def walk(bus: Bus, subject: str, last: int) -> AsyncIterator[list[Lying]]:
-    """The doorbells of a subject up to a number, in batches, the oldest first. Raises Unclear or one of bus.OUTAGE."""
+    """The doorbells of a subject up to a number, in batches, the oldest first. Raises one of OUTAGE."""
     inbox, batch, ended = bus.inbox(), _Batch(), None
     await bus.subscribe(inbox, batch.take)
     try:
@@ -69,7 +69,7 @@ async def walk(bus: Bus, subject: str, last: int) -> AsyncIterator[list[Lying]]:
             async with asyncio.timeout(PATIENCE):
                 ended = await batch.end
             if ended.get("Status") not in ("204", "404"):
-                raise Unclear(f"the stream's answer was {ended}")
+                raise UnexpectedReply(f"the stream's answer was {ended}")
             if batch.messages:
                 yield [lying for lying in map(_read, batch.messages) if lying.number <= last]
             number = int(ended.get("Nats-Last-Sequence", last)) + 1
@@ -80,12 +80,12 @@ async def walk(bus: Bus, subject: str, last: int) -> AsyncIterator[list[Lying]]:
 
 
 async def is_awaited(bus: Bus, queue: str, priority: int) -> bool:
-    """Whether a worker with a free slot waits for this lane's doorbells at the moment. Raises Unclear or one of bus.OUTAGE."""
+    """Whether a worker with a free slot waits for this lane's doorbells at the moment. Raises one of OUTAGE."""
     answer = await ask(bus, subjects.consumer_info(queue, priority))
     if "error" in answer:
         if answer["error"].get("err_code") in (NO_CONSUMER, NO_STREAM):
             return False
-        raise Unclear(str(answer["error"]))
+        raise UnexpectedReply(str(answer["error"]))
     return int(answer["num_waiting"]) > 0
 
 

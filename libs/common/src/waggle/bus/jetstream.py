@@ -3,26 +3,21 @@
 from typing import Any, Final
 
 import msgspec
-import nats.errors
 
-from waggle.bus.connection import Bus
+from waggle.bus.connection import Bus, UnexpectedReply
 
 NO_MESSAGE: Final = 10037
 NO_STREAM: Final = 10059
 NO_CONSUMER: Final = 10014
 
 
-class Unclear(nats.errors.Error):
-    """The stream's answer does not say what was asked."""
-
-
 async def ask(bus: Bus, subject: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The answer, which may be an error: see its `error`. Raises Unclear or one of bus.OUTAGE."""
+    """The answer, which may be an error: see its `error`. Raises one of OUTAGE."""
     message = await bus.request(subject, msgspec.json.encode(body or {}))
     try:
         answer = msgspec.json.decode(message.data)
     except msgspec.DecodeError as error:
-        raise Unclear("not JSON") from error
+        raise UnexpectedReply("not JSON") from error
     if not isinstance(answer, dict):
-        raise Unclear("not an object")
+        raise UnexpectedReply("not an object")
     return answer

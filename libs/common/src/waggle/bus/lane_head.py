@@ -4,28 +4,28 @@ import base64
 from datetime import datetime
 
 from waggle.bus import subjects
-from waggle.bus.connection import Bus
-from waggle.bus.jetstream import NO_MESSAGE, Unclear, ask
+from waggle.bus.connection import Bus, UnexpectedReply
+from waggle.bus.jetstream import NO_MESSAGE, ask
 
 
 async def oldest_rung_at(bus: Bus, queue: str, priority: int) -> datetime | None:
-    """When the lane's oldest doorbell was rung; None when the lane is empty. Raises Unclear or one of bus.OUTAGE for any other answer."""
+    """When the lane's oldest doorbell was rung; None when the lane is empty. Raises one of OUTAGE for any other answer."""
     answer = await ask(bus, subjects.GET_MESSAGE, {"seq": 0, "next_by_subj": subjects.work(queue, priority)})
     if "error" in answer:
         if answer["error"].get("err_code") == NO_MESSAGE:
             return None
-        raise Unclear(str(answer["error"]))
+        raise UnexpectedReply(str(answer["error"]))
     try:
         return subjects.rung_at(base64.b64decode(answer["message"].get("data", "")))
     except ValueError as error:
-        raise Unclear(str(error)) from error
+        raise UnexpectedReply(str(error)) from error
 
 
 async def room(bus: Bus, queue: str, priority: int) -> int:
-    """How many doorbells the lane can take. Raises Unclear or one of bus.OUTAGE."""
+    """How many doorbells the lane can take. Raises one of OUTAGE."""
     subject = subjects.work(queue, priority)
     answer = await ask(bus, subjects.STREAM_INFO, {"subjects_filter": subject})
     if "error" in answer:
-        raise Unclear(str(answer["error"]))
+        raise UnexpectedReply(str(answer["error"]))
     held = (answer["state"].get("subjects") or {}).get(subject, 0)
     return max(0, int(answer["config"]["max_msgs_per_subject"]) - int(held))

@@ -43,6 +43,8 @@ class Ringer:
         for task_id, queue, priority, rung_at in bells:
             lanes.setdefault((queue, priority), []).append(subjects.doorbell(task_id, rung_at))
         for (queue, priority), doorbells in lanes.items():
+            if not subjects.fits(queue):
+                continue
             subject = subjects.work(queue, priority)
             if len(doorbells) > 1:
                 await self._bus.publish_all([(subject, doorbell) for doorbell in doorbells[:-1]])
@@ -58,8 +60,7 @@ class Ringer:
         if others:
             await self._bus.publish_all([(subjects.work(queue, priority), subjects.doorbell(task_id, rung_at)) for task_id, queue, priority, rung_at in others])
         task_id, queue, priority, rung_at = last
-        answer = await self._bus.request(subjects.work(queue, priority), subjects.doorbell(task_id, rung_at))
-        reason = refusal(answer)
+        reason = refusal(await self._bus.request(subjects.work(queue, priority), subjects.doorbell(task_id, rung_at)))
         RUNG.labels(queue).inc(len(bells))
         if reason is not None:
             REFUSED.labels(reason).inc()

@@ -10,10 +10,10 @@ from typing import Final
 import nats.errors
 import nats.micro
 import structlog
-from nats.aio.client import Client
 from nats.micro.request import ERROR_CODE_HEADER, ERROR_HEADER, Request
 from nats.micro.service import Service
 
+from waggle.bus.client import NatsClient, expects_reply
 from waggle.bus.connection import OUTAGE, Bus
 from waggle.bus.dlq_commands import Refusal, Refused
 
@@ -45,6 +45,8 @@ async def ask(bus: Bus, subject: str, data: bytes, seconds: float) -> bytes:
         answer = await bus.request(subject, data, seconds)
     except nats.errors.NoRespondersError:
         raise Nobody("no service answers") from None
+    except nats.errors.MaxPayloadError:
+        raise Nobody("the request is larger than the max_payload of NATS") from None
     except OUTAGE as error:
         raise Unanswered(str(error) or type(error).__name__) from error
     headers = answer.headers or {}
@@ -60,7 +62,7 @@ class Endpoints:
 
     def __init__(self, bus: Bus, name: str, handlers: Mapping[str, Handler]) -> None:
         self._bus, self._name, self._handlers = bus, name, handlers
-        self._client: Client | None = None
+        self._client: NatsClient | None = None
         self._service: Service | None = None
         self._going: set[asyncio.Task[None]] = set()
         self._slots = asyncio.Semaphore(AT_ONCE)
@@ -81,7 +83,7 @@ class Endpoints:
         if self._going:
             await asyncio.wait(self._going, timeout=DRAIN_SECONDS)
 
-    async def _serve(self, client: Client) -> None:
+    async def _serve(self, client: NatsClient) -> None:
         if client is self._client:
             return
         self._client = client
@@ -91,7 +93,7 @@ class Endpoints:
 
     def _taking(self, handler: Handler) -> Callable[[Request], Awaitable[None]]:
         async def take(request: Request) -> None:
-            if not request._msg.reply:  # a plain publish; the library shows it nowhere else
+            if not expects_reply(request):
                 log.warning("a request without a reply subject was left alone", subject=request.subject)
                 return
             await self._slots.acquire()

@@ -1,5 +1,6 @@
 """Every subject, stream and consumer name, and the bytes that travel on them. Nothing else builds one."""
 
+import re
 import struct
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -36,12 +37,19 @@ BREAKERS_ALL: Final = "$KV.waggle_breakers.>"
 BREAKERS_INFO: Final = f"$JS.API.STREAM.INFO.{BREAKERS_STREAM}"
 BREAKERS_GET: Final = f"$JS.API.STREAM.MSG.GET.{BREAKERS_STREAM}"
 
+_QUEUE: Final = re.compile(r"[A-Za-z0-9_-]+")
 _KEY: Final = str.maketrans(":.", "=/")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _DOORBELL: Final = struct.Struct(">16sq")  # the task's id; rung_at in microseconds since 1970
 _ENDED: Final = struct.Struct(">16sB")  # the task's id; the place of its status in ENDED
 ENDED: Final = tuple(sorted(AT_REST))
+
+
+@cache
+def fits(queue: str) -> bool:
+    """Whether a queue's name can stand in a subject and name a consumer. The API checks names; a task inserted by SQL may have any."""
+    return bool(_QUEUE.fullmatch(queue))
 
 
 @cache

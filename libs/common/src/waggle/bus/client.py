@@ -1,0 +1,97 @@
+"""What Waggle uses of nats-py beyond its documented interface. Each piece says why, and which test guards it; see `require`."""
+
+import asyncio
+import contextlib
+from collections.abc import Iterable
+from typing import Any, Final
+
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.micro.request import Request
+
+from waggle import pinned
+
+VERSION: Final = "2.16.0"
+CLOSE_SECONDS: Final = 1.0  # for data that was not sent yet
+
+
+def require() -> None:
+    """Check that the installed nats-py is the one that these pieces were tested with. Raises WrongVersion."""
+    pinned.require("nats-py", VERSION, "waggle.bus.client uses private parts of it")
+
+
+def expects_reply(request: Request) -> bool:
+    """Whether the caller of a micro service waits for a reply. nats-py shows the reply subject nowhere else (nats-io/nats.go#1589 added it in Go).
+
+    Guarded by tests/integration/api/dead_letters/test_dlq_requests.py::test_a_command_that_nobody_waits_for_is_not_done.
+    """
+    return bool(request._msg.reply)
+
+
+class NatsClient(Client):
+    """The client of nats-py, with connections that end in time and cancellations that are not lost."""
+
+    async def connect(self, *args: Any, **options: Any) -> None:
+        """Raises ConnectionRefusedError for what the server says against it: nats-py then raises the parent of all its errors.
+
+        Guarded by tests/integration/bus/test_client.py.
+        """
+        try:
+            await super().connect(*args, **options)
+        except nats.errors.Error as error:
+            if type(error) is nats.errors.Error:
+                raise ConnectionRefusedError(str(error)) from error
+            raise
+
+    async def _attempt_reconnect(self) -> None:
+        """Abort a stale connection: nats-py closes it, which blocks until unsent data is flushed, on a dead link for 15 minutes (nats-io/nats.py#671).
+
+        Guarded by tests/faults/test_a_nats_link_dies_with_unsent_data.py.
+        """
+        self._abort()
+        await super()._attempt_reconnect()
+
+    async def close(self) -> None:
+        """Flush for CLOSE_SECONDS, then abort: nats-py waits as in `_attempt_reconnect`. Guarded by tests/integration/bus/test_client.py."""
+        abort = asyncio.get_running_loop().call_later(CLOSE_SECONDS, self._abort)
+        try:
+            with contextlib.suppress(OSError):
+                await super().close()
+        finally:
+            abort.cancel()
+
+    def _abort(self) -> None:
+        writer = getattr(self._transport, "_io_writer", None)
+        if writer is not None:
+            writer.transport.abort()
+
+    async def _flush_pending(self, force_flush: bool = False) -> Any:
+        """Raise a cancellation that comes during a flush: nats-py drops it (no issue upstream). Guarded by tests/integration/bus/test_client.py."""
+        task = asyncio.current_task()
+        before = task.cancelling() if task else 0
+        flushed = await super()._flush_pending(force_flush)
+        if task and task.cancelling() > before:
+            raise asyncio.CancelledError
+        return flushed
+
+    async def request(self, subject: str, payload: bytes = b"", timeout: float = 0.5, old_style: bool = False, headers: dict[str, Any] | None = None) -> Msg:
+        """Raise a cancellation that comes together with the reply: `asyncio.wait_for` of Python 3.11, which nats-py uses, loses it (python/cpython#86296).
+
+        Guarded by tests/integration/bus/test_client.py.
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                return await super().request(subject, payload, None, old_style, headers)  # type: ignore[arg-type]  # no time limit of its own
+        except TimeoutError as error:
+            raise nats.errors.TimeoutError from error
+
+    async def publish_all(self, messages: Iterable[tuple[str, bytes]]) -> None:
+        """Publish many small messages, (subject, data), as one write.
+
+        The `publish` of nats-py checks and counts each message, which costs more than the rest of a doorbell or an ack. Subjects here come from
+        `bus.subjects` and from the server (where to ack), so there is nothing to check. Guarded by tests/integration/bus/test_client.py.
+        """
+        commands = b"".join([b"PUB %b %d\r\n%b\r\n" % (subject.encode(), len(data), data) for subject, data in messages])
+        await self._send_command(commands)
+        await self._flush_pending()
