@@ -74,7 +74,7 @@ def test_what_is_wrong_is_said_as_the_services_say_it_and_the_rest_is_shown(conf
     assert run.code == 2
     assert run.err.splitlines() == [
         "waggle config show: invalid settings",
-        "WAGGLE_GRACE='soon': expected number, from 0 to 86,400",
+        "WAGGLE_GRACE='soon': expected a number from 0 to 86,400",
         f"{tmp_path}/waggle.toml: leese is not a setting; did you mean lease?",
         "WAGGLE_NATS_URL is missing",
     ]

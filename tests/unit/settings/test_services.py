@@ -85,6 +85,22 @@ def test_a_value_out_of_range_is_refused_and_quoted(name: str, text: str) -> Non
     assert finding.startswith(f"{name}={text!r}: ")
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("WAGGLE_CONCURRENCY", "0", "expected a whole number from 1 to 10,000"),
+        ("WAGGLE_DLQ_MAX_SIZE", "-1", "expected a whole number from 0"),
+        ("WAGGLE_RETENTION", "0", "expected a number above 0, up to 3,153,600,000"),
+        ("WAGGLE_RETENTION_FAILED", "", "expected a number above 0, up to 3,153,600,000"),
+        ("WAGGLE_LOG_FORMAT", "xml", "expected one of `console`, `json`"),
+        ("WAGGLE_APP", "shop", "expected module:attribute"),
+        ("WAGGLE_QUEUES", "No Such", "expected list of names: lower-case letters, digits, _ and -, starting with a letter"),
+    ],
+)
+def test_an_error_says_what_is_expected(name: str, text: str, message: str) -> None:
+    assert findings(**{name: text}) == [f"{name}={text!r}: {message}"]
+
+
 def test_an_invalid_address_is_not_reported_as_missing_too() -> None:
     assert len(findings(WAGGLE_POSTGRES_URL="")) == 1
 

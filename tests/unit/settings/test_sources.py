@@ -65,10 +65,10 @@ def test_a_file_is_read_only_when_it_is_named(tmp_path: Path, monkeypatch: pytes
         ("zzz = 1", "zzz is not a setting"),
         ("[api]\nport = 1", "api is not a setting; tables are not supported, put every key at the top level; did you mean api_port?"),
         ('nats_url_file = "/x"', "nats_url_file is not a setting; the variable WAGGLE_NATS_URL_FILE names the file of a secret"),
-        ('concurrency = "7"', "concurrency = '7': expected whole number, from 1 to 10,000"),
-        ("concurrency = true", "concurrency = True: expected whole number, from 1 to 10,000"),
+        ('concurrency = "7"', "concurrency = '7': expected a whole number from 1 to 10,000"),
+        ("concurrency = true", "concurrency = True: expected a whole number from 1 to 10,000"),
         ("lease = nan", "lease = nan: "),
-        ('queues = "default,mail"', "queues = 'default,mail': Expected `array`, got `str`"),
+        ('queues = "default,mail"', "queues = 'default,mail': expected list of names: "),
         ("lease = ", "is not TOML: "),
     ],
 )

@@ -1,4 +1,7 @@
-"""What the value of a setting may be, in words: for error messages and for docs/settings.md."""
+"""What the value of a setting may be, in words: for error messages and for docs/settings.md.
+
+Numbers and fixed words are described by their type. For a text or a list with a pattern, `Meta(extra={"form": "module:attribute"})` says it.
+"""
 
 from typing import Any
 
@@ -6,13 +9,21 @@ from msgspec import inspect
 
 
 def kind(type_: Any) -> str:
-    """What values a type takes: `whole number, from 1 to 10,000`."""
-    return _words(inspect.type_info(type_))
+    """The values that a type takes: `whole number from 1 to 10,000`."""
+    return form(type_) or _words(inspect.type_info(type_))
 
 
-def is_plain(type_: Any) -> bool:
-    """Whether `kind` says all that there is to know of a value: numbers and fixed words, not texts and lists with a pattern."""
-    return _words(inspect.type_info(type_)) not in ("text", "list")
+def expected(type_: Any) -> str:
+    """The same for an error message, after "expected"; empty where only the error itself can say it."""
+    words = _words(inspect.type_info(type_))
+    if words.startswith(("whole number", "number")):
+        return f"a {words}"
+    return form(type_) or (f"one of {words}" if words.startswith("`") else "")
+
+
+def form(type_: Any) -> str:
+    """The form of a text or a list, if its declaration has one."""
+    return next((meta.extra["form"] for meta in getattr(type_, "__metadata__", ()) if meta.extra and "form" in meta.extra), "")
 
 
 def _words(type_: inspect.Type) -> str:
@@ -36,9 +47,12 @@ def _words(type_: inspect.Type) -> str:
 
 
 def _range(type_: inspect.IntType | inspect.FloatType) -> str:
-    words = [
-        f"{word} {int(bound) if bound == int(bound) else bound:,}"
-        for word, bound in (("over", type_.gt), ("from", type_.ge), ("below", type_.lt), ("to", type_.le))
-        if bound is not None
-    ]
-    return f", {' '.join(words)}" if words else ""
+    """` from 1 to 10`, ` above 0, up to 10`; the declarations have no `lt`."""
+    low, to = "" if type_.ge is None else f" from {_number(type_.ge)}", " to "
+    if type_.gt is not None:
+        low, to = f" above {_number(type_.gt)}", ", up to "
+    return low if type_.le is None else f"{low}{to}{_number(type_.le)}"
+
+
+def _number(bound: float) -> str:
+    return f"{int(bound) if bound == int(bound) else bound:,}"

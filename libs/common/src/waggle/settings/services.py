@@ -8,6 +8,8 @@ from msgspec.structs import FieldInfo
 
 from waggle.settings.shared import CENTURY, SECRET, Name, Port, Seconds, Settings
 
+NAMES: Final = "list of names: lower-case letters, digits, _ and -, starting with a letter"
+
 # Settings that several services read; their defaults are repeated where they are fields, and a test holds them equal.
 MetricsHost = Annotated[str, Meta(description="where worker, dlq and scheduler serve /metrics, /livez and /readyz")]
 MetricsPort = Annotated[Port, Meta(description="the port of those pages; 0 takes a free one and logs it")]
@@ -49,8 +51,12 @@ class WorkerSettings(Settings, frozen=True, kw_only=True):
 
     metrics_host: MetricsHost = "127.0.0.1"
     metrics_port: MetricsPort = 0
-    app: Annotated[str, Meta(description="your handlers, module:attribute; empty: only the built-in ones", pattern=r"^(\w[\w.]*:\w[\w.]*)?$")] = ""
-    queues: Annotated[tuple[Name, ...], Meta(description="the queues that a worker serves; empty: default and those of its handlers")] = ()
+    app: Annotated[
+        str, Meta(description="your handlers; empty: only the built-in ones", pattern=r"^(\w[\w.]*:\w[\w.]*)?$", extra={"form": "module:attribute"})
+    ] = ""
+    queues: Annotated[
+        tuple[Name, ...], Meta(description="the queues that a worker serves; empty: default and those of its handlers", extra={"form": NAMES})
+    ] = ()
     concurrency: Annotated[int, Meta(description="tasks that one worker process runs at the same time", ge=1, le=10_000)] = 100
     processes: Processes = 0
     handler_processes: Annotated[

@@ -31,7 +31,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     postgres_url: Annotated[str, Meta(description="Postgres, postgresql://user:password@host:port/database", extra=SECRET, min_length=1)]
     nats_url: Annotated[str, Meta(description="NATS, nats://host:port; separate several with commas", extra=SECRET, min_length=1)]
     postgres_schema: Annotated[
-        Schema, Meta(description="the Postgres schema of Waggle's tables: lower-case letters, digits and _, not starting with a digit or pg_")
+        Schema, Meta(description="the Postgres schema of Waggle's tables", extra={"form": "lower-case letters, digits and _, not starting with a digit or pg_"})
     ] = DEFAULT_SCHEMA
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="the least severe log lines to write")] = "info"
     log_format: Annotated[Literal["json", "console"], Meta(description="json for machines, console for people")] = "json"
@@ -40,7 +40,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     failpoint: Annotated[
         str,
         Meta(
-            description="for tests only, place:n: ends the process (or stops it, with :stop) when it passes that place in the code for the nth time",
+            description="for tests only: ends the process (or stops it, with :stop) when it passes that place in the code for the nth time",
             pattern=FAILPOINT,
+            extra={"form": "place:n or place:n:stop"},
         ),
     ] = ""

@@ -15,7 +15,7 @@ from typing import Any, Final, Literal, NamedTuple, get_args, get_origin
 import msgspec
 from msgspec.structs import FieldInfo
 
-from waggle.settings.kinds import is_plain, kind
+from waggle.settings.kinds import expected
 
 PREFIX: Final = "WAGGLE_"
 CONFIG: Final = f"{PREFIX}CONFIG"
@@ -148,7 +148,8 @@ def _take(reading: SettingsRead, types: Mapping[str, object], name: str, raw: ob
 def _expected(type_: object, raw: object, error: Exception) -> str:
     if raw == "" and is_secret(type_):
         return "must not be empty"
-    return f"expected {kind(type_)}" if is_plain(type_) else str(error)
+    words = expected(type_)
+    return f"expected {words}" if words else str(error)
 
 
 def _label(path: str, key: str, value: object, types: Mapping[str, object]) -> str:
