@@ -12,7 +12,7 @@ import machine
 from machine import Load
 from measures import Asked, Figure, Verdict
 from running import Run
-from waggle_cli.terminal import printable
+from waggle_cli.views.terminal import printable
 
 MARKS: Final = {
     Verdict.UNASKED: ("", ""),

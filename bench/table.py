@@ -18,7 +18,7 @@ import machine
 from measures import APART, GROUPS, PROGRAMS, Program, Verdict
 from page import Findings, document, page
 from running import Run, obey, run
-from waggle_cli import show
+from waggle_cli.views import show
 
 FAILED, MISSED, INTERRUPTED = 1, 3, 130
 PIPED_WIDTH: Final = 120

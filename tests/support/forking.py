@@ -21,8 +21,7 @@ def main() -> None:
         order = json.loads(line)
         pid = os.fork()
         if pid == 0:
-            if with_us:
-                with_us()
+            with_us()
             become(order["environ"], order["log"])
         print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 

@@ -14,7 +14,7 @@ import httpx2
 from support.facts import until
 from support.fleet import FleetSettings
 from support.system import Client
-from waggle_cli.audit.rounds import audit
+from waggle.audit.rounds import audit
 
 REST_SECONDS = 40.0  # for a lease to expire, a doorbell with a lost ack to come again, and the loops
 FINAL_SQL = "status IN ('completed', 'failed', 'cancelled', 'dead_letter')"

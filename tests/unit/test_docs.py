@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from waggle.task import FINAL, NEXT, AttemptOutcome, Status
-from waggle_cli.reference import page
+from waggle_cli.views.settings_page import page
 from waggle_worker.run import NEXT as RUN_NEXT
 from waggle_worker.run import RunState
 

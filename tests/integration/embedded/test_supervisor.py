@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from waggle_cli import announcement
-from waggle_cli.terminal import Terminal
-from waggle_embedded import services
-from waggle_embedded.child import Ended, ServerError
+from waggle_cli.views.terminal import Terminal
+from waggle_embedded import announcement, services
+from waggle_embedded.child import ChildExited, ServerError
 from waggle_embedded.supervisor import Member, StopAsked, Supervisor
 
 READY = """
@@ -98,13 +97,13 @@ def starts(folder: Path, name: str) -> int:
 
 
 def test_a_child_that_always_crashes_makes_the_start_fail_with_its_last_words(supervisor: Supervisor, make: Make, folder: Path) -> None:
-    with pytest.raises(Ended, match=r"(?s)crashing ended with code 1.*RuntimeError: boom"):
+    with pytest.raises(ChildExited, match=r"(?s)crashing ended with code 1.*RuntimeError: boom"):
         supervisor.start(make("crashing", CRASHING))
     assert starts(folder, "crashing") == 3
 
 
 def test_a_child_with_wrong_settings_is_not_tried_again(supervisor: Supervisor, make: Make, folder: Path) -> None:
-    with pytest.raises(Ended, match=r"(?s)refusing ended with code 2.*no such setting"):
+    with pytest.raises(ChildExited, match=r"(?s)refusing ended with code 2.*no such setting"):
         supervisor.start(make("refusing", REFUSING))
     assert starts(folder, "refusing") == 1
 
@@ -119,7 +118,7 @@ def test_a_child_whose_settings_turned_wrong_ends_the_watch(supervisor: Supervis
     supervisor.start(member)
     assert member.child
     member.child.process.kill()
-    with pytest.raises(Ended, match=r"(?s)spoiled ended with code 2.*spoiled"):
+    with pytest.raises(ChildExited, match=r"(?s)spoiled ended with code 2.*spoiled"):
         supervisor.watch()
     assert starts(folder, "spoiled") == 2
 
@@ -188,7 +187,7 @@ def test_a_broken_ready_file_is_not_ready(folder: Path, supervisor: Supervisor, 
     member = make("steady", STEADY)
     supervisor.start(member)
     child = member.child
-    assert isinstance(child, services.Service)
+    assert isinstance(child, services.ServiceProcess)
     assert child.answers()
     child.ready_file.write_text(json.dumps({"pid": 1}))
     assert not child.answers()

@@ -19,6 +19,7 @@ from support.system import Services
 from waggle.bus import subjects, topology
 from waggle.bus.connection import Bus
 from waggle.bus.ring import Ringer
+from waggle.repair.orphans import limit
 from waggle.store import waiting
 from waggle_scheduler import orphans
 
@@ -53,9 +54,9 @@ def test_the_limit_is_five_seconds_before_the_head_or_the_question_whichever_cam
     def at(seconds: float) -> datetime:
         return NOON + timedelta(seconds=seconds)
 
-    assert orphans.limit(None, NOON) == at(-5)
-    assert orphans.limit(at(-60), NOON) == at(-65)
-    assert orphans.limit(at(60), NOON) == at(-5)
+    assert limit(None, NOON) == at(-5)
+    assert limit(at(-60), NOON) == at(-65)
+    assert limit(at(60), NOON) == at(-5)
 
 
 @pytest.mark.parametrize(

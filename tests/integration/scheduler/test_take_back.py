@@ -17,9 +17,9 @@ from support.loops import loop
 from support.servers import PostgresServer
 from waggle.bus import subjects
 from waggle.bus.connection import Bus
+from waggle.repair.reclaim import Connected
 from waggle.store import leases, tasks
 from waggle_scheduler import take_back
-from waggle_scheduler.take_back import Connected
 
 Pool = asyncpg.Pool
 STARTED = datetime(2026, 1, 1, tzinfo=UTC)

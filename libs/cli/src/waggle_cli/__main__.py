@@ -1,19 +1,17 @@
-"""The command line: `waggle COMMAND`. What a command needs is imported when it runs, so that `--help` is quick.
+"""The command line: `waggle COMMAND`. What a command needs is imported when it runs, so that `--help` is fast.
 
-Exit codes: 0 done, 1 it did not work, 2 the command or a setting is wrong, 3 not found, 4 the API is not reachable.
+Exit codes: 0 done, 1 failed or refused, 2 wrong usage or settings, 3 not found, 4 the API is unreachable.
 """
 
-import contextlib
 import os
 import sys
-from pathlib import Path
 from typing import Annotated, Final
 
 from cyclopts import App, Group, Parameter
-from cyclopts.validators import Number
 
-from waggle_cli.completion import Shell
-from waggle_cli.usage import told
+from waggle_cli.commands import services
+from waggle_cli.commands.completion import Shell
+from waggle_cli.commands.usage import format_error
 
 
 def _version() -> str:
@@ -22,22 +20,25 @@ def _version() -> str:
     return version("waggle-cli")
 
 
-WORK: Final = Group("Work", sort_key=1)
-SERVICES: Final = Group("Run it", sort_key=2)
-AROUND: Final = Group("Set up and look after it", sort_key=3)
+WORK: Final = Group("Tasks and queues", sort_key=1)
+RUN: Final = Group("Run", sort_key=2)
+OPERATE: Final = Group("Set up and operate", sort_key=3)
+SETTINGS: Final = "The settings are WAGGLE_ variables; `waggle config show` lists them with their sources.\n"
+
+Switch = Annotated[bool, Parameter(negative="", show_default=False)]
 
 app = App(
     name="waggle",
     version=_version,
     help_format="plaintext",
-    error_formatter=told,
+    error_formatter=format_error,
     help="""Waggle runs background work that must not be lost.
 
-`waggle up` starts everything on this machine. In production run the services one by one: `waggle migrate` first, then `waggle api`, \
-`waggle worker`, `waggle dlq` and `waggle scheduler`, each as often as you like, set by `WAGGLE_…` variables.
+`waggle up` starts everything on this machine. In production run `waggle migrate` once, then one or more of each service: `waggle api`, \
+`waggle worker`, `waggle dlq` and `waggle scheduler`. WAGGLE_ variables hold their settings.
 
-The commands for work speak to the API that --url names, else WAGGLE_URL, else to the `waggle up` of this folder or of one above it. They print \
-tables for people and JSON for scripts (-o json or -o jsonl), and end with 0 done, 1 refused, 2 wrong usage, 3 not found, 4 not reachable.
+The commands for tasks and queues call the API at --url, else at WAGGLE_URL, else that of the `waggle up` in this folder or in one above it. \
+They print tables for people and JSON for scripts (-o json or -o jsonl). Exit codes: 0 done, 1 refused, 2 wrong usage, 3 not found, 4 unreachable.
 """,
     help_epilogue="""\
 Examples:
@@ -49,120 +50,32 @@ Examples:
 """,
 )
 
-# Sub-apps are imported when they are used.
-app.command("waggle_cli.tasks:app", name="tasks", group=WORK, sort_key=0, help="Submit tasks, list them, look at one, watch them, cancel or purge some.")
-app.command(
-    "waggle_cli.dlq:app", name="dlq", group=WORK, sort_key=1, help="The dead letters: list, group, try again, remove. Alone: run the dead letter service."
-)
-app.command("waggle_cli.queues:app", name="queues", group=WORK, sort_key=2, help="Look at queues, pause and resume them, purge what waits.")
-app.command("waggle_cli.fleet:workers_app", name="workers", group=WORK, sort_key=3, help="See the workers: which live, what they serve, how much they run.")
-app.command("waggle_cli.fleet:types_app", name="types", group=WORK, sort_key=4, help="See the task types: their defaults, and what their payloads must hold.")
-app.command("waggle_cli.breakers:app", name="breakers", group=WORK, sort_key=5, help="Look at circuit breakers, and reset one.")
-app.command("waggle_cli.config:app", name="config", group=AROUND, help="Look at the settings, and where each one comes from.")
-app.command("waggle_cli.doctor.command:app", name="doctor", group=AROUND, help="Look at everything that Waggle stands on, and advise.")
-app.command(
-    "waggle_cli.audit.command:app", name="audit", group=AROUND, help="Check that every task is in exactly one place; with --repair, put right what is not."
-)
+
+def _group(name: str, group: Group, help: str, sort_key: int | None = None) -> None:  # noqa: A002  # cyclopts' name
+    """A group of commands, imported when it is used."""
+    app.command(f"waggle_cli.commands.{name}:app", name=name, group=group, sort_key=sort_key, help=help)
 
 
-@app.command(group=SERVICES)
-def up(
-    *,
-    port: Annotated[int | None, Parameter(validator=Number(gte=0, lte=65535))] = None,
-    data_dir: Path | None = None,
-    app: str = "",
-    processes: Annotated[int | None, Parameter(validator=Number(gte=1, lte=1000))] = None,
-    ephemeral: Annotated[bool, Parameter(negative="")] = False,
-    ready_file: Path | None = None,
-) -> int:
-    """Run everything on this machine: Postgres, NATS and all services, until Ctrl-C.
-
-    Set WAGGLE_POSTGRES_URL or WAGGLE_NATS_URL to use a server of your own; other WAGGLE_ variables reach the services.
-
-    Parameters
-    ----------
-    port
-        The API's port; 8420 unless WAGGLE_API_PORT says otherwise, 0 takes a free one.
-    data_dir
-        The folder that keeps the data, the logs and `up.json`; .waggle unless you say otherwise.
-    app
-        Your handlers, `module:attribute`, found from the current folder.
-    processes
-        How many workers (WAGGLE_PROCESSES); otherwise one for each core but two, and at least one.
-    ephemeral
-        Use a temporary folder and forget everything at the end.
-    ready_file
-        A file that appears once all is ready, with all addresses and process ids, and disappears at the stop.
-    """
-    from waggle_cli.installed import require
-    from waggle_cli.up import up
-
-    require("waggle up", "up", "waggle_api", "waggle_worker", "waggle_dlq", "waggle_scheduler")
-    return up(port=port, data_dir=data_dir, app=app, processes=processes, ephemeral=ephemeral, ready_file=ready_file)
+_group("tasks", WORK, "Submit, list, show, watch, cancel and purge tasks.", 0)
+_group("dlq", WORK, "List, group, retry and remove dead letters. Alone: run the dead letter service.", 1)
+_group("queues", WORK, "List queues, show one, pause and resume them, cancel their waiting tasks.", 2)
+_group("workers", WORK, "List workers: which are alive, which queues they serve, how many tasks they run.", 3)
+_group("types", WORK, "Show the task types: their defaults, and the payload that each expects.", 4)
+_group("breakers", WORK, "List circuit breakers, show one, reset one.", 5)
+_group("config", OPERATE, "Show the settings, and where each one comes from.")
+_group("doctor", OPERATE, "Check everything that Waggle depends on, and advise on problems.")
+_group("audit", OPERATE, "Check that every task is consistent; with --repair, fix what is not.")
+app.command(services.up, group=RUN, help_epilogue="Examples:\n  waggle up --app shop.tasks:app\n  waggle up --ephemeral --port 0 --ready-file ready.json\n")
+app.command(services.api, group=RUN, help_epilogue=SETTINGS)
+app.command(services.worker, group=RUN, help_epilogue=f"Examples:\n  waggle worker --app shop.tasks:app --concurrency 100 --processes 4\n\n{SETTINGS}")
+app.command(services.scheduler, group=RUN, help_epilogue=SETTINGS)
 
 
-@app.command(group=SERVICES)
-def api() -> None:
-    """Run the API: the REST door."""
-    _run("api")
+@app.command(group=OPERATE, help_epilogue=f"Examples:\n  waggle migrate\n  waggle migrate --sql | less\n  waggle migrate --check\n\n{SETTINGS}")
+def migrate(*, sql: Switch = False, check: Switch = False) -> int:
+    """Bring the database and the streams up to date. Safe to repeat.
 
-
-@app.command(group=SERVICES)
-def worker(
-    *,
-    app: str | None = None,
-    concurrency: int | None = None,
-    queues: str | None = None,
-    processes: Annotated[int | None, Parameter(validator=Number(gte=1, lte=1000))] = None,
-) -> int | None:
-    """Run a worker: it claims tasks and runs their handlers.
-
-    Parameters
-    ----------
-    app
-        Your handlers, `module:attribute`, found from the current folder (WAGGLE_APP).
-    concurrency
-        How many tasks it runs at once, in each process (WAGGLE_CONCURRENCY).
-    queues
-        The queues it serves, separated by commas (WAGGLE_QUEUES); otherwise `default` and those of its handlers.
-    processes
-        How many worker processes; one that dies is started again (WAGGLE_PROCESSES).
-    """
-    for name, value in (("WAGGLE_APP", app), ("WAGGLE_CONCURRENCY", concurrency), ("WAGGLE_QUEUES", queues), ("WAGGLE_PROCESSES", processes)):
-        if value is not None:
-            os.environ[name] = str(value)
-    from waggle.settings.environment import read
-    from waggle.settings.services import WorkerSettings
-    from waggle.settings.shared import SettingsError
-
-    with contextlib.suppress(SettingsError):  # the worker itself says what is wrong with them
-        settings = read(WorkerSettings, os.environ)
-        if settings.processes > 1:
-            from waggle_cli.installed import require
-            from waggle_cli.workers import run
-
-            require("waggle worker", "worker", "waggle_worker")
-
-            return run(settings)
-    _run("worker")
-    return None
-
-
-@app.command(group=SERVICES)
-def scheduler() -> None:
-    """Run the scheduler: due tasks, lost doorbells, dead workers, deadlines, retention."""
-    _run("scheduler")
-
-
-@app.command(group=AROUND)
-def migrate(
-    *,
-    sql: Annotated[bool, Parameter(negative="")] = False,
-    check: Annotated[bool, Parameter(negative="")] = False,
-) -> int:
-    """Bring the database and the streams up to date; safe to repeat.
-
-    The tables are in a Postgres schema of their own (WAGGLE_POSTGRES_SCHEMA). If NATS does not answer, the scheduler creates what is missing there.
+    The tables are in a Postgres schema of their own (WAGGLE_POSTGRES_SCHEMA). It succeeds without NATS: the scheduler creates missing streams later.
 
     Parameters
     ----------
@@ -174,7 +87,7 @@ def migrate(
     from waggle.settings.environment import read
     from waggle.settings.services import CommandLineSettings
     from waggle.settings.shared import SettingsError
-    from waggle_cli import migrate as migration
+    from waggle_cli.commands import migrate as migration
 
     if sql and check:
         print("waggle migrate: --sql and --check exclude each other", file=sys.stderr)
@@ -187,31 +100,25 @@ def migrate(
         return 2
 
 
-@app.command(group=AROUND)
+@app.command(group=OPERATE, help_epilogue="Examples:\n  source <(waggle completion bash)\n")
 def completion(shell: Shell, /) -> int:
-    """Print the script that makes a shell complete commands, options and, from a running API, names and ids.
+    """Print the script with which a shell completes commands, options and, from a running API, names and ids.
 
-    `waggle --install-completion` puts it where your shell finds it. By hand: `source <(waggle completion bash)`.
+    `waggle --install-completion` installs it for your shell. By hand: `source <(waggle completion bash)`.
 
     Parameters
     ----------
     shell
         bash, zsh or fish.
     """
-    from waggle_cli.completion import script
+    from waggle_cli.commands.completion import script
 
     return script(app, shell)
 
 
 for flag in ("--help", "--version"):
-    app[flag].group = (AROUND,)
-app.register_install_completion_command(group=AROUND, help="Put the completion where your shell finds it.")
-
-
-def _run(service: str) -> None:
-    from waggle_cli.installed import run_service
-
-    run_service(service)
+    app[flag].group = (OPERATE,)
+app.register_install_completion_command(group=OPERATE, help="Install the completion for your shell.")
 
 
 def main() -> None:

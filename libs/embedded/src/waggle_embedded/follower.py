@@ -8,23 +8,22 @@ from typing import Any, Final, Protocol
 
 SHOWN: Final = ("warning", "error", "critical")
 SERIOUS: Final = ("error", "critical")
-AT_ONCE: Final = 10
-"""Lines of one log that are shown for one look at it; further ones are counted."""
-READ_AT_ONCE: Final = 1 << 20
-LONGEST: Final = 500
+LINES_AT_ONCE: Final = 10  # of one log; further ones are only counted
+READ_BYTES: Final = 1 << 20
+LINE_WIDTH: Final = 500
 
 
 class Screen(Protocol):
-    """Where the supervisor and the followers write: the terminal, or a log."""
+    """Where the supervisor writes: the terminal, or a log."""
 
     def say(self, text: str, style: str = "") -> None:
-        """Something for people."""
+        """Show a text."""
 
     def done(self, what: str, detail: str = "") -> None:
-        """A step that is finished."""
+        """A step has finished."""
 
     def line(self, source: str, level: str, text: str) -> None:
-        """Something that a child wrote, or that happened to it."""
+        """A child wrote something, or something happened to it."""
 
 
 class Follower:
@@ -35,28 +34,28 @@ class Follower:
         self._offset, self._rest = offset, b""
 
     def show(self, screen: Screen, levels: Collection[str] = SHOWN) -> None:
-        """Show what came since the last look, of these levels."""
+        """Show the new lines of these levels."""
         entries = [entry for line in self._lines() if (entry := parsed(line)) and entry.get("level") in levels]
-        for entry in entries[:AT_ONCE]:
+        for entry in entries[:LINES_AT_ONCE]:
             screen.line(self.source, str(entry["level"]), shortened(one_line(entry)))
-        if len(entries) > AT_ONCE:
-            screen.line(self.source, "warning", f"… and {len(entries) - AT_ONCE} more such lines, see {self.log}")
+        if len(entries) > LINES_AT_ONCE:
+            screen.line(self.source, "warning", f"… and {len(entries) - LINES_AT_ONCE} more such lines, see {self.log}")
 
     def _lines(self) -> list[bytes]:
         with contextlib.suppress(FileNotFoundError):
             size = self.log.stat().st_size
-            if size < self._offset:  # begun anew
+            if size < self._offset:  # rotated
                 self._offset, self._rest = 0, b""
             if size == self._offset:
                 return []
-            if size - self._offset > READ_AT_ONCE:
-                self._offset, self._rest = size - READ_AT_ONCE, b""
+            if size - self._offset > READ_BYTES:
+                self._offset, self._rest = size - READ_BYTES, b""
             with self.log.open("rb") as file:
                 file.seek(self._offset)
                 new = file.read(size - self._offset)
             self._offset += len(new)
             *lines, self._rest = (self._rest + new).split(b"\n")
-            self._rest = self._rest[-READ_AT_ONCE:]
+            self._rest = self._rest[-READ_BYTES:]
             return lines
         return []
 
@@ -71,7 +70,7 @@ def parsed(line: bytes | str) -> dict[str, Any] | None:
 
 
 def one_line(entry: dict[str, Any]) -> str:
-    """A log line for people: what happened, its fields, and the last word of a traceback."""
+    """A log line for people: the event, its fields, and the last line of a traceback."""
     skipped = {"timestamp", "level", "event", "service", "exception"}
     fields = " ".join(f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in entry.items() if key not in skipped)
     reason = "" if "error" in entry else str(entry.get("exception", "")).strip().rpartition("\n")[2]
@@ -79,7 +78,7 @@ def one_line(entry: dict[str, Any]) -> str:
 
 
 def in_full(lines: str) -> str:
-    """The lines of a log for people, tracebacks in full; what is not JSON stays as it is."""
+    """The lines of a log for people, with full tracebacks; lines that are not JSON stay as they are."""
     shown = []
     for line in lines.splitlines():
         entry = parsed(line)
@@ -88,4 +87,4 @@ def in_full(lines: str) -> str:
 
 
 def shortened(text: str) -> str:
-    return text if len(text) <= LONGEST else text[:LONGEST] + "…"
+    return text if len(text) <= LINE_WIDTH else text[:LINE_WIDTH] + "…"

@@ -1,6 +1,6 @@
 """An embedded NATS server with JetStream, kept in one folder: `start(folder)` returns when it answers; `.url`, `.pid`, `.store`, `.stop()`.
 
-It listens on 127.0.0.1 only and ends when its parent dies. Its store never takes the last of the disk.
+It listens on 127.0.0.1 only and ends when its parent dies (Linux). Its store leaves some of the disk free.
 """
 
 import contextlib
@@ -12,19 +12,18 @@ from pathlib import Path
 from typing import ClassVar, Final
 
 from waggle_embedded.binaries import find_nats
-from waggle_embedded.child import Child, ServerError, rotate, spawn, until
+from waggle_embedded.child import ServerError, ServerProcess, rotate, spawn, until
 from waggle_embedded.placement import choose_port, make_folder
 
-MAX_PAYLOAD: Final = 4 << 20
-"""A payload of 1 MiB and its envelope do not fit the default."""
-LARGEST_STORE: Final = 64 << 30
+MAX_PAYLOAD: Final = 4 << 20  # a payload of 1 MiB with its envelope does not fit into the default
+STORE_BYTES: Final = 64 << 30  # at most
 START_SECONDS: Final = 60.0
 RETRY_SECONDS: Final = 5.0
 
 
 @dataclass(kw_only=True)
-class Nats(Child):
-    """A NATS server that was started; JetStream keeps its data in the folder `store`."""
+class Nats(ServerProcess):
+    """A started NATS server; JetStream keeps its data in the folder `store`."""
 
     title: ClassVar[str] = "NATS"
 
@@ -45,7 +44,7 @@ class Nats(Child):
         return "nats" in self._addresses()
 
     def _addresses(self) -> dict[str, list[str]]:
-        """What the server noted once it listened; {} before."""
+        """The addresses that the server wrote once it listened; {} before."""
         with contextlib.suppress(OSError, ValueError):
             addresses: dict[str, list[str]] = json.loads((self.notes / f"nats-server_{self.pid}.ports").read_bytes())
             return addresses
@@ -53,7 +52,7 @@ class Nats(Child):
 
 
 def start(folder: Path, *, port: int = 0, log: Path | None = None, extra: str = "") -> Nats:
-    """Start NATS on the store in `folder` and wait until it answers. Port 0 takes the one of the last time, if it is free.
+    """Start NATS on the store in `folder` and wait until it answers. Port 0 is the port of the last start, if it is free.
 
     `extra` is appended to the configuration file. Raises ServerError.
     """
@@ -74,7 +73,7 @@ def start(folder: Path, *, port: int = 0, log: Path | None = None, extra: str = 
 
 
 def launch(folder: Path, *, port: int = 0, log: Path | None = None, extra: str = "") -> Nats:
-    """As `start`, but does not wait until it answers: ask `ready()`."""
+    """As `start`, but without waiting until it answers: poll `ready()`."""
     folder = folder.absolute()
     program = find_nats()
     store, notes, configuration = make_folder(folder / "store"), make_folder(folder / "run"), folder / "nats.conf"
@@ -90,7 +89,7 @@ def launch(folder: Path, *, port: int = 0, log: Path | None = None, extra: str =
 
 
 def _configuration(store: Path) -> str:
-    """Four fifths of what the disk has for it: at a full disk NATS lets publishes time out without a word."""
+    """The limit is four fifths of the available disk: on a full disk publishes time out without an error."""
     used = sum(path.stat().st_size for path in store.rglob("*") if path.is_file())
-    limit = min((shutil.disk_usage(store).free + used) * 4 // 5, LARGEST_STORE)
+    limit = min((shutil.disk_usage(store).free + used) * 4 // 5, STORE_BYTES)
     return f'server_name: waggle\nmax_payload: {MAX_PAYLOAD}\njetstream {{\n  store_dir: "{store}"\n  max_file_store: {limit}\n}}\n'

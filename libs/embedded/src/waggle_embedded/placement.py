@@ -1,6 +1,6 @@
-"""Where the data of the embedded servers lies, who they run as, and which ports they take.
+"""The folders, accounts and ports of the embedded servers.
 
-Postgres refuses to run as root: there it runs as `nobody`, in a folder that `nobody` can reach. Folders that are not ours keep their modes.
+Postgres refuses to run as root: started by root, it runs as `nobody`, in a folder that `nobody` can reach. Folders that are not ours keep their modes.
 """
 
 import contextlib
@@ -20,13 +20,14 @@ from typing import Final
 
 from waggle import machine
 from waggle_embedded.child import Account, ServerError
+from waggle_embedded.platforms import no_account
 
 SYSTEM_FOLDER: Final = Path("/var/lib/waggle")
 PORTS_FROM: Final = 20_000
 
 
 def server_account(data: Path) -> Account | None:
-    """Who runs Postgres on this data: `nobody` when we are root, otherwise we ourselves (None). Raises ServerError when it is somebody else's."""
+    """The account that runs Postgres on this data: `nobody` if we are root, otherwise our own (None). Raises ServerError if the data is another user's."""
     account = _nobody() if os.geteuid() == 0 else None
     owner = data.stat().st_uid if data.exists() else None
     if owner not in (None, account.uid if account else os.geteuid()):
@@ -38,7 +39,7 @@ def _nobody() -> Account:
     try:
         user = pwd.getpwnam("nobody")
     except KeyError as error:
-        raise ServerError("Postgres does not run as root, and this system has no user `nobody`: run as an ordinary user, or set WAGGLE_POSTGRES_URL") from error
+        raise ServerError(no_account()) from error
     return Account(user.pw_uid, user.pw_gid)
 
 
@@ -50,7 +51,7 @@ def _user_name(uid: int | None) -> str:
 
 
 def reachable_folder(folder: Path) -> Path:
-    """`folder`, or as root, when `nobody` cannot reach it, one below /var/lib/waggle that always belongs to it."""
+    """`folder` itself; for root, if `nobody` cannot reach it, a fixed folder for it below /var/lib/waggle."""
     folder = folder.absolute()
     if os.geteuid() != 0 or any((folder / place).exists() for place in ("cluster", "postgres/cluster")):
         return folder
@@ -72,20 +73,20 @@ def _may_enter(folder: Path, account: Account) -> bool:
 
 
 def make_folder(folder: Path) -> Path:
-    """Make a folder of ours and what is missing above it, passable for `nobody` when root makes them."""
+    """Create a folder and its missing parents; created by root, `nobody` can pass through them."""
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         for path in reversed(missing):
             path.mkdir(exist_ok=True)
             path.chmod(0o711 if os.geteuid() == 0 else 0o700)
     except OSError as error:
-        raise ServerError(f"cannot make the folder {folder}: {error.strerror}; choose another with --data-dir") from error
+        raise ServerError(f"cannot create the folder {folder}: {error.strerror}; choose another with --data-dir") from error
     return folder
 
 
 @contextmanager
 def temporary_folder() -> Iterator[Path]:
-    """A folder that `nobody` can reach, and that is removed at the end."""
+    """A folder that `nobody` can reach; it is removed at the end."""
     folder = Path(tempfile.mkdtemp(prefix="waggle-"))
     if os.geteuid() == 0:
         folder.chmod(0o711)
@@ -100,7 +101,7 @@ def temporary_folder() -> Iterator[Path]:
 
 
 def choose_port(folder: Path) -> int:
-    """The port that was remembered in this folder if it is free, else a new one, remembered."""
+    """The port noted in this folder if it is free, otherwise a new one, which is noted."""
     note = folder / "port"
     with contextlib.suppress(OSError, ValueError):
         port = int(note.read_text())
@@ -112,7 +113,7 @@ def choose_port(folder: Path) -> int:
 
 
 def free_port() -> int:
-    """A free port on 127.0.0.1 that the kernel hands to no outgoing connection, so that a restarted server finds it free again."""
+    """A free port on 127.0.0.1 that the kernel gives to no outgoing connection, so that a restarted server finds it free again."""
     for port in random.sample(range(PORTS_FROM, max(machine.first_ephemeral_port(), PORTS_FROM + 1000)), k=100):
         if is_free(port):
             return port

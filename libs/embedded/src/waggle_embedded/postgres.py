@@ -1,7 +1,7 @@
-"""An embedded Postgres, kept in one folder: `start(folder)` makes, heals and starts it and returns when it answers; `.url`, `.pid`, `.stop()`.
+"""An embedded Postgres, kept in one folder: `start(folder)` creates and starts it and returns when it answers; `.url`, `.pid`, `.stop()`.
 
-It listens on 127.0.0.1 only, without a Unix socket, with a generated password. It ends at once when its parent dies. As root it runs as `nobody`.
-What a crash left behind (a half-made cluster, a stale lock file) does not matter; fsync stays on.
+It listens on 127.0.0.1 only, without a Unix socket, with a generated password. It ends at once when its parent dies (Linux). As root it runs as `nobody`.
+Leftovers of a crash (an incomplete cluster, a stale lock file) are replaced; fsync stays on.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from typing import ClassVar, Final
 
 from waggle import machine
 from waggle_embedded.binaries import PostgresBinaries, find_postgres
-from waggle_embedded.child import Account, Busy, Child, ServerError, rotate, spawn, until
+from waggle_embedded.child import Account, Busy, ServerError, ServerProcess, rotate, spawn, until
 from waggle_embedded.placement import choose_port, make_folder, reachable_folder, server_account
 
 SETTINGS: Final[Mapping[str, str]] = {
@@ -28,28 +28,28 @@ SETTINGS: Final[Mapping[str, str]] = {
     "max_connections": "200",
     "shared_buffers": "256MB",
     "max_wal_size": "2GB",
-    "backend_flush_after": "512kB",  # otherwise all commits wait at the end of a checkpoint, for up to a second where payloads are large
+    "backend_flush_after": "512kB",  # otherwise all commits wait at the end of a checkpoint, up to a second with large payloads
     "timezone": "UTC",
     "log_timezone": "UTC",
     "logging_collector": "off",
 }
 ENVIRONMENT: Final[Mapping[str, str]] = {
-    "LC_ALL": "C",  # the locales of the user need not exist here; the cluster's own is given to initdb
+    "LC_ALL": "C",  # the user's locales may not exist here; initdb gets the cluster's
     "PATH": "/usr/bin:/bin",
-    # A backend keeps the memory of a large value for the next one: to give it back to the kernel and ask anew takes a fifth of an insert of 1 MiB.
+    # A backend keeps the memory of a large value for the next one: returning it to the kernel each time costs a fifth of an insert of 1 MiB.
     "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(32 << 20),
     "MALLOC_TOP_PAD_": str(4 << 20),
 }
 PASSWORD_FILE: Final = "password"  # noqa: S105  # the name of a file
 START_SECONDS: Final = 120.0
-"""Long, because a start may have to recover from a crash."""
+"""Long, because a start may include crash recovery."""
 DYING_SECONDS: Final = 15.0
 
 
 @dataclass(kw_only=True)
-class Postgres(Child):
-    """A Postgres that was started; its data is in the folder `data`."""
+class Postgres(ServerProcess):
+    """A started Postgres; its data is in the folder `data`."""
 
     title: ClassVar[str] = "Postgres"
     stop_signal: ClassVar[signal.Signals] = signal.SIGINT  # a fast shutdown
@@ -69,7 +69,7 @@ class Postgres(Child):
 
 
 def start(folder: Path, *, port: int = 0, log: Path | None = None, extra: Mapping[str, str] | None = None) -> Postgres:
-    """Start Postgres on the data in `folder` and wait until it answers. Port 0 takes the one of the last time, if it is free.
+    """Start Postgres on the data in `folder` and wait until it answers. Port 0 is the port of the last start, if it is free.
 
     `extra` are further settings (`{"synchronous_standby_names": …}`). Raises ServerError.
     """
@@ -84,18 +84,18 @@ def start(folder: Path, *, port: int = 0, log: Path | None = None, extra: Mappin
                 raise
             return server
         except ServerError as error:
-            if not _passes(error, port) or time.monotonic() > deadline:
+            if not _may_pass(error, port) or time.monotonic() > deadline:
                 raise
             time.sleep(0.05)
 
 
-def _passes(error: ServerError, port: int) -> bool:
-    """Whether another try can help: a predecessor that was killed is still dying, or somebody took the port that we had just found free."""
+def _may_pass(error: ServerError, port: int) -> bool:
+    """Whether another try can help: a killed predecessor is still ending, or another process took the port that was free a moment ago."""
     return isinstance(error, Busy) or "is still in use" in str(error) or (port == 0 and "Address already in use" in str(error))
 
 
 def launch(folder: Path, *, port: int = 0, log: Path | None = None, extra: Mapping[str, str] | None = None) -> Postgres:
-    """As `start`, but does not wait until it answers: ask `ready()`."""
+    """As `start`, but without waiting until it answers: poll `ready()`."""
     folder = make_folder(reachable_folder(folder))
     data = folder / "cluster"
     account = server_account(data)
@@ -103,24 +103,24 @@ def launch(folder: Path, *, port: int = 0, log: Path | None = None, extra: Mappi
     binaries = find_postgres(account, major)
     if major is None:
         _make_cluster(data, binaries, account)
-    _forget_dead_owner(data)
+    _remove_stale_lock(data)
     port = port or choose_port(folder)
     log = log or folder / "postgres.log"
     log_start = rotate(log)
     settings = {**SETTINGS, "port": str(port), **(extra or {})}
     argv: list[str | Path] = [binaries.folder / "postgres", "-D", data, *(f"--{name.replace('_', '-')}={value}" for name, value in settings.items())]
-    # An immediate shutdown: whoever was killed does not want to wait, and the write-ahead log has everything that was committed.
+    # An immediate shutdown: the parent was killed, and the write-ahead log has everything that was committed.
     process = spawn(argv, log=log, at_parents_death=signal.SIGQUIT, account=account, env=ENVIRONMENT)
     return Postgres(data=data, port=port, password=(folder / PASSWORD_FILE).read_text(), process=process, log=log, log_start=log_start)
 
 
 def _make_cluster(data: Path, binaries: PostgresBinaries, account: Account | None) -> None:
-    """A new cluster with a database `waggle`, made beside its place and moved there when it is whole."""
+    """A new cluster with a database `waggle`, created beside its place and moved there once it is complete."""
     fresh = data.with_name("cluster.new")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(mode=0o700)
     password_file = _new_password(data.with_name(PASSWORD_FILE))
-    if account:  # only these two: in the folder around them a server that was broken into can plant nothing
+    if account:  # only these two: a compromised server cannot write to the folder around them
         os.chown(fresh, account.uid, account.gid)
         os.chown(password_file, account.uid, account.gid)
     locale = ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"] if binaries.major >= 17 else ["--locale=C.UTF-8"]
@@ -149,30 +149,30 @@ def _run(argv: list[str | Path], account: Account | None, text: str = "") -> Non
 
 
 def _lock_file(data: Path) -> list[str]:
-    """pid, folder, start time, port, socket folder, address, shared memory, status; [] when there is none."""
+    """pid, folder, start time, port, socket folder, address, shared memory, status; [] if there is none."""
     with contextlib.suppress(OSError):
         return (data / "postmaster.pid").read_text().splitlines()
     return []
 
 
-def _forget_dead_owner(data: Path) -> None:
-    """Remove a lock file whose process is gone, or is something else by now (numbers come again soon in a container). Raises ServerError when it lives."""
+def _remove_stale_lock(data: Path) -> None:
+    """Remove a lock file whose process is gone, or is another program by now (a container soon reuses pids). Raises Busy if it is alive."""
     lines = _lock_file(data)
     if not lines:
         return
     if re.fullmatch(r"\d+", lines[0]) and _runs_on(int(lines[0]), data):
-        raise Busy(f"another Postgres, process {lines[0]}, still runs on {data}")
+        raise Busy(f"another Postgres, process {lines[0]}, still runs on {data}; stop it with `kill -INT {lines[0]}`, or choose another folder with --data-dir")
     (data / "postmaster.pid").unlink(missing_ok=True)
 
 
 def _runs_on(pid: int, data: Path) -> bool:
-    """Whether this process is a postmaster of this data; it works in its data folder."""
+    """Whether this process is a postmaster of this data: its working directory is the data folder."""
     try:
         folder = machine.working_folder(pid)
     except ProcessLookupError:
         return False
     except PermissionError:
-        return False  # somebody else's process: not ours
+        return False  # another user's process
     if folder is not None:
         return folder == data.resolve()
     try:  # any living process counts

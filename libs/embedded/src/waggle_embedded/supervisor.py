@@ -1,6 +1,6 @@
-"""Keeps children alive: starts them, waits until they are ready, starts again what dies, stops all in order.
+"""Keeps child processes alive: starts them, waits until they are ready, restarts what dies, stops all in order.
 
-One plain loop in the main thread (a child ends with the thread that started it). It knows nothing about what the children are.
+One plain loop in the main thread (a child ends with the thread that started it). It does not know what its children do.
 """
 
 import itertools
@@ -12,34 +12,32 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Final
 
-from waggle_embedded.child import Busy, Child, Ended, ServerError
+from waggle_embedded.child import Busy, ChildExited, ServerError, ServerProcess
 from waggle_embedded.follower import SERIOUS, SHOWN, Follower, Screen
 
 FIRST_DELAY: Final = 0.1
 LONGEST_DELAY: Final = 10.0
-PROVEN: Final = 10.0
-"""After so many seconds of work a death counts as the first one again."""
+PROVEN_SECONDS: Final = 10.0  # after this time of work the count of failures starts again
 HURRY_SECONDS: Final = 5.0
-SECOND_THOUGHT: Final = 0.3
-"""One Ctrl-C can arrive twice (from the terminal, and passed on by `uv run`); a second one comes later than this."""
+REPEAT_SECONDS: Final = 0.3  # one Ctrl-C can arrive twice (from the terminal, and passed on by `uv run`); a second one comes later
 
 
 class StopAsked(Exception):
-    """A signal asked us to stop while we were starting."""
+    """A signal asked us to stop during the start."""
 
 
 @dataclass
 class Member:
-    """A place for one process: who is there, and when to try again. Those with the lowest `stop_rank` are stopped first."""
+    """A position for one process: its current child, and when to start the next one. The lowest `stop_rank` is stopped first."""
 
     name: str
-    launch: Callable[[], Child]
+    launch: Callable[[], ServerProcess]
     stop_rank: int
     ready_within: float = 60.0
     grace: float = 10.0
     tries: int = 3
     follow: bool = True
-    child: Child | None = None
+    child: ServerProcess | None = None
     ready: bool = False
     was_ready: bool = False
     since: float = 0.0
@@ -49,7 +47,7 @@ class Member:
 
 @dataclass
 class Supervisor:
-    """`changed` is called whenever the processes are other ones than before and all are ready."""
+    """`changed` is called when all are ready after a process was replaced."""
 
     screen: Screen
     changed: Callable[[], None] = lambda: None
@@ -61,7 +59,7 @@ class Supervisor:
 
     @contextmanager
     def signals(self) -> Iterator[None]:
-        """SIGINT, SIGTERM and SIGHUP ask us to stop; a second one asks for a hurry."""
+        """SIGINT, SIGTERM and SIGHUP ask us to stop; a second one asks us to hurry."""
 
         def ask(_number: int, _frame: FrameType | None) -> None:
             self._asked_at.append(time.monotonic())
@@ -79,36 +77,36 @@ class Supervisor:
 
     @property
     def hurried(self) -> bool:
-        return bool(self._asked_at) and self._asked_at[-1] - self._asked_at[0] > SECOND_THOUGHT
+        return bool(self._asked_at) and self._asked_at[-1] - self._asked_at[0] > REPEAT_SECONDS
 
     def start(self, *members: Member) -> None:
-        """Start these at once and return when all are ready. Raises ServerError when one cannot, StopAsked when we shall stop."""
+        """Start these together and return once all are ready. Raises ServerError if one cannot start, StopAsked after a signal."""
         self.members += members
         while not all(member.ready for member in self.members):
-            self._look(0.01)
+            self._check(0.01)
             if self.asked:
                 raise StopAsked
 
-    def run_once(self, name: str, child: Child) -> None:
-        """Wait until this child has done its work. Raises ServerError when it failed, StopAsked when we shall stop."""
+    def run_once(self, name: str, child: ServerProcess) -> None:
+        """Wait for a child that ends by itself. Raises ServerError if it failed, StopAsked after a signal."""
         begun = time.monotonic()
         while child.alive:
             if self.asked:
                 child.stop()
                 raise StopAsked
-            self._look(0.01)
+            self._check(0.01)
         if child.process.returncode != 0:
             child.check_alive()
         self.screen.done(name, f"{time.monotonic() - begun:.1f} s")
 
     def watch(self) -> None:
-        """Keep all alive until a signal asks us to stop. Raises ServerError when one can no longer be started."""
+        """Keep all alive until a signal. Raises ServerError if one can no longer be started."""
         self.started = True
         self.changed()
         while not self.asked:
-            self._look(0.1)
+            self._check(0.1)
 
-    def _look(self, pause: float) -> None:
+    def _check(self, pause: float) -> None:
         for member in self.members:
             try:
                 self._tend(member)
@@ -126,10 +124,10 @@ class Supervisor:
                 self._followers.setdefault(member.name, Follower(member.name, member.child.log, member.child.log_start))
         elif member.ready:
             member.child.check_alive()
-            if member.failures and now - member.since > PROVEN:
+            if member.failures and now - member.since > PROVEN_SECONDS:
                 member.failures = 0
         elif member.child.ready():
-            self.screen.done(member.name, f"ready, {now - member.since:.1f} s" + (" (started again)" if self.started else ""))
+            self.screen.done(member.name, f"ready, {now - member.since:.1f} s" + (" (restarted)" if self.started else ""))
             member.ready, member.was_ready, member.since = True, True, now
             if self.started and all(other.ready for other in self.members):
                 self.changed()
@@ -137,26 +135,26 @@ class Supervisor:
             raise ServerError(f"{member.name} was not ready within {member.ready_within:.0f} s; see {member.child.log}")
 
     def _failed(self, member: Member, error: ServerError) -> None:
-        """Plan another start, later each time, or raise the error when that is hopeless."""
+        """Schedule another start, later each time, or raise the error if another start cannot help."""
         if member.child and member.child.alive:
             member.child.kill()
         member.failures += 1
-        if _refused(member, error) or (not self.started and (not isinstance(error, Ended | Busy) or member.failures >= member.tries)):
+        if _refused(member, error) or (not self.started and (not isinstance(error, ChildExited | Busy) or member.failures >= member.tries)):
             raise error
         delay = min(FIRST_DELAY * 3 ** min(member.failures - 1, 10), LONGEST_DELAY)
-        how = error.how if isinstance(error, Ended) else str(error)
-        self.screen.line(member.name, "warning", f"{how}; starting it again" + (f" in {delay:.0f} s" if delay >= 1 else ""))
+        how = error.how if isinstance(error, ChildExited) else str(error)
+        self.screen.line(member.name, "warning", f"{how}; restarting it" + (f" in {delay:.0f} s" if delay >= 1 else ""))
         member.child, member.ready, member.retry_at = None, False, time.monotonic() + delay
 
     def _show_logs(self) -> None:
         for member in self.members:
             follower = self._followers.get(member.name)
             if follower and member.follow:
-                # Who stops loses its connections: that is no news.
+                # A stopping service loses its connections: no news.
                 follower.show(self.screen, SERIOUS if self.stopping else SHOWN)
 
     def stop(self) -> None:
-        """Stop all, the lowest rank first; who outlasts its grace, or all when we are hurried, without mercy."""
+        """Stop all, the lowest rank first. A process that outlasts its grace is killed; after a second signal, all are."""
         self.stopping = True
         for _, rank in itertools.groupby(sorted(self.members, key=lambda member: member.stop_rank), key=lambda member: member.stop_rank):
             self._stop([member for member in rank if member.child and member.child.alive])
@@ -167,26 +165,26 @@ class Supervisor:
         _send(members, lambda child: child.stop_signal)
         if not self._ended(members, grace):
             _send(members, lambda child: child.hurry_signal)
-            if not self._ended(members, HURRY_SECONDS, patient=False):
+            if not self._ended(members, HURRY_SECONDS, can_hurry=False):
                 _send(members, lambda _: signal.SIGKILL)
-                self._ended(members, HURRY_SECONDS, patient=False)
+                self._ended(members, HURRY_SECONDS, can_hurry=False)
 
-    def _ended(self, members: list[Member], seconds: float, *, patient: bool = True) -> bool:
-        """Wait until all of these have ended: False after so many seconds, or as soon as we are hurried."""
-        begun, told = time.monotonic(), False
+    def _ended(self, members: list[Member], seconds: float, *, can_hurry: bool = True) -> bool:
+        """Wait until all of these have ended; False after `seconds`, or as soon as a second signal arrives."""
+        began, shown = time.monotonic(), False
         while living := [member.name for member in members if member.child and member.child.alive]:
-            waited = time.monotonic() - begun
-            if waited > seconds or (patient and self.hurried):
+            waited = time.monotonic() - began
+            if waited > seconds or (can_hurry and self.hurried):
                 return False
-            if waited > 1 and patient and not told:
-                told = True
-                self.screen.say(f"  … {', '.join(living)}: finishing what runs, for {seconds:.0f} s at most; Ctrl-C again hurries")
+            if waited > 1 and can_hurry and not shown:
+                shown = True
+                self.screen.say(f"  … {', '.join(living)}: finishing running work (up to {seconds:.0f} s); press Ctrl-C again to hurry")
             self._show_logs()
             time.sleep(0.01)
         return True
 
 
-def _launched(member: Member) -> Child:
+def _launched(member: Member) -> ServerProcess:
     try:
         return member.launch()
     except OSError as error:
@@ -194,11 +192,11 @@ def _launched(member: Member) -> Child:
 
 
 def _refused(member: Member, error: ServerError) -> bool:
-    """Whether the child said that its settings are wrong: another start cannot help."""
-    return isinstance(error, Ended) and member.child is not None and error.code == member.child.misconfigured
+    """Whether the child reported invalid settings: another start cannot help."""
+    return isinstance(error, ChildExited) and member.child is not None and error.code == member.child.misconfigured
 
 
-def _send(members: list[Member], choose: Callable[[Child], signal.Signals]) -> None:
+def _send(members: list[Member], choose: Callable[[ServerProcess], signal.Signals]) -> None:
     for member in members:
         if member.child and member.child.alive:
             member.child.send(choose(member.child))

@@ -1,4 +1,4 @@
-"""`waggle doctor`: looks at everything that Waggle stands on, changes nothing, and advises on whatever is not well.
+"""`waggle doctor`: checks everything that Waggle depends on, changes nothing, and advises on every problem.
 
-`checks` is the table of what is looked at; a check takes the patient and gives findings.
+`checks` is the table of checks; a check takes the deployment and returns findings.
 """

@@ -1,4 +1,4 @@
-"""The table of what the doctor looks at, and the look itself: check after check, each within a time of its own, whatever the others found."""
+"""The table of checks, and their run: one after the other, each with its own time limit, whatever the others found."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -9,18 +9,18 @@ import asyncpg
 from waggle.bus.connection import OUTAGE as BUS_OUTAGE
 from waggle.store.postgres import OUTAGE
 from waggle_cli.doctor import broker, clocks, database, disk, fleet, work
+from waggle_cli.doctor.deployment import Deployment
 from waggle_cli.doctor.findings import Finding, error, reason
-from waggle_cli.doctor.patient import Patient
 
 CHECK_SECONDS: Final = 8.0
 FAILED: Final[tuple[type[Exception], ...]] = (*OUTAGE, *BUS_OUTAGE, asyncpg.PostgresError)
 
 
 class Check(NamedTuple):
-    """What is looked at, how, and what of the patient must be there for it."""
+    """The name of a check, its function, and the fields of the deployment that it needs."""
 
     name: str
-    look: Callable[[Patient], Awaitable[list[Finding]]]
+    check: Callable[[Deployment], Awaitable[list[Finding]]]
     needs: tuple[str, ...] = ()
 
 
@@ -50,20 +50,20 @@ CHECKS: Final = (
 )
 
 
-async def examine(patient: Patient) -> list[tuple[str, Finding]]:
-    """Every finding with the name of its check, in the order of the table. A check whose needs are not there has none: what is missing was found before."""
+async def examine(deployment: Deployment) -> list[tuple[str, Finding]]:
+    """Every finding with the name of its check, in the order of the table. A check without its needs is skipped: an earlier one reported what is missing."""
     found = []
     for check in CHECKS:
-        if all(getattr(patient, need) for need in check.needs):
-            found += [(check.name, finding) for finding in await _look(check, patient)]
+        if all(getattr(deployment, need) for need in check.needs):
+            found += [(check.name, finding) for finding in await _findings(check, deployment)]
     return found
 
 
-async def _look(check: Check, patient: Patient) -> list[Finding]:
+async def _findings(check: Check, deployment: Deployment) -> list[Finding]:
     try:
         async with asyncio.timeout(CHECK_SECONDS):
-            return await check.look(patient)
+            return await check.check(deployment)
     except FAILED as problem:
-        if patient.database and (patient.database.is_closed() or isinstance(problem, TimeoutError)):
-            patient.database = None  # it stands still or is gone: the rest does not wait for it again
-        return [error(f"could not be looked at: {reason(problem)}", "look again; when it stays, into the logs of Postgres and NATS")]
+        if deployment.database and (deployment.database.is_closed() or isinstance(problem, TimeoutError)):
+            deployment.database = None  # it hangs or is gone: the other checks do not wait for it again
+        return [error(f"the check failed: {reason(problem)}", "try again; if it persists, read the logs of Postgres and NATS")]

@@ -1,4 +1,4 @@
-"""What a check found: how bad it is, what it is, and what to do about it."""
+"""Findings: a level, what was found, and advice."""
 
 import re
 from enum import IntEnum
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Level(IntEnum):
-    """`SKIPPED`: it could not be looked at, and that need not be wrong. `WARNING`: it works, and a promise or the near future is at risk."""
+    """`SKIPPED`: could not be checked, which may be fine. `WARNING`: it works, but a promise or the near future is at risk."""
 
     OK = 0
     SKIPPED = 1
@@ -15,7 +15,7 @@ class Level(IntEnum):
 
 
 class Finding(NamedTuple):
-    """`advice` is what to do; whatever is not well has some."""
+    """`advice` is what to do; every finding except OK has some."""
 
     level: Level
     what: str
@@ -38,13 +38,13 @@ def error(what: str, advice: str) -> Finding:
     return Finding(Level.ERROR, what, advice)
 
 
-def count(number: int, thing: str, most: int | None = None) -> str:
+def count(number: int, thing: str, limit: int | None = None) -> str:
     """`1 task`, `1,204 tasks`, `10,000 tasks or more`."""
-    return f"{number:,} {thing}{'' if number == 1 else 's'}{' or more' if number == most else ''}"
+    return f"{number:,} {thing}{'' if number == 1 else 's'}{' or more' if number == limit else ''}"
 
 
 def reason(problem: Exception | str) -> str:
-    """A server's or the system's words, on one line, without numbers of the system."""
+    """The message of a server or of the system, on one line, without error numbers."""
     if isinstance(problem, TimeoutError):
         return "no answer in time"
     text = re.sub(r"\[Errno \d+\] ", "", str(problem).strip().partition("\n")[0])

@@ -1,4 +1,4 @@
-"""What was found, for people and for programs."""
+"""The findings, for people and for programs."""
 
 import json
 from collections.abc import Sequence
@@ -7,9 +7,9 @@ from typing import Final
 from rich.table import Table
 from rich.text import Text
 
-from waggle_cli import show
 from waggle_cli.doctor.findings import Finding, Level, count
-from waggle_cli.words import plain
+from waggle_cli.views import show
+from waggle_cli.views.words import plain
 
 MARKS: Final = {Level.OK: ("✓", "green"), Level.SKIPPED: ("-", "dim"), Level.WARNING: ("!", "yellow"), Level.ERROR: ("✗", "bold red")}
 
@@ -17,7 +17,7 @@ Found = Sequence[tuple[str, Finding]]
 
 
 def as_json(found: Found) -> None:
-    """`status` is the worst level; an item has `check`, `level`, `what`, and `advice` where there is some."""
+    """`status` is the worst level; an item has `check`, `level`, `what` and, if there is some, `advice`."""
     items = [
         {"check": name, "level": finding.level.name.lower(), "what": finding.what, **({"advice": finding.advice} if finding.advice else {})}
         for name, finding in found
@@ -26,7 +26,7 @@ def as_json(found: Found) -> None:
 
 
 def as_table(found: Found) -> None:
-    """A line for each finding, its advice below it, and how many are not well."""
+    """A line for each finding, its advice below it, and the number of errors and warnings."""
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True, style="bold")
@@ -46,7 +46,7 @@ def _summary(found: Found) -> Text:
     errors, warnings = levels.count(Level.ERROR), levels.count(Level.WARNING)
     if errors or warnings:
         return Text(f"\n{count(errors, 'error')}, {count(warnings, 'warning')}", style=MARKS[_worst(found)][1])
-    return Text("\nAll is well.", style="green")
+    return Text("\nNo problems found.", style="green")
 
 
 def _worst(found: Found) -> Level:

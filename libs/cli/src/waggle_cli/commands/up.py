@@ -1,0 +1,43 @@
+"""`waggle up`: everything on this machine, in one folder, until Ctrl-C."""
+
+from contextlib import ExitStack
+from pathlib import Path
+
+from waggle.settings.shared import SettingsError
+from waggle_cli.views.terminal import Terminal
+from waggle_embedded import environment
+from waggle_embedded.child import ChildExited, ServerError
+from waggle_embedded.data_folder import CannotStart, check_port, check_writable, prepare
+from waggle_embedded.follower import in_full
+from waggle_embedded.stack import Stack
+from waggle_embedded.supervisor import Supervisor
+
+
+def up(*, port: int | None, data_dir: Path | None, app: str, processes: int | None, ephemeral: bool, ready_file: Path | None) -> int:
+    """Run everything until a signal; the exit code: 2 if something must be changed first, 1 after a failure."""
+    terminal = Terminal()
+    try:
+        return _run(Supervisor(terminal), port, data_dir, app, processes, ephemeral, ready_file)
+    except (CannotStart, SettingsError) as error:
+        terminal.problem(f"waggle up: {error}")
+        return 2
+    except ChildExited as error:
+        terminal.problem(f"waggle up: {error.how}")
+        terminal.say(f"The end of {error.log}:\n{in_full(error.lines)}" if error.lines else f"{error.log} is empty.")
+        return 1
+    except ServerError as error:
+        terminal.problem(f"waggle up: {error}")
+        return 1
+    except OSError as error:
+        terminal.problem(f"waggle up: {error.filename or 'the system'}: {error.strerror}")
+        return 1
+
+
+def _run(supervisor: Supervisor, port: int | None, data_dir: Path | None, app: str, processes: int | None, ephemeral: bool, ready_file: Path | None) -> int:
+    with supervisor.signals(), ExitStack() as stack:
+        environ, settings = environment.for_services(port, app, processes)
+        data = prepare(stack, data_dir, ephemeral=ephemeral)
+        if ready_file:
+            check_writable(ready_file.absolute().parent, "--ready-file")
+        check_port(settings.api_host, settings.api_port)
+        return Stack(supervisor, environ, settings, data, kept=not ephemeral, ready_file=ready_file).run()

@@ -1,0 +1,106 @@
+"""The deployment that is checked: its settings, and connections to its servers. Nothing here waits long, and nothing writes."""
+
+import asyncio
+import time
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import asyncpg
+
+from waggle.bus import connection
+from waggle.bus.client import NatsClient
+from waggle.bus.connection import OUTAGE as BUS_OUTAGE
+from waggle.bus.connection import Bus
+from waggle.settings.services import CommandLineSettings
+from waggle.settings.sources import masked
+from waggle.store import diagnosis
+from waggle.store.connections import check_url
+from waggle.store.postgres import OUTAGE
+from waggle_cli.doctor.findings import reason
+
+CONNECT_SECONDS: Final = 3.0
+ONCE: Final[dict[str, Any]] = {"allow_reconnect": False, "max_reconnect_attempts": 1, "reconnect_time_wait": 0.1, "connect_timeout": 2}
+CLOSED: Final[tuple[type[Exception], ...]] = (*OUTAGE, asyncpg.PostgresError, asyncpg.InterfaceError)  # the last one: a way to log in that asyncpg lacks
+
+
+@dataclass(frozen=True)
+class NatsServer:
+    """A NATS server that answered: its version, its largest message, the seconds until its answer."""
+
+    version: tuple[int, int, int]
+    max_payload: int
+    seconds: float
+
+
+@dataclass
+class Deployment:
+    """`database`, `nats` and `bus` are None if the server cannot be used; `postgres_error` and `nats_error` say why.
+
+    `schema_fits` becomes true once the database is known to have the schema of this code. `data` is the data folder of a running `waggle up`.
+    """
+
+    settings: CommandLineSettings
+    data: Path | None = None
+    api_url: str = ""
+    database: "asyncpg.Connection[asyncpg.Record] | None" = None
+    postgres_error: Exception | None = None
+    postgres_seconds: float = 0.0
+    nats: NatsServer | None = None
+    nats_error: str = ""
+    bus: Bus | None = None
+    schema_fits: bool = False
+
+    @property
+    def postgres_address(self) -> str:
+        return masked(self.settings.postgres_url)
+
+    @property
+    def api_address(self) -> str:
+        return masked(self.api_url) if "@" in self.api_url else self.api_url
+
+    @property
+    def nats_address(self) -> str:
+        return masked(self.settings.nats_url)
+
+    async def connect(self, stack: AsyncExitStack) -> None:
+        """Connect to both servers. Raises SettingsError for an invalid address."""
+        check_url(self.settings.postgres_url)
+        bus = await stack.enter_async_context(connection.connection(self.settings, "doctor"))  # connects in the background
+        await self._connect_postgres(stack)
+        await self._connect_nats()
+        if self.nats:
+            if not bus.connected:
+                await bus.renewed(CONNECT_SECONDS)
+            self.bus = bus if bus.connected else None
+
+    async def _connect_postgres(self, stack: AsyncExitStack) -> None:
+        try:
+            self.database = await diagnosis.connect(self.settings)
+            stack.callback(self.database.terminate)
+            began = time.monotonic()
+            await diagnosis.clock(self.database)
+            self.postgres_seconds = time.monotonic() - began
+        except CLOSED as error:
+            self.database, self.postgres_error = None, error
+
+    async def _connect_nats(self) -> None:
+        """On a separate connection that reports why it fails; the bus would only retry."""
+        reasons: list[str] = []
+
+        async def listen(error: Exception) -> None:
+            reasons.append(reason(error))
+
+        servers, client = [url.strip() for url in self.settings.nats_url.split(",")], NatsClient()
+        try:
+            async with asyncio.timeout(2 * CONNECT_SECONDS):
+                await client.connect(servers=servers, name="waggle-doctor", **ONCE, error_cb=listen)
+                began = time.monotonic()
+                await client.flush()
+                version = client.connected_server_version
+                self.nats = NatsServer((version.major, version.minor, version.patch), client.max_payload, time.monotonic() - began)
+        except BUS_OUTAGE as error:
+            self.nats_error = reasons[-1] if reasons else reason(error)
+        finally:
+            await client.close()

@@ -1,0 +1,1 @@
+"""The command line as a client of the REST API: addresses, calls, errors, submissions, polling. It prints nothing and knows no exit codes."""

@@ -1,0 +1,139 @@
+"""The API's calls at one address, with its errors as exceptions. Replies are the API's own JSON, byte for byte in `Reply.raw`."""
+
+import json
+import ssl
+import time
+from collections.abc import Iterator, Mapping
+from types import TracebackType
+from typing import Any, Final, Self
+from urllib.parse import quote
+
+import httpx2
+
+from waggle_cli.rest.address import Address, without_password
+from waggle_cli.rest.errors import ApiError, Unreachable, may_pass
+from waggle_cli.rest.shapes import AT_REST, AttemptJson, PageJson, Reply, TaskJson
+
+WAIT_SECONDS: Final = 20.0  # one request waits for a task this long; longer waits are several requests
+OUTAGE_POLL_SECONDS: Final = 0.5
+CONNECT_SECONDS: Final = 5.0
+READ_SECONDS: Final = 30.0
+BATCH_SECONDS: Final = 90.0  # storing 16 MiB may take a while
+PAGE_LIMIT: Final = 1_000  # items on one page
+
+
+class Client:
+    """The API at one address. Every call can raise ApiError or Unreachable."""
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        url = httpx2.URL(address.url)
+        self._http = httpx2.Client(
+            base_url=url,
+            headers=_headers(),
+            trust_env=url.host not in ("localhost", "127.0.0.1", "::1"),  # no proxy for our own machine
+            verify=True if url.scheme == "https" else _no_certificates(),
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._http.close()
+
+    def submit(self, body: bytes, idempotency_key: str) -> Reply[TaskJson]:
+        """Create the task that this JSON object describes: status 201, or 200 if its idempotency key or unique key matches an existing task."""
+        return self.post("tasks", body=body, headers={"idempotency-key": idempotency_key})
+
+    def submit_batch(self, body: bytes, idempotency_key: str) -> Reply[PageJson[TaskJson]]:
+        """As `submit`, for a batch: all tasks or none."""
+        return self.post("tasks", "batch", body=body, headers={"idempotency-key": idempotency_key}, timeout=BATCH_SECONDS)
+
+    def get(self, *path: str, timeout: float = READ_SECONDS, **params: object) -> Reply[Any]:
+        """GET a path below /api. A parameter that is None or an empty list is left out."""
+        return self._call("GET", path, params=_given(params), timeout=timeout)
+
+    def post(self, *path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None, timeout: float = READ_SECONDS) -> Reply[Any]:
+        """POST to a path below /api; `body` is a JSON text."""
+        kind = {} if body is None else {"content-type": "application/json"}
+        return self._call("POST", path, content=body, headers={**kind, **(headers or {})}, timeout=timeout)
+
+    def delete(self, *path: str, **params: object) -> Reply[Any]:
+        return self._call("DELETE", path, params=_given(params))
+
+    def pages(self, *path: str, limit: int | None, cursor: str | None = None, **params: Any) -> Iterator[Reply[PageJson[Any]]]:
+        """The pages of a list, up to `limit` items; None is all of them."""
+        while True:
+            answer = self.get(*path, **params, cursor=cursor, limit=PAGE_LIMIT if limit is None else min(limit, PAGE_LIMIT))
+            yield answer
+            cursor = answer.value.get("next_cursor")
+            limit = None if limit is None else limit - len(answer.value["items"])
+            if cursor is None or limit == 0:
+                return
+
+    def task(self, task_id: str) -> Reply[TaskJson]:
+        return self.get("tasks", task_id)
+
+    def attempts(self, task_id: str) -> Reply[PageJson[AttemptJson]]:
+        """The ended attempts of a task, oldest first."""
+        return self.get("tasks", task_id, "attempts")
+
+    def wait(self, task_id: str, seconds: float) -> Reply[TaskJson]:
+        """The task once it has finished or is in the DLQ, or as it is after `seconds`. Outages of the API meanwhile are waited out."""
+        deadline = time.monotonic() + seconds
+        answer = self.task(task_id)
+        while answer.value["status"] not in AT_REST and (left := deadline - time.monotonic()) > 0:
+            seconds_now = min(left, WAIT_SECONDS)
+            try:
+                answer = self.get("tasks", task_id, wait=round(seconds_now, 3), timeout=seconds_now + READ_SECONDS)
+            except (Unreachable, ApiError) as error:
+                if not may_pass(error) or deadline - time.monotonic() < OUTAGE_POLL_SECONDS:
+                    raise
+                time.sleep(OUTAGE_POLL_SECONDS)
+        return answer
+
+    def _call(self, method: str, path: tuple[str, ...], timeout: float = READ_SECONDS, **request: Any) -> Reply[Any]:
+        where = "/".join(["api", *(quote(part, safe="") for part in path)])
+        try:
+            answer = self._http.request(method, where, timeout=httpx2.Timeout(timeout, connect=CONNECT_SECONDS), **request)
+        except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
+            raise Unreachable(f"{self._called} does not answer: {_reason(error)}") from error
+        except httpx2.RequestError as error:
+            raise Unreachable(f"the connection to {self._called} was lost: {_reason(error)}", unknown=True) from error
+        if answer.status_code == 204:
+            return Reply(204, b"", None)
+        try:
+            value = json.loads(answer.content)
+        except ValueError:
+            value = None
+        if not isinstance(value, dict) or answer.is_redirect or (answer.is_error and "code" not in value):
+            kind = answer.headers.get("content-type", "no content-type")
+            raise Unreachable(f"{self._called} answers, but not as a Waggle API (status {answer.status_code}, {kind})", unknown=True)
+        if answer.is_error:
+            raise ApiError(answer.status_code, value)
+        return Reply(answer.status_code, answer.content, value)
+
+    @property
+    def _called(self) -> str:
+        url, source = self._address
+        return without_password(url) if source == "--url" else f"{without_password(url)} (from {source})"
+
+
+def _headers() -> dict[str, str]:
+    """The headers of every request; an API key will be added here."""
+    return {"accept": "application/json", "user-agent": "waggle-cli"}
+
+
+def _no_certificates() -> ssl.SSLContext:
+    """For plain HTTP, which never uses it: loading this machine's certificates takes 0.1 s."""
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+def _given(params: Mapping[str, object]) -> dict[str, Any]:
+    return {name: value for name, value in params.items() if value not in (None, [])}
+
+
+def _reason(error: Exception) -> str:
+    """The system's message without its error number."""
+    text = str(error)
+    return (text.partition("] ")[2] if text.startswith("[Errno") else text) or type(error).__name__

@@ -1,0 +1,42 @@
+"""Task types for people."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from waggle_cli.rest.shapes import Json
+from waggle_cli.views import show
+from waggle_cli.views.words import duration, json_text, plain
+
+
+def table(types: Sequence[Json]) -> None:
+    rows = [
+        {
+            "TYPE": plain(found["name"]),
+            "QUEUE": plain(found["queue"]),
+            "RETRIES": plain(found["max_retries"]),
+            "TIMEOUT": plain(duration(timedelta(seconds=found["timeout"]))),
+            "PAYLOAD": plain(_fields(found.get("schema"))),
+        }
+        for found in types
+    ]
+    show.table(rows)
+
+
+def _fields(schema: object) -> str:
+    """The fields of a payload in a few words; a ? marks an optional one."""
+    if not isinstance(schema, dict) or not isinstance(fields := schema.get("properties"), dict):
+        return "any object" if not schema or schema.get("type") == "object" else ""  # type: ignore[attr-defined]  # a schema is an object
+    required = schema.get("required", [])
+    more = ["…" if fields else "any object"] if schema.get("additionalProperties", True) else []
+    return ", ".join([*(name if name in required else f"{name}?" for name in fields), *more]) or "nothing"
+
+
+def card(found: Json) -> None:
+    facts = show.fact(
+        queue=found["queue"],
+        retries=found["max_retries"],
+        timeout=f"{duration(timedelta(seconds=found['timeout']))} a try",
+        dead_letters="" if found.get("dead_letter", True) else "no: it fails for good",
+        payload=json_text(found["schema"]) if found.get("schema") else "any object",
+    )
+    show.card(plain(found["name"], "bold"), facts)

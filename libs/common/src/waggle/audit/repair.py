@@ -1,0 +1,80 @@
+"""`waggle audit --repair`: does once what the scheduler's loops would. Safe beside them, and beside another repair."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from waggle.audit.conditions import STRAY_GRACE, Observation, Pool
+from waggle.bus import doorbells, subjects
+from waggle.bus.connection import Bus
+from waggle.bus.ring import Ringer
+from waggle.repair import deadlines, orphans, reclaim
+from waggle.store import audit, leases, waiting
+
+RECLAIM_BATCH: Final = 100
+BATCH: Final = 1_000
+REPAIR_POLL_SECONDS: Final = 0.5  # between two questions to Postgres while a lease passes
+LEASES: Final = 3  # leases to wait, at most, for one without an interruption
+
+
+async def repair(pool: Pool, bus: Bus, seen: Observation, lease: float) -> dict[str, int]:
+    """How many were repaired, by condition. Raises an OUTAGE of either server."""
+    ringer = Ringer(bus)
+    await ringer.open()
+    return {
+        "lost": await _take_back(pool, bus, lease) if seen.found["lost"].count else 0,
+        "overdue": await _all(lambda: _fail_overdue(pool, bus), BATCH),
+        "unrung": await _all(lambda: _ring_due(pool, ringer), BATCH),
+        "orphan": sum([await _ring_lane(pool, bus, ringer, lane) for lane in await waiting.lanes(pool) if subjects.fits(lane[0])]),
+        "stray": await _remove_strays(pool, bus, seen),
+    }
+
+
+async def _take_back(pool: Pool, bus: Bus, lease: float) -> int:
+    """Only after this process was itself connected for a lease: then it would have seen the heartbeats."""
+    connected = reclaim.Connected()
+    for _ in range(int(LEASES * lease / REPAIR_POLL_SECONDS) + 1):
+        if connected.seen(await leases.server_started(pool), gap=max(lease / 2, 3 * REPAIR_POLL_SECONDS)) >= lease:
+            return await _all(lambda: _take_some_back(pool, bus), RECLAIM_BATCH)
+        await asyncio.sleep(REPAIR_POLL_SECONDS)
+    return 0
+
+
+async def _take_some_back(pool: Pool, bus: Bus) -> int:
+    taken = await reclaim.take_back(pool, RECLAIM_BATCH)
+    await reclaim.announce(bus, taken)
+    return len(taken)
+
+
+async def _fail_overdue(pool: Pool, bus: Bus) -> int:
+    failed = await waiting.fail_overdue(pool, BATCH)
+    await deadlines.announce(bus, failed)
+    return len(failed)
+
+
+async def _ring_due(pool: Pool, ringer: Ringer) -> int:
+    bells = await waiting.mark_due(pool, BATCH)
+    await ringer.ring(bells)
+    return len(bells)
+
+
+async def _ring_lane(pool: Pool, bus: Bus, ringer: Ringer, lane: orphans.Lane) -> int:
+    async def step() -> int:
+        rung = await orphans.ring_lane(pool, bus, ringer, lane, BATCH)
+        return 0 if rung.refused else rung.number
+
+    return await _all(step, BATCH)
+
+
+async def _remove_strays(pool: Pool, bus: Bus, seen: Observation) -> int:
+    """Only doorbells whose tasks still cannot be claimed; a worker would ack those, too."""
+    still = await audit.strays(pool, [bell.task for bell in seen.strays if bell.task], STRAY_GRACE)
+    return sum([await doorbells.remove(bus, bell.number) for bell in seen.strays if bell.task is None or bell.task in still])
+
+
+async def _all(step: Callable[[], Awaitable[int]], batch: int) -> int:
+    """Repeat a step until it handles less than a full batch; returns the sum."""
+    done = 0
+    while (count := await step()) == batch:
+        done += count
+    return done + count

@@ -1,0 +1,21 @@
+"""Publishes which tasks failed at their deadline, and tells the workers of those that ran to stop."""
+
+from collections import defaultdict
+from uuid import UUID
+
+from waggle.bus import subjects
+from waggle.bus.connection import Bus
+from waggle.store.waiting import Overdue
+from waggle.task import Status
+
+
+async def announce(bus: Bus, failed: list[Overdue]) -> None:
+    """Call it after the commit of `store.waiting.fail_overdue`."""
+    running: defaultdict[str, list[tuple[UUID, int]]] = defaultdict(list)
+    for task in failed:
+        if task.was is Status.RUNNING and task.worker_id:
+            running[task.worker_id].append((task.id, task.attempt))
+    for worker_id, attempts in running.items():
+        await bus.publish(subjects.control(worker_id), subjects.command(attempts))
+    if failed:
+        await bus.publish(subjects.SETTLED, subjects.settled((task.id, Status.FAILED) for task in failed))

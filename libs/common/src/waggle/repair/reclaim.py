@@ -1,0 +1,55 @@
+"""Reclaims tasks of workers that are gone: a lost try is counted, and the task runs again at once or ends in the dead letter queue."""
+
+import time
+from collections.abc import Callable
+from datetime import datetime
+
+import asyncpg
+
+from waggle import failpoint
+from waggle.bus import subjects
+from waggle.bus.connection import Bus
+from waggle.store import leases, tasks
+from waggle.store.leases import LostTask
+from waggle.task import AT_REST
+
+
+class Connected:
+    """For how long Postgres has answered without an interruption, by the monotonic clock.
+
+    Only a process that was connected for a whole lease may judge leases: it would have seen them renewed.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._since = self._last = -1.0
+        self._server: datetime | None = None
+
+    def lost(self) -> None:
+        self._server = None
+
+    def seen(self, server_started: datetime, gap: float) -> float:
+        """Note an answer of Postgres, up since `server_started`. Returns for how many seconds it has answered, never more than `gap` apart."""
+        now = self._clock()
+        if server_started != self._server or now - self._last > gap:
+            self._since, self._server = now, server_started
+        self._last = now
+        return now - self._since
+
+
+async def take_back(pool: "asyncpg.Pool[asyncpg.Record]", most: int) -> list[LostTask]:
+    """Lock up to `most` lost tasks and settle them in one transaction; returns those that were settled."""
+    async with pool.acquire() as connection, connection.transaction():
+        lost = await leases.lock_lost(connection, most)
+        if not lost:
+            return []
+        failpoint.passed("scheduler.locked")
+        settled = await tasks.settle(connection, [(task.fence, task.step) for task in lost])
+    return [task for task in lost if (task.fence.id, task.fence.attempt) in settled]
+
+
+async def announce(bus: Bus, taken: list[LostTask]) -> None:
+    """Publish which of them have ended; call it after the commit."""
+    ended = [(task.fence.id, task.step.status) for task in taken if task.step.status in AT_REST]
+    if ended:
+        await bus.publish(subjects.SETTLED, subjects.settled(ended))

@@ -1,0 +1,70 @@
+"""Where everything is: the ready file for programs, the banner for people."""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from waggle_embedded.child import ServerProcess
+from waggle_embedded.services import ServiceProcess
+
+T = TypeVar("T")
+
+
+def facts(postgres_url: str, nats_url: str, running: Iterable[tuple[str, ServerProcess]]) -> dict[str, Any]:
+    """The content of the ready file. `running` has a pair (service, process) for each process; a service with several processes gets lists."""
+    pids: dict[str, list[int]] = {}
+    metrics: dict[str, list[str]] = {}
+    api_url = ""
+    for service, child in running:
+        pids.setdefault(service, []).append(child.pid)
+        if isinstance(child, ServiceProcess):
+            written = child.facts()
+            metrics.setdefault(service, []).append(written.get("metrics_url", ""))
+            api_url = written.get("api_url", api_url)
+    return {
+        "api_url": api_url,
+        "nats_url": nats_url,
+        "postgres_url": postgres_url,
+        "metrics_urls": {service: _one_or_all(urls) for service, urls in metrics.items()},
+        "pids": {**{service: _one_or_all(numbers) for service, numbers in pids.items()}, "up": os.getpid()},
+    }
+
+
+def _one_or_all(values: list[T]) -> T | list[T]:
+    return values[0] if len(values) == 1 else values
+
+
+def write(path: Path, content: dict[str, Any]) -> None:
+    """Replace the file atomically. It holds a password, so only its owner can read it."""
+    number, fresh = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
+    with os.fdopen(number, "w") as file:
+        json.dump(content, file, indent=2)
+        file.write("\n")
+    Path(fresh).replace(path)
+
+
+def banner(api_url: str, data: Path, servers: Path, *, kept: bool, embedded: tuple[bool, bool]) -> str:
+    """What people want to know once everything runs. `embedded` says whether Postgres and NATS are the embedded ones."""
+    tasks = f"{api_url}/api/tasks"
+    data_line = f"{data} (kept for the next start)" if kept else f"{data} (deleted at the end)"
+    lines = ["", "Waggle is running.", "", f"  API    {api_url}", f"  data   {data_line}"]
+    if servers != data and any(embedded):
+        lines.append(f"         Postgres and NATS keep theirs in {servers}: for root, Postgres runs as the user nobody, which cannot reach {data}")
+    for own, name, variable in zip(embedded, ("Postgres", "NATS"), ("WAGGLE_POSTGRES_URL", "WAGGLE_NATS_URL"), strict=True):
+        if not own:
+            lines.append(f"         {name} is your own ({variable})")
+    lines += [
+        f"  logs   {data / 'logs'}",
+        "",
+        "  Submit a task, then wait for its result:",
+        "",
+        f"""    curl -s {tasks} -H 'content-type: application/json' -d '{{"type": "demo.echo", "payload": {{"hello": "bees"}}}}'""",
+        f"    curl -s '{tasks}/ID?wait=10'        # ID: the id in the first answer",
+        "",
+        "  Ctrl-C stops everything.",
+        "",
+    ]
+    return "\n".join(lines)

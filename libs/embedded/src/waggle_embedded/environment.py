@@ -1,0 +1,36 @@
+"""What `waggle up` reads from its environment, and what its services get."""
+
+import os
+from typing import Final
+
+import msgspec
+
+from waggle.machine import cores
+from waggle.settings.environment import read
+from waggle.settings.services import UpSettings
+from waggle.settings.sources import PREFIX
+from waggle_embedded.placement import free_port
+
+OURS: Final = ("READY_FILE", "METRICS_PORT", "LOG_FORMAT")  # variables that `waggle up` sets itself, for each service
+SPARED_CORES: Final = 2  # for Postgres, NATS and the other services, if there are more
+EMBEDDED: Final = "embedded"  # stands for the address of an embedded server
+
+
+def for_services(port: int | None, app: str, processes: int | None) -> tuple[dict[str, str], UpSettings]:
+    """The environment of the services, without their own ports and files, and our own settings. Raises SettingsError.
+
+    An address that the user gives, in a variable, in a secret's file or in the TOML file, reaches the services as a variable, like those of embedded servers.
+    """
+    environ = {name: value for name, value in os.environ.items() if name not in {PREFIX + ours for ours in OURS}}
+    options = {"APP": app or None, "PROCESSES": processes, "API_PORT": port}
+    environ |= {PREFIX + name: str(value) for name, value in options.items() if value is not None}
+    environ = {name: value for name, value in environ.items() if value or name not in ("WAGGLE_POSTGRES_URL", "WAGGLE_NATS_URL")}
+    settings = read(UpSettings, environ, otherwise=dict.fromkeys(("postgres_url", "nats_url"), EMBEDDED))
+    for name, url in (("WAGGLE_POSTGRES_URL", settings.postgres_url), ("WAGGLE_NATS_URL", settings.nats_url)):
+        environ.pop(f"{name}_FILE", None)
+        if url != EMBEDDED:
+            environ[name] = url
+    settings = msgspec.structs.replace(settings, api_port=settings.api_port or free_port(), processes=settings.processes or max(1, cores() - SPARED_CORES))
+    environ["WAGGLE_API_PORT"] = str(settings.api_port)
+    environ["WAGGLE_PROCESSES"] = str(settings.processes)
+    return environ, settings

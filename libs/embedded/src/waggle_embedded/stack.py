@@ -1,0 +1,123 @@
+"""Everything that one `waggle up` runs: the order of the start and of the stop, the ready file, the banner. The supervisor keeps the processes alive."""
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from waggle.settings.services import UpSettings
+from waggle_embedded import announcement, nats, postgres, services
+from waggle_embedded.child import ServerProcess
+from waggle_embedded.data_folder import CannotStart
+from waggle_embedded.placement import free_port, make_folder, reachable_folder, server_account
+from waggle_embedded.supervisor import Member, StopAsked, Supervisor
+
+POSTGRES_BYTES: Final = 1 << 30  # of free disk
+STOP_RANK: Final[Mapping[str, int]] = {"api": 0, "worker": 1, "dlq": 2, "scheduler": 2, "nats": 3, "postgres": 4}
+
+
+@dataclass
+class Stack:
+    """The processes of one `waggle up`. `kept`: the data folder stays after the stop."""
+
+    supervisor: Supervisor
+    environ: dict[str, str]
+    settings: UpSettings
+    data: Path
+    kept: bool
+    ready_file: Path | None
+    servers: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.own_postgres = not self.environ.get("WAGGLE_POSTGRES_URL")
+        self.own_nats = not self.environ.get("WAGGLE_NATS_URL")
+        self.servers = reachable_folder(self.data) if self.own_postgres else self.data
+        self.supervisor.changed = self.announce
+
+    @property
+    def logs(self) -> Path:
+        return self.data / "logs"
+
+    def run(self) -> int:
+        """Start, watch, stop; the exit code. Raises CannotStart or ServerError."""
+        screen = self.supervisor.screen
+        self._remove_announcement()
+        if self.own_postgres:
+            server_account(self.servers / "postgres" / "cluster")  # raises before NATS leaves its files in another user's folder
+        self._check_disk()
+        try:
+            screen.say("Starting Waggle …")
+            self.supervisor.start(*self._server_members())
+            self.supervisor.run_once("migrate", services.launch("waggle.store.migrate", "migrate", self.environ, run=self.data / "run", logs=self.logs))
+            self.supervisor.start(*[self._service_member(service, name) for service in services.SERVICES for name in self._processes(service)])
+            self.announce()
+            screen.say(announcement.banner(self._facts()["api_url"], self.data, self.servers, kept=self.kept, embedded=(self.own_postgres, self.own_nats)))
+            self.supervisor.watch()
+        except StopAsked:
+            pass
+        finally:
+            self._remove_announcement()
+            screen.say("Stopping …")
+            self.supervisor.stop()
+        screen.say(f"Stopped. The data is kept in {self.data}" if self.kept else "Stopped.")
+        return 0
+
+    def _check_disk(self) -> None:
+        needed = POSTGRES_BYTES * self.own_postgres + self.settings.work_max_bytes * 5 // 4 * self.own_nats
+        free = shutil.disk_usage(make_folder(self.servers)).free
+        if free < needed:
+            raise CannotStart(
+                f"too little disk: {self.servers} has {free >> 20} MiB free, Waggle needs {needed >> 20} MiB; choose another folder with --data-dir"
+            )
+
+    def _server_members(self) -> list[Member]:
+        members = []
+        if self.own_nats:
+            members.append(self._server_member("nats", nats.launch))
+        if self.own_postgres:
+            members.append(self._server_member("postgres", postgres.launch))
+        return members
+
+    def _server_member(self, name: str, start: Callable[..., postgres.Postgres | nats.Nats]) -> Member:
+        """A server that, once it was ready, always restarts on the same port: the services know it by that port."""
+        port = 0
+
+        def launch() -> ServerProcess:
+            nonlocal port
+            server = start(self.servers / name, port=port if member.was_ready else 0, log=self.logs / f"{name}.log")
+            port = server.port
+            self.environ[f"WAGGLE_{name.upper()}_URL"] = server.url
+            return server
+
+        member = Member(name, launch, STOP_RANK[name], ready_within=600.0, grace=30.0, tries=6, follow=False)
+        return member
+
+    def _processes(self, service: str) -> list[str]:
+        return services.names(service, self.settings.processes if service == "worker" else 1)
+
+    def _service_member(self, service: str, name: str) -> Member:
+        environ = {**self.environ, "WAGGLE_METRICS_PORT": str(free_port())}
+        grace = self.settings.grace + 10
+
+        def launch() -> ServerProcess:
+            return services.launch(f"waggle_{service}", name, environ, run=self.data / "run", logs=self.logs)
+
+        return Member(name, launch, STOP_RANK[service], grace=grace)
+
+    def _facts(self) -> dict[str, Any]:
+        # Several processes of one service are called worker-1, worker-2, …
+        running = [(member.name.partition("-")[0], member.child) for member in self.supervisor.members if member.child]
+        return announcement.facts(self.environ["WAGGLE_POSTGRES_URL"], self.environ["WAGGLE_NATS_URL"], running)
+
+    def announce(self) -> None:
+        """Write the ready files: all processes are ready, and these are their addresses and pids."""
+        for path in self._announced():
+            announcement.write(path, self._facts())
+
+    def _remove_announcement(self) -> None:
+        for path in self._announced():
+            path.unlink(missing_ok=True)
+
+    def _announced(self) -> list[Path]:
+        return [self.data / "up.json", *([self.ready_file] if self.ready_file else [])]

@@ -1,0 +1,315 @@
+"""`waggle doctor` on a healthy Waggle, and with real faults: it finds each, says what to do, changes nothing and never hangs."""
+
+import asyncio
+import json
+import subprocess
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import asyncpg
+import pytest
+import structlog
+
+from support import given, stream
+from support.command_line import called, waggle
+from support.facts import until
+from support.fleet import FleetSettings
+from support.processes import kill
+from support.servers import NatsServer, PostgresServer
+from waggle.bus import subjects, topology
+from waggle.bus.connection import Bus
+from waggle.store.postgres import head
+from waggle_cli.doctor.checks import CHECKS
+from waggle_embedded.binaries import find_postgres
+
+AWAY = {"WAGGLE_POSTGRES_URL": "postgresql://u:hunter2@127.0.0.1:1/d", "WAGGLE_NATS_URL": "nats://127.0.0.1:1"}
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+
+
+@dataclass
+class Examined:
+    """How `waggle doctor` ended, and what it found by the name of the check."""
+
+    code: int
+    status: str
+    found: dict[str, list[dict[str, str]]] = field(default_factory=dict)
+
+    def one(self, check: str, level: str) -> str:
+        """What the only finding of a check says, and its advice; it has this level."""
+        (item,) = self.found[check]
+        assert item["level"] == level, item
+        return f"{item['what']} → {item.get('advice', '')}"
+
+
+Doctor = Callable[..., Awaitable[Examined]]
+
+
+@pytest.fixture
+def doctor(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Doctor]:
+    """Run `waggle doctor -o json` in this process, in an empty folder, with these variables. Whatever is not well comes with advice, and never a password."""
+    monkeypatch.chdir(tmp_path)
+
+    async def run(**environ: str) -> Examined:
+        for name, value in environ.items():
+            monkeypatch.setenv(name, value)
+        code, out, err = await asyncio.to_thread(called, capsys, "doctor", "-o", "json")
+        assert "hunter2" not in out + err
+        report = json.loads(out)
+        examined = Examined(code, report["status"])
+        for item in report["items"]:
+            assert (item["level"] == "ok") == ("advice" not in item), item
+            examined.found.setdefault(item["check"], []).append(item)
+        return examined
+
+    yield run
+    structlog.reset_defaults()  # the command sets how its process logs
+
+
+@pytest.fixture
+def servers(database: str, nats: NatsServer) -> dict[str, str]:
+    """The variables for the test's own servers."""
+    return {"WAGGLE_POSTGRES_URL": database, "WAGGLE_NATS_URL": nats.url}
+
+
+def test_a_healthy_waggle_has_no_problems(shop: dict[str, Any], tmp_path: Path) -> None:
+    there = {"WAGGLE_POSTGRES_URL": shop["postgres_url"], "WAGGLE_NATS_URL": shop["nats_url"], "WAGGLE_URL": shop["api_url"]}
+    run = waggle("doctor", place=tmp_path, **there)
+    assert (run.returncode, run.stderr) == (0, ""), run.stdout
+    assert run.stdout.rstrip().endswith("No problems found.")
+    assert all(line.startswith("✓  ") for line in run.stdout.split("\n\n")[0].splitlines())
+    for check in CHECKS:
+        assert f"✓  {check.name} " in run.stdout
+    assert shop["postgres_url"] not in run.stdout  # it has a password
+
+
+async def test_the_waggle_up_of_this_folder_is_found(doctor: Doctor, shop: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / ".waggle").mkdir()
+    (tmp_path / ".waggle" / "up.json").write_text(json.dumps(shop))
+    examined = await doctor()
+    assert (examined.code, examined.status) == (0, "ok")
+    assert shop["api_url"] in examined.one("api", "ok")
+    assert any(str(tmp_path / ".waggle") in item["what"] for item in examined.found["disk"])
+
+
+async def test_nothing_to_examine_is_a_wrong_setting(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = await asyncio.to_thread(called, capsys, "doctor")
+    assert (run.code, run.out) == (2, "")
+    assert "WAGGLE_POSTGRES_URL is missing\nWAGGLE_NATS_URL is missing\n" in run.err
+    assert "waggle up" in run.err
+
+
+async def test_when_nothing_can_be_reached_the_exit_code_says_so(doctor: Doctor) -> None:
+    examined = await doctor(**AWAY)
+    assert (examined.code, examined.status) == (4, "error")
+    assert examined.one("postgres", "error") == (
+        "postgresql://u:***@127.0.0.1:1/d cannot be used: Connect call failed ('127.0.0.1', 1) → "
+        "start Postgres, or correct WAGGLE_POSTGRES_URL; until it answers no task is accepted, and no accepted task is lost"
+    )
+    assert "nats://127.0.0.1:1 cannot be used: Connect call failed" in examined.one("nats", "error")
+    assert set(examined.found) == {"postgres", "nats", "api"}
+
+
+async def test_without_nats_the_rest_is_examined(doctor: Doctor, database: str) -> None:
+    examined = await doctor(**{**AWAY, "WAGGLE_POSTGRES_URL": database})
+    assert examined.code == 1
+    assert "start NATS" in examined.one("nats", "error")
+    assert f"the schema is at {head()}" in examined.one("schema", "ok")
+    assert examined.one("queues", "ok")
+    assert "stream" not in examined.found
+
+
+async def test_without_postgres_nats_is_examined(doctor: Doctor, nats: NatsServer) -> None:
+    examined = await doctor(**{**AWAY, "WAGGLE_NATS_URL": nats.url})
+    assert examined.code == 1
+    assert "start Postgres" in examined.one("postgres", "error")
+    assert "nats-server 2." in examined.one("nats version", "ok")
+    assert "the stream WAGGLE_WORK is missing: no task reaches a worker → start a scheduler" in examined.one("stream", "error")
+    assert examined.one("breakers", "warning")
+    assert "queues" not in examined.found
+
+
+async def test_a_nats_that_hangs_does_not_block_it(doctor: Doctor, servers: dict[str, str], nats: NatsServer) -> None:
+    nats.pause()
+    try:
+        begun = time.monotonic()
+        examined = await doctor(**servers)
+        assert time.monotonic() - begun < 40
+    finally:
+        nats.resume()
+    assert "cannot be used: no answer in time" in examined.one("nats", "error")
+    assert examined.one("schema", "ok")
+
+
+async def test_a_wrong_password_is_reported_but_not_shown(doctor: Doctor, servers: dict[str, str]) -> None:
+    url = servers["WAGGLE_POSTGRES_URL"]
+    wrong = f"{url.partition('://')[0]}://waggle:hunter2@{url.rpartition('@')[2]}"
+    assert "correct the user and password in WAGGLE_POSTGRES_URL" in (await doctor(**{**servers, "WAGGLE_POSTGRES_URL": wrong})).one("postgres", "error")
+
+
+async def test_a_database_that_is_not_migrated_is_reported(doctor: Doctor, servers: dict[str, str], pool: Pool) -> None:
+    await pool.execute("UPDATE waggle.alembic_version SET version_num = '0000'")
+    assert "the schema is at 0000, this Waggle needs" in (await doctor(**servers)).one("schema", "error")
+    await pool.execute("UPDATE waggle.alembic_version SET version_num = '9999'")
+    assert "upgrade Waggle here" in (await doctor(**servers)).one("schema", "error")
+    await pool.execute("DROP SCHEMA waggle CASCADE")
+    examined = await doctor(**servers)
+    assert examined.one("schema", "error") == "the database has no schema → run `waggle migrate`"
+    assert {"workers", "queues", "due tasks", "consumers"}.isdisjoint(examined.found)
+
+
+async def test_a_lane_without_its_consumer_is_named(doctor: Doctor, servers: dict[str, str], lanes: None, bus: Bus) -> None:
+    assert (await doctor(**servers)).one("consumers", "ok")
+    await bus.jetstream().delete_consumer(subjects.WORK_STREAM, "default-high")
+    assert "1 of 4 lanes have no consumer: default-high" in (await doctor(**servers)).one("consumers", "error")
+
+
+async def test_a_consumer_that_somebody_else_made_is_named(doctor: Doctor, servers: dict[str, str], lanes: None, bus: Bus) -> None:
+    config = topology.lane_consumer("default", 2)
+    await bus.jetstream().add_consumer(subjects.WORK_STREAM, config.evolve(max_ack_pending=5))
+    assert "consumers are not configured as Waggle does it: default-high" in (await doctor(**servers)).one("consumers", "warning")
+
+
+async def test_a_stream_that_differs_from_the_settings_is_reported(doctor: Doctor, servers: dict[str, str], lanes: None) -> None:
+    examined = await doctor(**servers, WAGGLE_LANE_LIMIT="7")
+    assert "max_msgs_per_subject is 1000000, the settings here say 7" in examined.one("stream", "warning")
+
+
+async def test_a_lane_that_is_nearly_full_is_named(doctor: Doctor, servers: dict[str, str], bus: Bus, settings: FleetSettings, pool: Pool) -> None:
+    await topology.ensure(bus, FleetSettings(**{**settings_of(settings), "lane_limit": 5}), ["default"])
+    ids = await given.waiting(pool, 4)
+    await stream.ring(bus, *[(task, "default", 1, (await given.row(pool, task))["rung_at"]) for task in ids])
+    examined = await doctor(**servers, WAGGLE_LANE_LIMIT="5")
+    assert "the lane waggle.work.default.medium is nearly full: 4 of 5 doorbells" in examined.one("stream", "warning")
+
+
+def settings_of(settings: FleetSettings) -> dict[str, Any]:
+    return {name: getattr(settings, name) for name in settings.__struct_fields__}
+
+
+async def test_a_small_max_payload_is_reported(doctor: Doctor, database: str, folder: Path) -> None:
+    small = NatsServer(folder / "small", extra="max_payload: 1048576\n")
+    try:
+        examined = await doctor(WAGGLE_POSTGRES_URL=database, WAGGLE_NATS_URL=small.url)
+    finally:
+        small.kill()
+    assert "max_payload is 1,024 KiB: large messages are refused → set max_payload: 4MB" in examined.one("nats version", "error")
+
+
+async def test_a_paused_queue_with_tasks_is_reported(doctor: Doctor, servers: dict[str, str], pool: Pool) -> None:
+    await given.waiting(pool, 2)
+    await pool.execute("UPDATE waggle.queues SET paused = true WHERE name = 'default'")
+    examined = await doctor(**servers)
+    assert examined.one("queues", "warning") == "queue default is paused; 2 tasks wait in it → waggle queues resume default"
+
+
+async def test_a_queue_that_no_worker_serves_is_reported(doctor: Doctor, servers: dict[str, str], pool: Pool) -> None:
+    await pool.execute("INSERT INTO waggle.queues (name) VALUES ('mail')")
+    await given.alive(pool)  # serves default
+    await given.waiting(pool, 1, queue="mail")
+    await given.waiting(pool, 1)
+    said = (await doctor(**servers)).one("queues", "error")
+    assert said.startswith("1 task waits in queue mail, but no live worker serves it → start a worker with WAGGLE_QUEUES=mail")
+
+
+async def test_a_type_that_no_worker_knows_is_reported(doctor: Doctor, servers: dict[str, str], pool: Pool) -> None:
+    await given.alive(pool)  # knows demo.echo
+    await given.waiting(pool, 3, type="email.send")
+    await given.waiting(pool, 1)
+    examined = await doctor(**servers)
+    assert "3 tasks of types without a handler in any live worker: email.send (queue default) → " in examined.one("types", "error")
+    assert examined.one("queues", "ok")
+
+
+async def test_what_a_scheduler_should_have_done_long_ago_is_reported(doctor: Doctor, servers: dict[str, str], lanes: None, pool: Pool, bus: Bus) -> None:
+    await given.alive(pool)
+    fresh, orphan, rung, unrung, overdue = await given.waiting(pool, 5)
+    await given.change(pool, orphan, "rung_at = now() - interval '2 minutes'")
+    (running,) = await given.running(pool)
+    await given.change(pool, running.id, "worker_id = 'gone', started_at = now() - interval '2 minutes'")
+    await given.change(pool, unrung, "rung_at = NULL, run_at = now() - interval '2 minutes'")
+    await given.change(pool, overdue, "deadline = now() - interval '2 minutes'")
+    await stream.ring(bus, *[(task, "default", 1, (await given.row(pool, task))["rung_at"]) for task in (fresh, rung)])
+    examined = await doctor(**servers)
+    late, lost = (f"{item['what']} → {item['advice']}" for item in examined.found["due tasks"])
+    assert late.startswith("1 task due for up to 12")
+    assert late.endswith("s but not rung → start a scheduler, or read its log: it rings due tasks, takes lost ones back, and fails overdue ones")
+    assert lost.startswith("tasks without a doorbell wait in 1 lane (default 1) → start a scheduler")
+    assert examined.one("deadlines", "error").startswith("1 task past their deadline but not failed → start a scheduler")
+    assert examined.one("running tasks", "error").startswith("1 task running under workers that are gone → start a scheduler")
+
+
+async def test_what_has_just_happened_is_left_to_the_scheduler(doctor: Doctor, servers: dict[str, str], lanes: None, pool: Pool) -> None:
+    await given.alive(pool)
+    _, unrung, overdue = await given.waiting(pool, 3)  # their doorbells are lost: nobody rang
+    (running,) = await given.running(pool)
+    await given.change(pool, running.id, "worker_id = 'gone'")
+    await given.change(pool, unrung, "rung_at = NULL")
+    await given.change(pool, overdue, "deadline = now()")
+    examined = await doctor(**servers)
+    assert [examined.one(check, "ok") for check in ("due tasks", "deadlines", "running tasks")]
+
+
+async def test_a_lane_that_is_merely_long_has_lost_nothing(doctor: Doctor, servers: dict[str, str], lanes: None, pool: Pool, bus: Bus) -> None:
+    await given.alive(pool)
+    for minutes in (3, 2):
+        (task,) = await given.waiting(pool)
+        await given.change(pool, task, f"rung_at = now() - interval '{minutes} minutes'")
+        await stream.ring(bus, (task, "default", 1, (await given.row(pool, task))["rung_at"]))
+    assert (await doctor(**servers)).one("due tasks", "ok")
+
+
+async def test_missing_processes_are_reported(doctor: Doctor, servers: dict[str, str]) -> None:
+    examined = await doctor(**servers, WAGGLE_URL="http://127.0.0.1:1")
+    missing = [item["what"] for item in examined.found["services"]]
+    assert missing == [f"no {name} is connected to Postgres" for name in ("scheduler", "dlq", "api")]
+    assert examined.one("workers", "warning").startswith("no worker is alive: no task runs")
+    assert examined.one("api", "error").startswith("http://127.0.0.1:1 does not answer: ")
+
+
+async def test_a_server_that_risks_accepted_tasks_is_reported(doctor: Doctor, servers: dict[str, str], pool: Pool) -> None:
+    name = servers["WAGGLE_POSTGRES_URL"].rpartition("/")[2]
+    await pool.execute(f'ALTER DATABASE "{name}" SET synchronous_commit = off')
+    said = [item["what"] for item in (await doctor(**servers)).found["durability"]]
+    assert [text.partition(":")[0] for text in said] == ["fsync is off", "full_page_writes is off", "synchronous_commit is off"]  # the tests' servers are fast
+
+
+@contextmanager
+def standby(url: str, folder: Path) -> Iterator[None]:
+    """A process that receives the write-ahead log of a server, like a standby called `second`."""
+    program = find_postgres(None).folder / "pg_receivewal"
+    process = subprocess.Popen([program, "-D", folder, "--synchronous", "-d", f"{url}?application_name=second"])
+    try:
+        yield
+    finally:
+        kill(process)
+
+
+async def test_synchronous_and_asynchronous_standbys_differ(doctor: Doctor, own_postgres: PostgresServer, folder: Path) -> None:
+    there = {**AWAY, "WAGGLE_POSTGRES_URL": own_postgres.url}
+    assert (await doctor(**there)).one("standby", "ok").startswith("no standby")
+    connection = await asyncpg.connect(own_postgres.url, command_timeout=30)
+
+    async def synchronous(names: str) -> None:
+        await connection.execute(f"ALTER SYSTEM SET synchronous_standby_names = '{names}'")
+        await connection.execute("SELECT pg_reload_conf()")
+        await until(lambda: _is(connection, "current_setting('synchronous_standby_names')", names))
+
+    with standby(own_postgres.url, folder):
+        await until(lambda: _is(connection, "(SELECT state FROM pg_stat_replication)", "streaming"), 20)
+        assert (await doctor(**there)).one("standby", "warning").startswith("the standby is asynchronous (second) → list it in synchronous_standby_names")
+        await synchronous("second")
+        await until(lambda: _is(connection, "(SELECT sync_state FROM pg_stat_replication)", "sync"), 20)
+        assert (await doctor(**there)).one("standby", "ok").startswith("replicated synchronously (second)")
+    await until(lambda: _is(connection, "(SELECT count(*)::text FROM pg_stat_replication)", "0"), 20)
+    assert "commits wait for a synchronous standby (second) that is not connected" in (await doctor(**there)).one("standby", "error")
+    await synchronous("")
+    await connection.close(timeout=30)
+
+
+async def _is(connection: "asyncpg.Connection[asyncpg.Record]", expression: str, value: str) -> bool:
+    return bool(await connection.fetchval(f"SELECT {expression}") == value)

@@ -1,0 +1,146 @@
+"""How tasks look in a terminal."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from rich.text import Text
+
+from waggle_cli.rest.shapes import AttemptJson, TaskJson
+from waggle_cli.views import queues, show, tasks, words
+
+NOW = datetime(2030, 1, 31, 12, 0, 0, tzinfo=UTC)
+ID = "01a20428-cf15-7141-a548-5c7749aad342"
+
+
+def at(seconds: float) -> str:
+    return (NOW + timedelta(seconds=seconds)).isoformat().replace("+00:00", "Z")
+
+
+def task(**fields: Any) -> TaskJson:
+    """A task that was created a minute ago."""
+    plain: dict[str, Any] = {"id": ID, "type": "demo.echo", "status": "pending", "priority": 1, "description": "", "created": at(-60), "updated": at(-60)}
+    plain |= {"retry_count": 0, "max_retries": 3, "metadata": {}, "queue": "default", "run_at": at(-60), "attempt": 0, "timeout": 300.0}
+    return plain | fields  # type: ignore[return-value]  # the fields of a TaskJson
+
+
+LENGTHS = {
+    0: "0 ms",
+    0.061: "61 ms",
+    2.54: "2.5 s",
+    40: "40 s",
+    59.9: "59 s",
+    70: "1 min 10 s",
+    60: "1 min",
+    719: "11 min",
+    11_100: "3 h 5 min",
+    90_000: "1 d 1 h",
+}
+
+
+@pytest.mark.parametrize("seconds", LENGTHS)
+def test_a_length_of_time_is_as_exact_as_one_wants_to_read_it(seconds: float) -> None:
+    assert words.duration(timedelta(seconds=seconds)) == LENGTHS[seconds]
+
+
+def test_the_clocks_of_two_machines_may_differ_a_little() -> None:
+    assert words.duration(timedelta(seconds=-0.3)) == "0 ms"
+    assert words.relative(NOW + timedelta(seconds=0.9), NOW) == "just now"
+    assert words.relative(NOW - timedelta(seconds=75), NOW) == "1 min 15 s ago"
+    assert words.relative(NOW + timedelta(hours=2), NOW) == "in 2 h"
+
+
+ERROR = {"code": "task_execution_failed", "message": "boom\nand more", "retryable": True}
+NOTES = {
+    "ready": (task(), ""),
+    "later": (task(run_at=at(90)), "due in 1 min 30 s"),
+    "retry": (task(run_at=at(4), retry_count=1, error=ERROR), "retry 1 of 3 in 4.0 s: boom"),
+    "running": (task(status="running", started_at=at(-12)), "for 12 s"),
+    "completed": (task(status="completed", started_at=at(-3), completed_at=at(-2.5)), "took 500 ms"),
+    "dead": (task(status="dead_letter", error=ERROR), "boom"),
+    "cancelled before it ran": (task(status="cancelled", completed_at=at(-1)), ""),
+    "a status of the future": (task(status="resting"), ""),
+}
+
+
+@pytest.mark.parametrize("case", NOTES)
+def test_a_list_notes_what_is_worth_knowing(case: str) -> None:
+    found, note = NOTES[case]
+    assert tasks.note(found, NOW) == note
+
+
+def test_what_strangers_wrote_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    evil = "\x1b[2J\x9b31m[bold]\u202e"
+    error = {"code": evil, "message": evil, "retryable": False, "details": {"traceback": evil, evil: evil}}
+    attempt: AttemptJson = {"attempt": 1, "worker_id": evil, "started_at": at(0), "ended_at": at(1), "outcome": evil, "error": error}  # type: ignore[typeddict-item]
+    found = task(type=evil, status=evil, queue=evil, description=evil, unique_key=evil, metadata={evil: evil}, payload={evil: evil}, result=evil, error=error)
+    tasks.line("submitted", found)
+    tasks.table([found])
+    tasks.card(found, [attempt])
+    shown = capsys.readouterr().out
+    assert all(character.isprintable() or character == "\n" for character in shown)
+    assert "[bold]" in shown
+
+
+def test_a_queue_that_sql_made_cannot_steer_the_terminal_either(capsys: pytest.CaptureFixture[str]) -> None:
+    lane = {"ready": 0, "later": 0, "running": 0}
+    queues.card({"name": "mail\x1b]0;evil\x07", "paused": True, **lane, "lanes": {"low": lane}})  # type: ignore[typeddict-item]
+    shown = capsys.readouterr().out
+    assert all(character.isprintable() or character == "\n" for character in shown)
+
+
+def test_a_card_cuts_what_is_very_long_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    tasks.card(task(payload={"numbers": list(range(1000))}), [])
+    shown = capsys.readouterr().out
+    assert len(shown.splitlines()) < 60
+    assert "more lines; -o json has them all)" in shown
+
+
+def test_a_card_has_the_traceback_and_what_can_be_done(capsys: pytest.CaptureFixture[str]) -> None:
+    details = {"exception": "DemoError", "traceback": "Traceback (most recent call last):\n  File\nDemoError: boom", "host": "h1"}
+    error = {"code": "task_timeout", "message": "too slow", "retryable": True, "alternativeAction": "Give it more time.", "details": details}
+    tasks.card(task(status="dead_letter", updated=at(-1), error=error), [])
+    shown = capsys.readouterr().out
+    for part in ("task_timeout: too slow", "  File", "DemoError: boom", '{"host": "h1"}', "Give it more time."):
+        assert part in shown
+    assert '"exception"' not in shown
+
+
+def test_what_goes_into_a_pipe_is_not_cut(capsys: pytest.CaptureFixture[str]) -> None:
+    tasks.table([task(type="x" * 64, queue="q" * 32, status="dead_letter", error={**ERROR, "message": "m" * 100})])
+    shown = capsys.readouterr().out
+    for part in (ID, "x" * 64, "q" * 32, "m" * 100):
+        assert part in shown
+
+
+def rows(*notes: str) -> list[dict[str, Text]]:
+    return [{"ID": Text(ID), "TYPE": Text("email.send"), "QUEUE": Text("default"), "NOTE": Text(note)} for note in notes]
+
+
+def test_a_narrow_terminal_loses_what_can_be_spared_first() -> None:
+    wide = show.grid(rows("x" * 30), 100, spare=["QUEUE"]).plain.splitlines()
+    narrow = show.grid(rows("x" * 30), 80, spare=["QUEUE"]).plain.splitlines()
+    assert wide == [f"ID{' ' * 36}TYPE        QUEUE    NOTE", f"{ID}  email.send  default  {'x' * 30}"]
+    assert narrow == [f"ID{' ' * 36}TYPE        NOTE", f"{ID}  email.send  {'x' * 30}"]
+
+
+def test_a_note_that_does_not_fit_goes_below_its_row() -> None:
+    lines = show.grid(rows("fits", "x" * 60), 70, below=True).plain.splitlines()
+    assert lines[1].endswith("  fits")
+    assert lines[2:] == [f"{ID}  email.send  default", f"    {'x' * 60}"]
+
+
+def test_an_id_is_never_cut_and_a_long_type_is() -> None:
+    found = rows("note")
+    found[0]["TYPE"] = Text("t" * 64)
+    line = show.grid(found, 80, spare=["QUEUE"]).plain.splitlines()[1]
+    assert line.startswith(f"{ID}  ttt")
+    assert "…" in line
+    assert len(line) <= 80
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 200])
+def test_no_line_is_wider_than_the_terminal(width: int) -> None:
+    lines = show.grid(rows("x" * 300, "y"), width, spare=["QUEUE"], below=True).plain.splitlines()
+    assert all(len(line) <= width for line in lines)
+    assert sum(ID in line for line in lines) == 2
