@@ -18,7 +18,7 @@ import pytest
 from support import given
 from support.servers import PostgresServer, run
 from waggle.redrive import DeadLetterFilter
-from waggle.settings.shared import Settings
+from waggle.settings.services import DirectSettings
 from waggle.store import catalogue, cleanups, dead_letters, idempotency, leases, lists, queues, redrives, tasks, waiting
 from waggle.store.idempotency import Key
 from waggle.store.lists import Filters
@@ -214,7 +214,7 @@ async def bloat(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
 
 async def plans_of(url: str, situation: str, mode: str) -> Plans:
     listener = Listener()
-    connection = await connect(Settings(postgres_url=url, nats_url="nats://not.used"), "test")
+    connection = await connect(DirectSettings(postgres_url=url, nats_url="nats://not.used"), "test")
     try:
         await connection.execute("ALTER TABLE waggle.tasks SET (autovacuum_enabled = off)")
         await connection.execute("ALTER TABLE waggle.idempotency_keys SET (autovacuum_enabled = off)")

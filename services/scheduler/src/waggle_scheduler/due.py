@@ -13,7 +13,7 @@ from waggle.bus.ring import Ringer
 from waggle.loops import periodic, wait_for
 from waggle.settings.services import SchedulerSettings
 from waggle.store import postgres, waiting
-from waggle.store.client import Connection, DirectConnection, TimeLimitedConnection
+from waggle.store.client import Connection, TimeLimitedConnection
 from waggle.store.sql import channel
 from waggle_scheduler import OUTAGE
 
@@ -55,17 +55,17 @@ async def listen(settings: SchedulerSettings, wake: asyncio.Event, stopping: asy
         nonlocal connection
         if connection is None or connection.is_closed():
             connection = await postgres.connect(settings, "scheduler", statement_seconds=5.0)
-            if isinstance(connection, DirectConnection):
-                await connection.add_listener(channel(settings.postgres_schema), lambda *_: wake.set())
-            else:
+            if connection.through_pooler:
                 log.warning("no direct connection to Postgres", effect="due tasks start up to 0.5 s late", setting="WAGGLE_POSTGRES_DIRECT_URL")
+            else:
+                await connection.add_listener(channel(settings.postgres_schema), lambda *_: wake.set())
             wake.set()  # for what was written while nobody listened
         try:
             await connection.fetchval("SELECT 1")
         except OUTAGE:  # also a connection that died silently
             connection.terminate()
             raise
-        if not isinstance(connection, DirectConnection):
+        if connection.through_pooler:
             wake.set()
         return False
 

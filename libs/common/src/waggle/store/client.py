@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from functools import wraps
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, ClassVar, Final, TypeAlias, TypeVar
 
 import asyncpg
 import asyncpg.transaction
@@ -59,6 +59,7 @@ class TimeLimitedConnection(asyncpg.Connection):
     """
 
     schema: str
+    through_pooler: ClassVar[bool] = False  # asyncpg's isinstance() is true for each of its connections, whatever the class
 
     execute = _outage_if_closed(asyncpg.Connection.execute)
     fetch = _outage_if_closed(asyncpg.Connection.fetch)
@@ -87,10 +88,6 @@ class TimeLimitedConnection(asyncpg.Connection):
             self.terminate()
 
 
-class DirectConnection(TimeLimitedConnection):
-    """A session of its own on the server: it keeps its settings and prepared statements."""
-
-
 class PoolerConnection(TimeLimitedConnection):
     """A connection through a pooler in transaction mode: each transaction may run in another session, so each begins with its settings.
 
@@ -99,6 +96,7 @@ class PoolerConnection(TimeLimitedConnection):
     Guarded by tests/integration/store/test_pooler.py.
     """
 
+    through_pooler = True
     _settings = ""
 
     def begin_with(self, session: dict[str, str]) -> None:

@@ -10,7 +10,7 @@ from waggle.settings.services import DirectSettings
 from waggle.settings.shared import SettingsError
 from waggle.settings.sources import masked
 from waggle.store import client
-from waggle.store.client import DirectConnection, PoolerConnection, TimeLimitedConnection
+from waggle.store.client import PoolerConnection, TimeLimitedConnection
 
 log = structlog.get_logger()
 
@@ -52,7 +52,9 @@ class Connector:
     async def _direct(self) -> TimeLimitedConnection | None:
         """None when the other side is a pooler."""
         try:
-            connection: DirectConnection = await asyncpg.connect(self._url, server_settings=self._session, connection_class=DirectConnection, **self._seconds)
+            connection: TimeLimitedConnection = await asyncpg.connect(
+                self._url, server_settings=self._session, connection_class=TimeLimitedConnection, **self._seconds
+            )
         except asyncpg.ProtocolViolationError as error:
             if "startup parameter" not in str(error):  # PgBouncer: unsupported startup parameter
                 raise
