@@ -1,4 +1,4 @@
-"""Cleanup hooks: called once when a task ended without success, whoever ended it, after its handler has really ended."""
+"""Cleanup hooks: called once when a task ended without success, whatever ended it, after its handler has really ended."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -73,17 +73,17 @@ async def test_a_pending_task_that_was_cancelled_is_cleaned_up_after_though_it_n
     assert await cleaned(system, rows, task) == ["cleaned:cancelled:task_cancelled:0"]
 
 
-@pytest.mark.parametrize(("how", "told"), [("cancel", "cleaned:cancelled:task_cancelled:1"), ("deadline", "cleaned:failed:task_timeout:1")])
+@pytest.mark.parametrize(("how", "line"), [("cancel", "cleaned:cancelled:task_cancelled:1"), ("deadline", "cleaned:failed:task_timeout:1")])
 async def test_a_running_handler_that_is_stopped_has_ended_before_its_hook_is_called(
-    system: OneSystem, client: Client, rows: Pool, how: str, told: str
+    system: OneSystem, client: Client, rows: Pool, how: str, line: str
 ) -> None:
     fields = {"deadline": (datetime.now(UTC) + timedelta(seconds=1)).isoformat()} if how == "deadline" else {}
     task = await client.submit("test.tidy", {"do": "sleep", "seconds": 60}, **fields)
     await until(lambda: system.did("began", task["id"]), 20.0)
     if how == "cancel":
         await client.cancel(task)
-    assert await cleaned(system, rows, await client.wait(task)) == [told]
-    assert system.did("", task["id"]) == ["began", "ended", told]
+    assert await cleaned(system, rows, await client.wait(task)) == [line]
+    assert system.did("", task["id"]) == ["began", "ended", line]
 
 
 async def test_a_hook_that_fails_is_called_again(system: OneSystem, client: Client, rows: Pool) -> None:

@@ -55,7 +55,7 @@ def compressible() -> str:
 
 
 async def held_back(pool: Pool) -> asyncpg.Connection:
-    """A transaction in which nobody can insert a large payload: a trigger waits for this lock."""
+    """A transaction that blocks every insert of a large payload: a trigger waits for its lock."""
     await pool.execute(
         f"""
         CREATE FUNCTION wait_when_large() RETURNS trigger LANGUAGE plpgsql AS $$

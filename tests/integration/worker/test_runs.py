@@ -106,7 +106,7 @@ def runs_into(
 
 
 def half_open(name: str) -> Breakers:
-    """The breakers of a worker without NATS; whoever uses this one next is its probe."""
+    """The breakers of a worker without NATS; the next call through this one is its probe."""
     breakers = Breakers(NOBODY, SETTINGS)
     breakers.of(name).becomes(State.OPEN, 0.0)
     return breakers

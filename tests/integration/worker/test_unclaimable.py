@@ -1,4 +1,4 @@
-"""Doorbells of tasks that nobody can claim: they are taken away, or they would be the head of their lane for ever."""
+"""Doorbells of tasks that cannot be claimed: they are acked, or they would stay at the head of their lane for ever."""
 
 from uuid import UUID
 

@@ -76,7 +76,7 @@ def test_what_a_handler_asks_for_it_gets() -> None:
 
 
 @pytest.mark.parametrize(
-    ("details", "told"),
+    ("details", "why"),
     [
         ({"value": object()}, "TypeError"),
         ({"text": "caf\udce9"}, "UnicodeEncodeError"),
@@ -84,11 +84,11 @@ def test_what_a_handler_asks_for_it_gets() -> None:
         (["not an object"], "Expected `object`"),
     ],
 )
-def test_details_that_cannot_be_stored_are_told_as_such_and_the_rest_stays(details: Any, told: str) -> None:
+def test_details_that_cannot_be_stored_are_left_out_with_the_reason(details: Any, why: str) -> None:
     for outcome in (outcomes.of_exception(Reject("no", details=details)), outcomes.of_exception(Retry(2, "again", details=details))):
         assert isinstance(outcome, Failed)
         assert outcome.error.message in ("no", "again")
-        assert told in msgspec.json.decode(msgspec.json.encode(outcome.error))["details"]["details_dropped"]
+        assert why in msgspec.json.decode(msgspec.json.encode(outcome.error))["details"]["details_dropped"]
 
 
 def test_details_keep_all_that_postgres_can_store() -> None:

@@ -116,7 +116,7 @@ class Context:
 
     @property
     def cancelled(self) -> bool:
-        """True when nobody waits for the result any more: the task was cancelled or timed out, or the lease was lost. Threads should check it."""
+        """True when the result is no longer wanted: the task was cancelled or timed out, or the lease was lost. Threads should check it."""
         return self._is_cancelled()
 
     def breaker(self, name: str, ignore: tuple[type[BaseException], ...] = ()) -> BreakerContext:

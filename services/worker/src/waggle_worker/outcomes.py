@@ -85,10 +85,10 @@ def _details(details: object) -> dict[str, Any]:
             return {"details_dropped": f"they have {len(text)} bytes; the limit is {DETAILS_LIMIT}"}
         nesting.check(text)
         found = msgspec.json.decode(text, type=dict[str, Any])
-        told: dict[str, Any] = _without_nul(found) if rb"\u0000" in text else found
+        kept: dict[str, Any] = _without_nul(found) if rb"\u0000" in text else found
     except Exception as error:  # whatever a value's own conversion raises
         return {"details_dropped": storable(f"{type(error).__name__}: {text_of(error)}")}
-    return told
+    return kept
 
 
 def _without_nul(value: Any) -> Any:

@@ -29,22 +29,24 @@ class RunState(StrEnum):
     RUNNING = "running"
     TIMED_OUT = "timed_out"  # its handler was asked to end; the outcome is a timeout, whatever the handler returns
     GOING_BACK = "going_back"  # its handler was asked to end because the worker stops; the task goes back unless it completes
-    LET_GO = "let_go"  # settled without its handler, or ended by somebody else; the handler still has to end
+    LET_GO = "let_go"  # settled without its handler, or ended elsewhere; the handler still has to end
     ENDED = "ended"
 
 
+WAITING, RUNNING, TIMED_OUT, GOING_BACK, LET_GO, ENDED = RunState  # Python 3.11 takes 0.2 µs for each `RunState.NAME`
+
 NEXT: Final[Mapping[RunState, frozenset[RunState]]] = MappingProxyType(
     {
-        RunState.WAITING: frozenset({RunState.RUNNING, RunState.GOING_BACK, RunState.LET_GO, RunState.ENDED}),
-        RunState.RUNNING: frozenset({RunState.TIMED_OUT, RunState.GOING_BACK, RunState.LET_GO, RunState.ENDED}),
-        RunState.GOING_BACK: frozenset({RunState.TIMED_OUT, RunState.LET_GO, RunState.ENDED}),
-        RunState.TIMED_OUT: frozenset({RunState.LET_GO, RunState.ENDED}),
-        RunState.LET_GO: frozenset({RunState.ENDED}),
-        RunState.ENDED: frozenset(),
+        WAITING: frozenset({RUNNING, GOING_BACK, LET_GO, ENDED}),
+        RUNNING: frozenset({TIMED_OUT, GOING_BACK, LET_GO, ENDED}),
+        GOING_BACK: frozenset({TIMED_OUT, LET_GO, ENDED}),
+        TIMED_OUT: frozenset({LET_GO, ENDED}),
+        LET_GO: frozenset({ENDED}),
+        ENDED: frozenset(),
     }
 )
-WANTED: Final = frozenset({RunState.WAITING, RunState.RUNNING})  # nobody asked the handler to end
-OPEN: Final = frozenset(RunState) - {RunState.LET_GO, RunState.ENDED}  # the outcome is open
+WANTED: Final = frozenset({WAITING, RUNNING})  # the handler was not asked to end
+OPEN: Final = frozenset(RunState) - {LET_GO, ENDED}  # the outcome is open
 
 
 class Run:
@@ -54,7 +56,7 @@ class Run:
 
     def __init__(self, claimed: Claimed, handler: Handler, worker_id: str, breakers: Breakers, loop: asyncio.AbstractEventLoop) -> None:
         self.claimed, self.handler, self.worker_id, self._breakers, self._loop = claimed, handler, worker_id, breakers, loop
-        self.state = RunState.WAITING
+        self.state = WAITING
         self.since = time.monotonic()
         self.task: asyncio.Future[Any] | None = None
         self.stepped = False  # the task on the loop has taken its first step: before that a cancellation would never reach the handler
@@ -93,14 +95,14 @@ class Run:
 
     def begin(self) -> None:
         """Its handler starts: the timeout counts from here."""
-        if self.state is RunState.WAITING:
-            self._become(RunState.RUNNING)
+        if self.state is WAITING:
+            self._become(RUNNING)
         self.since = time.monotonic()
 
     def time_out(self) -> None:
         """Its time is over. Its breakers count that now: a handler that hangs may never end."""
         if self.is_open:
-            self._become(RunState.TIMED_OUT)
+            self._become(TIMED_OUT)
         for call in list(self.calls):
             call.timed_out(self.claimed.timeout)
         self._cancel()
@@ -108,23 +110,23 @@ class Run:
     def go_back(self) -> None:
         """The worker stops: ask the handler to end."""
         if self.state in WANTED:
-            self._become(RunState.GOING_BACK)
+            self._become(GOING_BACK)
         self._cancel()
 
     def stop(self) -> None:
-        """Somebody else has ended this attempt: its outcome is not wanted."""
-        self._become(RunState.LET_GO)
+        """This attempt was ended elsewhere: its outcome is dropped."""
+        self._become(LET_GO)
         self._cancel()
 
     def let_go(self) -> Outcome:
         """Go on without its handler, which was asked to end: what to settle now."""
         outcome = self._verdict(outcomes.GIVEN_BACK)
-        self._become(RunState.LET_GO)
+        self._become(LET_GO)
         assert outcome is not None
         return outcome
 
     def end(self, outcome: Outcome) -> Outcome | None:
-        """Its handler ended with `outcome`: what to settle now; None when that was settled before, or is not wanted."""
+        """Its handler ended with `outcome`: what to settle now; None when it was settled before, or ended elsewhere."""
         if self.timer is not None:
             self.timer.cancel()
         if self.type_call is not None:
@@ -132,15 +134,15 @@ class Run:
         if self.calls:  # left open by the handler: a probe among them would keep its breaker half-open
             self._leave_calls()
         verdict = self._verdict(outcome)
-        self._become(RunState.ENDED)
+        self._become(ENDED)
         return verdict
 
     def _verdict(self, outcome: Outcome) -> Outcome | None:
         if self.state in WANTED:
             return outcome
-        if self.state is RunState.TIMED_OUT:
+        if self.state is TIMED_OUT:
             return outcomes.timeout(self.claimed.timeout)
-        if self.state is RunState.GOING_BACK:
+        if self.state is GOING_BACK:
             return outcome if isinstance(outcome, Done) else outcomes.GIVEN_BACK
         return None
 

@@ -18,7 +18,7 @@ from waggle_worker import layers, metrics, outcomes
 from waggle_worker.execution import Execution
 from waggle_worker.processes.children import HandlerProcesses
 from waggle_worker.protect.breakers import Breakers
-from waggle_worker.run import Attempt, Run, RunState
+from waggle_worker.run import WAITING, Attempt, Run
 from waggle_worker.settler import Settler
 from waggle_worker.suspects import Suspects
 
@@ -28,7 +28,7 @@ log = structlog.get_logger()
 class Runs:
     """Sets `slot_freed` whenever a slot became free, and `hooks_due` when a handler has ended whose task was ended elsewhere.
 
-    `may_start` says of a worker id whether its lease is believed live.
+    `may_start(worker_id)`: whether a task claimed under this id may start now.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class Runs:
         """What waits for a process goes back at once; what runs goes on."""
         self._draining = True
         for run in list(self._runs):
-            if run.handler.process and run.state is RunState.WAITING:
+            if run.handler.process and run.state is WAITING:
                 run.go_back()
 
     def give_back(self) -> None:

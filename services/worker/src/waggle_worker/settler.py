@@ -48,7 +48,7 @@ class Settler:
 
     @property
     def full(self) -> bool:
-        """Whether so many outcomes wait that no more tasks should be started."""
+        """Whether too many outcomes wait to start more tasks."""
         return len(self._waiting) > UNSETTLED_LIMIT or self._bytes > UNSETTLED_LIMIT_BYTES
 
     def settle(self, claimed: Claimed, worker_id: str, outcome: Outcome, *, dead_letter: bool = True) -> None:

@@ -20,7 +20,7 @@ CHECK_SECONDS: Final = 0.005
 
 
 class Suspects:
-    """The suspects of this worker. `is_settling` says of a fence whether its outcome is on its way to Postgres."""
+    """The suspects of this worker. `is_settling(fence)`: whether its outcome is on its way to Postgres."""
 
     def __init__(self, is_settling: Callable[[Fence], bool]) -> None:
         self._is_settling = is_settling

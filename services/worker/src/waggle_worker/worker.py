@@ -32,7 +32,7 @@ log = structlog.get_logger()
 
 
 class Worker:
-    """Its parts, made in the order in which they stand on each other, and its life: open, start, drain."""
+    """Its parts, each made from those before it, and its life: open, start, drain."""
 
     def __init__(self, settings: WorkerSettings, pool: Connection, bus: Bus, found: handlers.Handlers, queues: list[str]) -> None:
         self._settings, self._pool, self._bus, self._handlers, self._queues = settings, pool, bus, found, queues
@@ -66,7 +66,7 @@ class Worker:
         while True:
             try:
                 await catalogue.announce(self._pool, types, self._queues, self.cleanups.hooks)
-                await self.pauses.look()  # before the first doorbell is asked for
+                await self.pauses.look()  # before the first request for doorbells
                 await self._take_lease()
                 break
             except OUTAGE as error:

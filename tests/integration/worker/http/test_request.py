@@ -141,7 +141,7 @@ async def test_a_host_that_fails_is_left_alone_and_others_are_not(ask: Ask, serv
 
 
 async def raw(head: bytes, body: bytes = b"") -> asyncio.Server:
-    """A server that answers with these bytes, whatever it is asked."""
+    """A server that answers every request with these bytes."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")

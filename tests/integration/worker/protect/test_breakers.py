@@ -81,8 +81,8 @@ async def test_tasks_of_every_kind_wait_for_a_service_that_fails_and_lose_no_try
     service.going_on.clear()  # one probes and gets no answer yet, the others must wait
     waiting = {kind: await submit(pool, service, 3, kind, max_retries=0) for kind in KINDS}
     for kind, ids in waiting.items():
-        [told, *_] = await until(lambda ids=ids: sent_away(pool, ids), what=f"{kind} is sent away")
-        assert told.startswith(f"waiting for the circuit breaker {KINDS[kind]}: ")
+        [reason, *_] = await until(lambda ids=ids: sent_away(pool, ids), what=f"{kind} is sent away")
+        assert reason.startswith(f"waiting for the circuit breaker {KINDS[kind]}: ")
     service.going_on.set()
     for task_id in [task_id for ids in waiting.values() for task_id in ids]:
         row = await at_rest(pool, task_id)
@@ -116,7 +116,7 @@ async def test_a_trip_of_one_worker_protects_from_the_others(pool: Pool, bus: Bu
 
 
 async def probes_will_hang(pool: Pool, bus: Bus, service: Called) -> None:
-    """The breaker is open, and whoever calls the service next gets no answer."""
+    """The breaker is open, and the next call of the service gets no answer."""
     service.status = 503
     await submit(pool, service, 3, max_retries=0)
     await breaker(bus, State.OPEN)

@@ -189,8 +189,8 @@ async def test_a_trip_while_the_name_is_being_registered_is_told(real: Bus, begi
         await passes(link)
     for _ in range(2):
         await worker.sharing.share()
-    told = (await found(real)).record
-    assert (worker.of(NAME).state, told.state, told.trips) == (State.OPEN, State.OPEN, 1)
+    record = (await found(real)).record
+    assert (worker.of(NAME).state, record.state, record.trips) == (State.OPEN, State.OPEN, 1)
 
 
 async def test_a_reset_while_a_worker_finds_out_what_others_wrote_over_its_key_is_not_overlooked(real: Bus, begin: Begin, clock: Clock) -> None:
@@ -304,7 +304,7 @@ async def test_a_probe_that_takes_longer_than_its_lease_keeps_its_place_and_a_de
     await other.sharing.share()
     with pytest.raises(BreakerOpen):
         other.enter_now(other.of(NAME))
-    clock.now += 15.0  # nobody has heard of the worker since
+    clock.now += 15.0  # the worker was silent since
     await probe_closes_it(other)
 
 
@@ -320,7 +320,7 @@ async def test_a_probe_that_was_cancelled_while_it_was_asked_for_is_handed_back(
     asking.cancel()
     await asyncio.gather(asking, return_exceptions=True)
     with pytest.raises(BreakerOpen):
-        await worker.probe(worker.of(NAME))  # somebody else asks before it is handed back
+        await worker.probe(worker.of(NAME))  # another call asks before it is released
     for _ in range(2):
         await worker.sharing.share()
     await other.sharing.share()

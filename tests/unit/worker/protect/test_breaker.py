@@ -1,4 +1,4 @@
-"""One circuit breaker: when it lets through, when it sends away and until when, and what it tells."""
+"""One circuit breaker: when it admits calls, when it refuses them and until when, and the changes that it reports."""
 
 import pytest
 
@@ -8,27 +8,27 @@ from waggle_worker.protect.breaker import PROBE_WAIT_SECONDS, SPARE_SECONDS, SPR
 RULES = Rules(threshold=3, reset=10.0, reset_most=35.0, rate=5.0, lease=15.0)
 
 
-class Told(list[tuple[State, State, bool]]):
+class Changes(list[tuple[State, State, bool]]):
     def __call__(self, _: Breaker, before: State, after: State, here: bool) -> None:
         self.append((before, after, here))
 
 
 @pytest.fixture
-def told() -> Told:
-    return Told()
+def changes() -> Changes:
+    return Changes()
 
 
 @pytest.fixture
-def breaker(told: Told) -> Breaker:
-    return Breaker("smtp", RULES, told)
+def breaker(changes: Changes) -> Breaker:
+    return Breaker("smtp", RULES, changes)
 
 
 @pytest.fixture
-def open_one(breaker: Breaker, told: Told) -> Breaker:
+def open_one(breaker: Breaker, changes: Changes) -> Breaker:
     """Opened at second 100."""
     for _ in range(3):
         breaker.failed(None, "no answer", 100.0)
-    told.clear()
+    changes.clear()
     return breaker
 
 
@@ -37,10 +37,10 @@ def probing(breaker: Breaker, now: float) -> Breaker:
     return breaker
 
 
-def test_failures_in_a_row_open_it_once(breaker: Breaker, told: Told) -> None:
+def test_failures_in_a_row_open_it_once(breaker: Breaker, changes: Changes) -> None:
     assert [breaker.failed(None, "no answer", 100.0) for _ in range(5)] == [False, False, True, False, False]
     assert (breaker.state, breaker.trips, breaker.failures, breaker.error, breaker.until) == (State.OPEN, 1, 3, "no answer", 110.0)
-    assert told == [(State.CLOSED, State.OPEN, True)]
+    assert changes == [(State.CLOSED, State.OPEN, True)]
 
 
 def test_a_success_in_between_begins_the_count_anew(breaker: Breaker) -> None:
@@ -62,11 +62,11 @@ def test_while_the_fleet_is_asked_nobody_else_asks(open_one: Breaker) -> None:
     assert open_one.admit(110.0) is Permit.WAIT
 
 
-def test_a_probe_that_succeeds_closes_it(open_one: Breaker, told: Told) -> None:
+def test_a_probe_that_succeeds_closes_it(open_one: Breaker, changes: Changes) -> None:
     assert probing(open_one, 110.0).succeeded("mine")
     assert (open_one.state, open_one.again, open_one.error) == (State.CLOSED, 0, "")
     assert open_one.admit(110.1) is Permit.PASS
-    assert told == [(State.OPEN, State.HALF_OPEN, True), (State.HALF_OPEN, State.CLOSED, True)]
+    assert changes == [(State.OPEN, State.HALF_OPEN, True), (State.HALF_OPEN, State.CLOSED, True)]
 
 
 def test_each_failed_probe_doubles_the_wait_up_to_the_most(open_one: Breaker) -> None:
@@ -112,10 +112,10 @@ def test_a_probe_that_was_taken_away_no_longer_counts(open_one: Breaker) -> None
     assert (open_one.succeeded("mine"), open_one.state) == (False, State.OPEN)
 
 
-def test_what_others_changed_is_told_as_theirs_and_only_when_it_is_a_change(open_one: Breaker, told: Told) -> None:
+def test_a_change_by_another_worker_is_reported_as_such_and_only_when_it_is_a_change(open_one: Breaker, changes: Changes) -> None:
     open_one.becomes(State.OPEN, until=120.0)
     open_one.becomes(State.CLOSED, until=0.0)
-    assert told == [(State.OPEN, State.CLOSED, False)]
+    assert changes == [(State.OPEN, State.CLOSED, False)]
     assert open_one.admit(100.0) is Permit.PASS
 
 

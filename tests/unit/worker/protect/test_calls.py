@@ -1,4 +1,4 @@
-"""What leaves the block of a circuit breaker, and what that says of the service; on a worker that has no NATS."""
+"""What leaves the block of a circuit breaker, and whether it counts; on a worker without NATS."""
 
 import asyncio
 import contextlib
@@ -26,7 +26,7 @@ Enter = Callable[..., BreakerCall]
 
 @pytest.fixture
 def breakers() -> Breakers:
-    """Two failures open one; nobody else can be asked."""
+    """Two failures open one; there is no fleet."""
     settings = FleetSettings(postgres_url="x", nats_url="x", breaker_threshold=2, breaker_reset=AGAIN, breaker_reset_max=AGAIN)
     return Breakers(Bus(["nats://127.0.0.1:1"], "nobody"), settings)
 

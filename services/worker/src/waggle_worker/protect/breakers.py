@@ -1,4 +1,4 @@
-"""The circuit breakers of this worker, for those who make calls: may this call be made, and how did it go.
+"""The circuit breakers of this worker as calls use them: whether a call may be made, and how it ended.
 
 Everything happens on the event loop. A trip is shared, so that one worker's protects all; the probe of a half-open breaker is a compare-and-set in the
 bucket, so that the fleet makes one.
@@ -35,7 +35,7 @@ class Breakers:
         return self.registry.of(name)
 
     def enter_now(self, breaker: Breaker) -> bool:
-        """Whether a call may be made without asking anybody; False when a probe is due: `await probe()`. Raises BreakerOpen."""
+        """Whether a call may be made at once; False when a probe is due: `await probe()`. Raises BreakerOpen."""
         match breaker.admit(self._now()):
             case Permit.PASS:
                 return True
@@ -55,7 +55,7 @@ class Breakers:
             won = await self.sharing.wins_probe(breaker, token)
         finally:
             breaker.asking = False
-        if task and task.cancelling() > cancellations:  # it was lost on the way, see Sharing.loop
+        if task and task.cancelling() > cancellations:  # the cancellation was lost on the way, see Sharing.loop
             self.registry.share(breaker)
             raise asyncio.CancelledError
         if won:

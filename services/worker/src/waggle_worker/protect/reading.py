@@ -36,7 +36,7 @@ class Reader:
             self._seen = max(self._seen, look.last)
 
     async def look_up(self, name: str) -> None:
-        """Somebody wrote, or the name was forgotten or deleted: take what is there now, whatever was known."""
+        """Another worker wrote, or the name was forgotten or deleted: take what is there now."""
         known = self._ledger.revisions.get(name)
         found, revision = await bucket.newest(self._bus, name)
         self._ledger.doubted.discard(name)

@@ -26,7 +26,7 @@ class Registry:
         return name in self._breakers
 
     def __iter__(self) -> Iterator[Breaker]:
-        return iter(list(self._breakers.values()))  # a copy: others come up while somebody walks
+        return iter(list(self._breakers.values()))  # a copy: breakers are added while a caller iterates
 
     def __len__(self) -> int:
         return len(self._breakers)

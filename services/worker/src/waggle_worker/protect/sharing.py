@@ -70,7 +70,7 @@ class Sharing:
             self.in_touch = False
 
     async def wins_probe(self, breaker: Breaker, token: str) -> bool:
-        """Whether the probe is this worker's: by compare-and-set when the fleet can be asked, else because nobody here has it."""
+        """Whether this worker may probe: by compare-and-set in the bucket, or by its own state when NATS is unavailable."""
         self.in_touch &= self._bus.connected
         if not self.in_touch:
             return True
@@ -87,7 +87,7 @@ class Sharing:
             if breaker.asked == token:
                 self._registry.share(breaker)
             raise
-        if self._ledger.revision(breaker.name) > revision:  # somebody took it away while the answer was on its way
+        if self._ledger.revision(breaker.name) > revision:  # another worker took it while the answer was on its way
             return False
         self._ledger.revisions[breaker.name] = revision
         return True

@@ -41,12 +41,12 @@ class Writer:
                 await self._write(breaker, "change")
 
     async def claim_probe(self, breaker: Breaker, token: str) -> int:
-        """Write that this worker probes; the revision. Raises Changed when somebody else wrote first, or one of OUTAGE."""
+        """Write that this worker probes; returns the revision. Raises Changed when another worker wrote first, or one of OUTAGE."""
         record = self._record(breaker, State.HALF_OPEN, token, self._now() + self._rules.lease)
         return await bucket.put(self._bus, record, self._ledger.revision(breaker.name))
 
     async def _write(self, breaker: Breaker, intent: Intent) -> None:
-        """When somebody else wrote first, theirs is read, and counts unless `Reader.apply` says otherwise."""
+        """Write one breaker. When another worker wrote first, its record is read, and counts unless `Reader.apply` decides otherwise."""
         name, written = breaker.name, (breaker.state, breaker.token, breaker.until)
         known = self._ledger.revision(name)
         if intent == "register" and known:
