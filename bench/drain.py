@@ -23,7 +23,7 @@ BATCH = 500
 
 
 def echo(_: int) -> tasks.NewTask:
-    return tasks.NewTask(uuid7(), "demo.echo", "default", 1, "", PAYLOAD, "{}", None, 0.0, None, 3, 300.0)
+    return tasks.NewTask(id=uuid7(), type="demo.echo", queue="default", priority=1, payload=PAYLOAD, max_retries=3, timeout=300.0)
 
 
 async def fill(settings: FleetSettings, count: int, make: Callable[[int], tasks.NewTask] = echo) -> None:

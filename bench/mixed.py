@@ -55,7 +55,7 @@ class Draw:
         self.retries += max(failures, 0)
         self.rejects += failures < 0
         payload = f'{{"ms":{ms:.3f},"failures":{failures}}}'
-        return NewTask(uuid7(), "bench.mixed", "default", number % len(PRIORITIES), "", payload, "{}", None, 0.0, None, 3, 300.0)
+        return NewTask(id=uuid7(), type="bench.mixed", queue="default", priority=number % len(PRIORITIES), payload=payload, max_retries=3, timeout=300.0)
 
 
 async def measure(on: Stage, drawn: Draw, count: int, slots: int) -> dict[str, object]:

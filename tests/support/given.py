@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
+import msgspec
 from uuid_utils.compat import uuid7
 
 from waggle.store import leases, tasks
@@ -13,25 +14,12 @@ from waggle.store.leases import Lease
 from waggle.store.tasks import NewTask
 from waggle.task import Claimed, Fence
 
-A_TASK = NewTask(
-    id=UUID(int=0),
-    type="demo.echo",
-    queue="default",
-    priority=1,
-    description="",
-    payload="{}",
-    metadata="{}",
-    run_at=None,
-    delay=0.0,
-    deadline=None,
-    max_retries=3,
-    timeout=30.0,
-)
+A_TASK = NewTask(id=UUID(int=0), type="demo.echo", queue="default", priority=1, payload="{}", max_retries=3, timeout=30.0)
 
 
 def new_task(**fields: Any) -> NewTask:
     """A task to insert, with a fresh id."""
-    return A_TASK._replace(**{"id": uuid7(), **fields})
+    return msgspec.structs.replace(A_TASK, **{"id": uuid7(), **fields})
 
 
 async def waiting(connection: Connection, count: int = 1, *, ring: bool = True, **fields: Any) -> list[UUID]:

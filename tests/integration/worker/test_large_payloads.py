@@ -26,7 +26,7 @@ from waggle.store import tasks
 from waggle.store.idempotency import Key
 from waggle.store.tasks import NewTask
 from waggle_api.submit.catalogue import Catalogue
-from waggle_api.submit.commit import LARGE, Committer
+from waggle_api.submit.commit import LARGE_BYTES, Committer
 
 Pool = asyncpg.Pool
 LARGE_PAYLOAD = '{"body":"' + "x" * (1 << 20) + '"}'
@@ -40,7 +40,7 @@ async def committer(pool: Pool, bus: Bus, settings: FleetSettings) -> AsyncItera
     async with store.pool(settings, "api", 12) as own:
         catalogue, ringer = Catalogue(own), Ringer(bus)
         await ringer.open()
-        await catalogue.newer()
+        await catalogue.refresh()
         made = Committer(own, bus, ringer, catalogue)
         async with loop(made.run()):
             yield made
@@ -60,7 +60,7 @@ async def held_back(pool: Pool) -> asyncpg.Connection:
         f"""
         CREATE FUNCTION wait_when_large() RETURNS trigger LANGUAGE plpgsql AS $$
         BEGIN
-            IF octet_length(NEW.payload::text) > {LARGE} THEN PERFORM pg_advisory_xact_lock_shared(7); END IF;
+            IF octet_length(NEW.payload::text) > {LARGE_BYTES} THEN PERFORM pg_advisory_xact_lock_shared(7); END IF;
             RETURN NEW;
         END $$
         """
@@ -79,11 +79,11 @@ async def test_small_submissions_are_committed_while_large_ones_wait_for_postgre
         new = given.new_task(**fields)
         return [new], Key("anonymous", str(new.id), b"body", (new.id,)) if keyed else None
 
-    large = [asyncio.create_task(committer.submit(*submission(payload=LARGE_PAYLOAD))) for _ in range(MORE_THAN_IN_FLIGHT)]
+    large = [asyncio.create_task(committer.commit(*submission(payload=LARGE_PAYLOAD))) for _ in range(MORE_THAN_IN_FLIGHT)]
     await until(lambda: pool.fetchval("SELECT count(*) >= 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"))
     async with asyncio.timeout(4):  # less than a group is repeated for
         for _ in range(3):
-            assert (await committer.submit(*submission())).created == 1
+            assert (await committer.commit(*submission())).created == 1
     assert not any(one.done() for one in large)
     await holder.execute("SELECT pg_advisory_unlock(7)")
     await pool.release(holder)

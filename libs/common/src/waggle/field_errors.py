@@ -1,4 +1,4 @@
-"""What is wrong with the fields of a document, collected so that all of it is told at once, and with its JSON."""
+"""What is wrong with a JSON document and its fields. All field errors are collected, so that one answer reports them all."""
 
 import difflib
 import re
@@ -7,16 +7,18 @@ from typing import Final
 
 import msgspec
 
-MOST_ERRORS: Final = 1_000
-MOST_PROPOSALS: Final = 5
-LONGEST_FIELD: Final = 200
-LONGEST_MESSAGE: Final = 500
+from waggle import nesting
 
-# What a body raises that is not JSON as we take it: wrong syntax, wrong UTF-8, numbers out of range, nested too deeply.
+ERROR_LIMIT: Final = 1_000
+PROPOSAL_LIMIT: Final = 5
+FIELD_LENGTH: Final = 200
+MESSAGE_LENGTH: Final = 500
+
+# What a decoder raises for a text that is not JSON: wrong syntax, wrong UTF-8, numbers out of range, nested too deeply (see waggle.nesting).
 UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 NUL: Final = "the character U+0000 cannot be stored"
-_nul: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")  # behind an odd number of backslashes the zeros are an escape
+_nul: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")  # after an odd number of backslashes, `u0000` is an escape
 
 
 class FieldError(msgspec.Struct, frozen=True):
@@ -26,8 +28,15 @@ class FieldError(msgspec.Struct, frozen=True):
     message: str
 
 
+class Unreadable(Exception):
+    """A text that cannot be read as JSON. The message continues a sentence: `is not JSON: …`."""
+
+    def __init__(self, cause: Exception | None = None) -> None:
+        super().__init__(_reason(cause))
+
+
 class Invalid(Exception):
-    """Some of its fields are wrong: all of them are told at once."""
+    """Some fields are not valid; `errors` lists them all."""
 
     def __init__(self, errors: list[FieldError]) -> None:
         self.detail = "1 field is not valid" if len(errors) == 1 else f"{len(errors)} fields are not valid"
@@ -35,36 +44,36 @@ class Invalid(Exception):
         self.errors = errors
 
 
-class Findings:
-    """Collects what is wrong with a request, up to MOST_ERRORS; `prefix` stands before every field that is added."""
+class FieldErrors:
+    """Collects up to ERROR_LIMIT field errors; `prefix` is put before the path of every field that is added."""
 
-    def __init__(self) -> None:
-        self.errors: list[FieldError] = []
+    def __init__(self, errors: Collection[FieldError] = ()) -> None:
+        self.errors = list(errors)
         self.prefix = ""
-        self.unknown_name = False  # a type or queue that somebody may have announced a moment ago
-        self._proposals = MOST_PROPOSALS
+        self.has_unknown_name = False  # a type or queue that may have been announced a moment ago
+        self._proposals_left = PROPOSAL_LIMIT
 
     @property
     def full(self) -> bool:
-        return len(self.errors) >= MOST_ERRORS
+        return len(self.errors) >= ERROR_LIMIT
 
     def add(self, field: str, message: str) -> None:
         if not self.full:
-            self.errors.append(FieldError((self.prefix + field)[:LONGEST_FIELD], message[:LONGEST_MESSAGE]))
+            self.errors.append(FieldError((self.prefix + field)[:FIELD_LENGTH], message[:MESSAGE_LENGTH]))
 
     def propose(self, name: str, known: Collection[str]) -> str:
-        """`; did you mean …?` when a known name is near, a few times a request: looking is slow, and a batch may be wrong everywhere."""
-        self._proposals -= 1
-        return did_you_mean(name, known) if self._proposals >= 0 else ""
+        """As `did_you_mean`, but only PROPOSAL_LIMIT times: the search is slow, and a batch may be wrong everywhere."""
+        self._proposals_left -= 1
+        return did_you_mean(name, known) if self._proposals_left >= 0 else ""
 
     def check(self) -> None:
-        """Raises Invalid when something was found."""
+        """Raise Invalid if there are errors."""
         if self.errors:
             raise Invalid(self.errors)
 
 
 def did_you_mean(name: str, known: Collection[str]) -> str:
-    """`; did you mean …?` when a known name is near, else nothing."""
+    """`; did you mean …?` if a known name is similar, else nothing."""
     near = difflib.get_close_matches(name[:64], known, n=1)
     return f"; did you mean {near[0]}?" if near else ""
 
@@ -76,5 +85,15 @@ def plain(error: msgspec.ValidationError) -> str:
 
 
 def holds_nul(json: msgspec.Raw | bytes) -> bool:
-    """Whether a key or a text of a JSON text holds the character U+0000."""
+    """Whether a key or a string in a JSON text holds the character U+0000."""
     return _nul.search(json) is not None
+
+
+def _reason(cause: Exception | None) -> str:
+    match cause:
+        case RecursionError():
+            return f"is nested too deeply: {nesting.LEVELS} levels are allowed"
+        case UnicodeDecodeError():
+            return "is not UTF-8"
+        case _:
+            return f"is not JSON: {cause}"

@@ -1,6 +1,7 @@
-"""`python -m waggle_api`: Waggle's REST door, one process."""
+"""`python -m waggle_api`: Waggle's REST API, one process."""
 
 import asyncio
+from typing import Final
 
 import structlog
 
@@ -15,66 +16,65 @@ from waggle_api.app import create_app
 from waggle_api.control.waits import Waits
 from waggle_api.health import Health
 from waggle_api.http.server import Server
-from waggle_api.resources import Door
-from waggle_api.submit.admission import Admission
+from waggle_api.resources import Resources
+from waggle_api.submit.accept import Intake
 from waggle_api.submit.catalogue import Catalogue
-from waggle_api.submit.commit import PATIENCE, Committer
+from waggle_api.submit.commit import COMMIT_RETRY_SECONDS
 
 log = structlog.get_logger()
 
-CONNECTIONS = 16
+CONNECTIONS: Final = 16
 
 
 async def run(settings: ApiSettings) -> None:
-    """Listen at once, open the door when Postgres is there; at the stop finish what was accepted."""
+    """Listen at once, accept requests once Postgres is available; when stopped, finish what was accepted."""
     listener = endpoint.listen(settings.api_host, settings.api_port)
     async with service.running("api", settings) as api:
-        catalogue, door = await _furnish(api)
-        server = Server(create_app(door), listener, settings.grace)
+        catalogue, resources = await _opened(api)
+        server = Server(create_app(resources), listener, settings.grace)
         api.start("http", server.serve())
-        api.start("commit", door.committer.run())
-        api.start("waits", door.waits.keep(api.stopping))
-        await api.until(_open(catalogue, door))
+        api.start("commit", resources.intake.run())
+        api.start("waits", resources.waits.keep(api.stopping))
+        await api.until(_accept_requests(catalogue, resources))
         api.start("catalogue", catalogue.keep(api.stopping))
         address = endpoint.address(listener)
         api.ready(api_url=address, metrics_url=f"{address}/metrics")
         await api.stopped()
-        door.waits.end()
+        resources.waits.end()
         await server.stop()
-        await _drain(door.committer)
+        await _drain(resources.intake)
 
 
-async def _furnish(api: Service[ApiSettings]) -> tuple[Catalogue, Door]:
+async def _opened(api: Service[ApiSettings]) -> tuple[Catalogue, Resources]:
     pool = await api.enter(postgres.pool(api.settings, "api", CONNECTIONS))
     health_pool = await api.enter(postgres.pool(api.settings, "api-health", 1))
     nats = await api.enter(bus.connection(api.settings, "api"))
     ringer, catalogue, waits = Ringer(nats), Catalogue(pool), Waits(pool, nats)
     await ringer.open()
     await waits.open()
-    admission = Admission(catalogue, accept_unknown=api.settings.unknown_types == "accept")
-    committer = Committer(pool, nats, ringer, catalogue)
-    return catalogue, Door(pool=pool, bus=nats, admission=admission, committer=committer, waits=waits, health=Health(health_pool, nats))
+    intake = Intake(pool, nats, ringer, catalogue, accept_unknown=api.settings.unknown_types == "accept")
+    return catalogue, Resources(pool=pool, bus=nats, intake=intake, waits=waits, health=Health(health_pool, nats))
 
 
-async def _open(catalogue: Catalogue, door: Door) -> None:
-    """Wait for Postgres and its schema, read the catalogue, then let requests in."""
+async def _accept_requests(catalogue: Catalogue, resources: Resources) -> None:
+    """Wait for Postgres and its schema, and read the catalogue first."""
     while True:
-        await postgres.wait_until_migrated(door.pool)
+        await postgres.wait_until_migrated(resources.pool)
         try:
-            await catalogue.newer()
+            await catalogue.refresh()
         except postgres.OUTAGE:
             continue
-        door.health.is_open = True
+        resources.health.is_open = True
         return
 
 
-async def _drain(committer: Committer) -> None:
-    """What clients no longer wait for is committed and rung all the same."""
+async def _drain(intake: Intake) -> None:
+    """Commit and ring submissions whose clients have disconnected, too."""
     try:
-        async with asyncio.timeout(2 * PATIENCE):
-            await committer.drained()
+        async with asyncio.timeout(2 * COMMIT_RETRY_SECONDS):
+            await intake.drained()
     except TimeoutError:
-        log.warning("stopped with submissions that were not committed; their callers were not told that they are")
+        log.warning("stopped with uncommitted submissions; none was confirmed to its client")
 
 
 if __name__ == "__main__":

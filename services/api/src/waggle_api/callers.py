@@ -1,12 +1,14 @@
-"""Who sends a request. The one place that will know, once requests are authenticated."""
+"""Who sends a request: the one place that will know once requests are authenticated."""
 
 from typing import Any, Final
 
 from litestar import Request
 
+from waggle_api.http.routing import Scope
+
 ANONYMOUS: Final = "anonymous"
 
 
-def submitter(request: Request[Any, Any, Any]) -> str:  # noqa: ARG001  # authentication will read it
-    """The name under which tasks are submitted and idempotency keys are kept."""
+def identify(request: Request[Any, Any, Any], scope: Scope) -> str:  # noqa: ARG001  # authentication will read both
+    """The name under which the caller submits tasks and owns idempotency keys."""
     return ANONYMOUS

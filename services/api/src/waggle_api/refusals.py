@@ -1,8 +1,8 @@
-"""Why the API does not do what it was asked. These errors know no HTTP: `problems` maps each to its answer."""
+"""Why the API refuses a request. These errors know no HTTP: `http.problems` maps each to its answer."""
 
 
 class Refusal(Exception):
-    """The request is not done; `detail` is for whoever sent it."""
+    """The request is refused; `detail` tells the caller why."""
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail)
@@ -10,11 +10,11 @@ class Refusal(Exception):
 
 
 class Malformed(Refusal):
-    """It cannot be read: not JSON, not UTF-8, a header that makes no sense."""
+    """It cannot be read: a body of the wrong shape, a malformed header, a connection that ended early."""
 
 
 class WrongMediaType(Refusal):
-    """Its body is in another format than JSON."""
+    """Its body is not JSON."""
 
 
 class TooLarge(Refusal):
@@ -22,19 +22,19 @@ class TooLarge(Refusal):
 
 
 class TooSlow(Refusal):
-    """Its body does not come."""
+    """Its body does not arrive in time."""
 
 
 class NotFound(Refusal):
-    """There is no such thing."""
+    """What it names does not exist."""
 
 
 class Conflict(Refusal):
-    """It contradicts what is there."""
+    """It contradicts the current state."""
 
 
 class Unavailable(Refusal):
-    """Not now; `retry_after` is in seconds."""
+    """It cannot be served now; `retry_after` is in seconds."""
 
     def __init__(self, detail: str, retry_after: int = 2) -> None:
         super().__init__(detail)

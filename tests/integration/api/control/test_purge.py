@@ -15,7 +15,7 @@ from waggle.bus import connection, subjects
 from waggle.bus.connection import Bus
 from waggle.store import tasks
 from waggle_api.control import purging
-from waggle_api.control.purging import Which
+from waggle_api.control.purging import PurgeFilter
 
 Pool = asyncpg.Pool
 PURGE = "/api/queues/{}/purge"
@@ -89,27 +89,27 @@ async def test_a_purge_and_claims_have_one_winner_for_each_task(api: Client, row
 
 
 async def test_a_purge_in_many_batches_leaves_what_came_after_it_began(pool: Pool, bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(purging, "BATCH", 7)
-    monkeypatch.setattr(purging, "FOUND", 20)
+    monkeypatch.setattr(purging, "CANCEL_BATCH", 7)
+    monkeypatch.setattr(purging, "LOOKUP_LIMIT", 20)
     waiting = [*await given.waiting(pool, 60), *await given.waiting(pool, 45, delay=600.0)]
     later = await given.waiting(pool, 5)
     await given.change(pool, later, "created = now() + interval '1 minute'")
-    assert await purging.purge(pool, bus, Which("default")) == (105, False)
+    assert await purging.purge(pool, bus, PurgeFilter("default")) == (105, False)
     assert (await statuses(pool, waiting), await statuses(pool, later)) == ({"cancelled"}, {"pending"})
 
 
 async def test_a_purge_whose_time_is_over_says_that_there_is_more_and_the_next_one_goes_on(pool: Pool, bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(purging, "BATCH", 40)
+    monkeypatch.setattr(purging, "CANCEL_BATCH", 40)
     await given.waiting(pool, 100)
-    assert await purging.purge(pool, bus, Which("default"), seconds=0.0) == (40, True)
-    assert await purging.purge(pool, bus, Which("default")) == (60, False)
+    assert await purging.purge(pool, bus, PurgeFilter("default"), seconds=0.0) == (40, True)
+    assert await purging.purge(pool, bus, PurgeFilter("default")) == (60, False)
 
 
 async def test_a_purge_ends_although_others_hold_what_is_left(pool: Pool, bus: Bus) -> None:
     held, *free = await given.waiting(pool, 10)
     async with pool.acquire() as other, other.transaction():
         await other.execute("SELECT FROM waggle.tasks WHERE id = $1 FOR UPDATE", held)
-        assert await purging.purge(pool, bus, Which("default")) == (9, False)
+        assert await purging.purge(pool, bus, PurgeFilter("default")) == (9, False)
     assert (await statuses(pool, free), await statuses(pool, [held])) == ({"cancelled"}, {"pending"})
 
 
@@ -128,7 +128,7 @@ async def test_a_finished_task_is_deleted_with_its_attempts(api: Client, rows: P
     assert (await api.get(f"/api/tasks/{ids[0]}")).status_code == 404
     assert (await api.delete(f"/api/tasks/{ids[0]}?purge=true")).status_code == 404
     for table in ("task_attempts", "dead_letter_retries"):
-        assert {row["task_id"] for row in await rows.fetch(f"SELECT task_id FROM {table} WHERE task_id = ANY ($1)", ids)} == {ids[1]}
+        assert {row["task_id"] for row in await rows.fetch(f"SELECT task_id FROM waggle.{table} WHERE task_id = ANY ($1)", ids)} == {ids[1]}
     assert await statuses(rows, ids) == {status}
 
 

@@ -163,7 +163,7 @@ async def test_a_dead_letter_that_is_removed_is_failed_for_good(api: Client, poo
 async def test_a_body_that_is_too_large_is_told_how_much_it_may_have(api: Client) -> None:
     for path, limit in [("/api/dlq/retry", "256 KiB"), ("/api/queues/default/purge", "64 KiB"), (f"/api/dlq/{uuid4()}/retry", "2 MiB")]:
         problem = ok(await api.post(path, content=b" " * (2 << 20) + b"{}", headers={"content-type": "application/json"}), 413)
-        assert problem["detail"] == f"the body may have {limit} at most"
+        assert problem["detail"] == f"the body may have up to {limit}"
 
 
 PARAMETERS = {
@@ -173,7 +173,7 @@ PARAMETERS = {
     "a cursor with an impossible time": (f"/api/dlq?cursor={'_' * 32}", "is not a cursor"),
     "an age that is none": ("/api/dlq?older_than=x", "must be a number"),
     "a text that is too long": (f"/api/dlq?text={'x' * 201}", "must have 1 to 200 characters"),
-    "a fingerprint that is none": ("/api/dlq/groups?fingerprint=xyz", "must be a fingerprint"),
+    "a fingerprint that is none": ("/api/dlq/groups?fingerprint=xyz", "must be the fingerprint"),
     "a cursor of groups": ("/api/dlq/groups?cursor=x", "is not a parameter"),
     "a filter of bulk retries": ("/api/dlq/retries?type=x", "is not a parameter"),
 }

@@ -9,7 +9,7 @@ import pytest
 
 from support.facts import until
 from waggle.telemetry import endpoint
-from waggle_api.http import server
+from waggle_api.http import protocol, server
 
 LARGE = 1 << 20
 HEAD = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % LARGE
@@ -47,7 +47,7 @@ async def ends(reader: asyncio.StreamReader) -> None:
 
 
 async def test_who_goes_on_sending_for_ever_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "REST_SECONDS", 0.3)
+    monkeypatch.setattr(protocol, "REST_SECONDS", 0.3)
     async with answered() as (reader, writer):
 
         async def closed() -> bool:
@@ -58,7 +58,7 @@ async def test_who_goes_on_sending_for_ever_is_closed(monkeypatch: pytest.Monkey
 
 
 async def test_who_sends_the_rest_may_use_the_connection_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "REST_SECONDS", 0.3)
+    monkeypatch.setattr(protocol, "REST_SECONDS", 0.3)
     async with answered() as (reader, writer):
         writer.write(b" " * LARGE)
         await writer.drain()
@@ -69,7 +69,7 @@ async def test_who_sends_the_rest_may_use_the_connection_again(monkeypatch: pyte
 
 
 async def test_who_sends_the_rest_and_then_nothing_is_closed_after_the_idle_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "KEEP_ALIVE", 1)
+    monkeypatch.setattr(server, "KEEP_ALIVE_SECONDS", 1)
     async with answered() as (reader, writer):
         writer.write(b" " * LARGE)
         await writer.drain()

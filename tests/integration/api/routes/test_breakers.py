@@ -55,7 +55,7 @@ async def test_a_name_that_nobody_knows_is_not_found(client: Client, bus: Bus) -
     await bucket.put(bus, OPEN, 0)
     for answer in (await client.get("/api/breakers/smpt"), await client.post("/api/breakers/smpt/reset")):
         problem = ok(answer, 404)
-        assert (problem["code"], problem["detail"]) == ("not_found", "there is no circuit breaker of this name; did you mean smtp?")
+        assert (problem["code"], problem["detail"]) == ("not_found", "there is no circuit breaker with this name; did you mean smtp?")
     assert ok(await client.get("/api/breakers", params={"state": "open"}), 422)["errors"][0]["field"] == "state"
 
 

@@ -96,7 +96,7 @@ async def test_a_wrong_clock_of_the_api_hides_no_task_from_a_list_by_time(start:
     """All times are the database's, here an hour ahead of this machine's clock."""
     await pool.execute("CREATE FUNCTION public.now() RETURNS timestamptz LANGUAGE sql STABLE AS $$ SELECT pg_catalog.now() + interval '1 hour' $$")
     await pool.execute("ALTER TABLE waggle.tasks ALTER COLUMN created SET DEFAULT public.now()")
-    await pool.execute(f'ALTER DATABASE "{await pool.fetchval("SELECT current_database()")}" SET search_path = public, pg_catalog')
+    await pool.execute(f'ALTER ROLE CURRENT_USER IN DATABASE "{await pool.fetchval("SELECT current_database()")}" SET search_path = public, pg_catalog')
     async with client_of(await start("api", unknown_types="accept")) as api:
         task = await api.submit("any.thing")
         assert [found["id"] for found in await api.tasks(created_from=task["created"])] == [task["id"]]

@@ -11,21 +11,21 @@ from waggle.store.idempotency import Key
 from waggle.store.postgres import OUTAGE
 from waggle_api.connections import borrowed
 from waggle_api.refusals import Conflict, Refusal
-from waggle_api.submit.insertion import Accepted, Submission, Written, insert_plain
+from waggle_api.submit.insertion import Accepted, Admitted, Written, insert_plain
 from waggle_api.submit.keyed import insert_keyed
 
 
-def submission(key: str = "", body: bytes = b"body", count: int = 2, **fields: object) -> Submission:
+def submission(key: str = "", body: bytes = b"body", count: int = 2, **fields: object) -> Admitted:
     tasks = [new_task(**fields) for _ in range(count)]
-    return Submission(tasks, Key("anonymous", key, body, tuple(task.id for task in tasks)) if key else None)
+    return Admitted(tasks, Key("anonymous", key, body, tuple(task.id for task in tasks)) if key else None)
 
 
-async def plain(pool: "asyncpg.Pool[asyncpg.Record]", *group: Submission) -> Written:
+async def plain(pool: "asyncpg.Pool[asyncpg.Record]", *group: Admitted) -> Written:
     async with borrowed(pool, 5) as connection:
         return await insert_plain(connection, group, True)
 
 
-async def keyed(pool: "asyncpg.Pool[asyncpg.Record]", *group: Submission) -> Written:
+async def keyed(pool: "asyncpg.Pool[asyncpg.Record]", *group: Admitted) -> Written:
     async with borrowed(pool, 5) as connection:
         return await insert_keyed(connection, group, True)
 

@@ -5,7 +5,7 @@ import pytest
 from litestar.exceptions import MethodNotAllowedException, NotFoundException
 
 from waggle.errors import ErrorCode
-from waggle.field_errors import Invalid
+from waggle.field_errors import Invalid, Unreadable
 from waggle_api import refusals
 from waggle_api.http import bodies
 from waggle_api.http.problems import _classify
@@ -16,6 +16,7 @@ from waggle_api.refusals import WrongMediaType
     ("error", "status", "code"),
     [
         (refusals.Malformed("x"), 400, ErrorCode.INVALID_INPUT),
+        (Unreadable(RecursionError()), 400, ErrorCode.INVALID_INPUT),
         (refusals.NotFound("x"), 404, ErrorCode.NOT_FOUND),
         (NotFoundException(), 404, ErrorCode.NOT_FOUND),
         (MethodNotAllowedException(), 405, ErrorCode.INVALID_INPUT),

@@ -13,11 +13,10 @@ from waggle.errors import ErrorCode
 from waggle.task import Priority, Status
 from waggle_api import app
 from waggle_api.http.envelope import Envelope
-from waggle_api.openapi import document as openapi
-from waggle_api.openapi.operations import API, PROBES
-from waggle_api.resources import Door
+from waggle_api.openapi.document import build, recorded_examples
+from waggle_api.resources import Resources
 
-DOCUMENT = openapi.build()
+DOCUMENT = build("/api", app.GROUPS)
 OPERATIONS = {(path, method): found for path, methods in DOCUMENT["paths"].items() for method, found in methods.items()}
 SCHEMAS = DOCUMENT["components"]["schemas"]
 HAND_WRITTEN = (Path(__file__).parents[4] / "docs/api.md").read_text()
@@ -35,9 +34,8 @@ def examples() -> list[tuple[str, Any, Any]]:
     return found
 
 
-@pytest.mark.filterwarnings("ignore::litestar.exceptions.LitestarDeprecationWarning")  # of 3.0, about `door`
 def test_every_route_is_in_the_document_and_no_other() -> None:
-    litestar = cast(Envelope, app.create_app(cast(Door, None)))._app
+    litestar = cast(Envelope, app.create_app(cast(Resources, None)))._app
     routes = [route for route in litestar.routes if isinstance(route, HTTPRoute)]  # type: ignore[attr-defined]
     served = {(re.sub(r":\w+\}", "}", route.path_format), method.lower()) for route in routes for method in route.methods - {"OPTIONS"}}
     assert {one for one in served if not one[0].startswith("/api/v1/")} == set(OPERATIONS)
@@ -46,16 +44,21 @@ def test_every_route_is_in_the_document_and_no_other() -> None:
     }
 
 
+def test_operations_keep_the_names_that_generated_clients_use() -> None:
+    names = {found["operationId"] for found in OPERATIONS.values()}
+    assert names == {route.name for group in app.GROUPS for route in group} | {"health_nats_redis"}
+
+
 def test_enumerations_have_the_seeds_names_and_values() -> None:
     for name, kind in (("TaskStatus", Status), ("TaskPriority", Priority), ("ErrorCode", ErrorCode)):
         assert SCHEMAS[name]["enum"] == [one.value for one in kind]  # type: ignore[attr-defined]
 
 
 def test_bodies_are_closed_objects() -> None:
-    for operations in (*API.values(), *PROBES.values()):
-        for operation in operations:
-            if isinstance(operation.body, type):
-                assert SCHEMAS[operation.body.__name__]["additionalProperties"] is False
+    for group in app.GROUPS:
+        for route in group:
+            if route.body is not None and isinstance(route.body.schema, type):
+                assert SCHEMAS[route.body.schema.__name__]["additionalProperties"] is False
     assert SCHEMAS["Batch"]["additionalProperties"] is False
 
 
@@ -86,6 +89,10 @@ def test_every_answer_tells_the_request_id_and_an_outage_when_to_come_back() -> 
 @pytest.mark.parametrize(("name", "example", "schema"), examples())
 def test_examples_fit_their_schemas(name: str, example: Any, schema: Any) -> None:
     jsonschema_rs.validator_for({**schema, "components": DOCUMENT["components"]}).validate(example)
+
+
+def test_every_recorded_example_belongs_to_a_route() -> None:
+    assert set(recorded_examples()) <= {"problems", *(route.name for group in app.GROUPS for route in group)}
 
 
 def test_every_operation_of_the_api_has_an_example() -> None:

@@ -10,7 +10,7 @@ from support.given import new_task
 from support.loops import loop
 from waggle_api.refusals import Unavailable
 from waggle_api.submit.gathering import GROUP_BYTES, GROUP_TASKS, WAITING_TASKS, Gathering, Pending
-from waggle_api.submit.insertion import Accepted, Submission
+from waggle_api.submit.insertion import Accepted, Admitted
 
 
 class Commits:
@@ -39,7 +39,7 @@ async def gathering(commits: Commits, in_flight: int = 2) -> AsyncIterator[Gathe
 
 
 def pending(tasks: int = 1, payload: str = "{}") -> Pending:
-    return Pending(Submission([new_task(payload=payload) for _ in range(tasks)]))
+    return Pending(Admitted([new_task(payload=payload) for _ in range(tasks)]))
 
 
 async def settle() -> None:

@@ -13,14 +13,14 @@ GOOD = b'{"type": "demo.echo"}'
 
 WRONG = {
     b"{nope": "is not JSON: JSON is malformed",
-    b'{"type": "x", "payload": {"a": ' + b"[" * LEVELS + b"]" * LEVELS + b"}}": "nested more than 512 levels deep",
+    b'{"type": "x", "payload": {"a": ' + b"[" * LEVELS + b"]" * LEVELS + b"}}": "is nested too deeply: 512 levels are allowed",
     b"[1]": "expected object, got array",
     b'{"payload": {}}': "type: is required",
     b'{"type": "x", "payloda": {}}': "payloda: is not a field of a task; did you mean payload?",
     b'{"type": "x", "payload": [1]}': "payload: must be an object",
     b'{"type": "x", "priority": "hihg"}': "priority: must be 0 to 3 or one of LOW",
     b'{"type": "x", "max_retries": -1}': "max_retries: expected int >= 0",
-    b'{"type": "\xff"}': "is not JSON",
+    b'{"type": "\xff"}': "is not UTF-8",
     b'{"type": "x", "description": "' + b"y" * submissions.LINE_BYTES + b'"}': "is longer than",
 }
 

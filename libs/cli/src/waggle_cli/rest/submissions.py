@@ -11,11 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
 
-import msgspec
-
-from waggle import nesting
-from waggle.field_errors import UNREADABLE, Findings
-from waggle.submission import priority_of, read_one
+from waggle.field_errors import Unreadable
+from waggle.submission import check, read_task
 from waggle_cli.rest.client import Client
 from waggle_cli.rest.errors import ApiError, Unreachable, may_pass
 from waggle_cli.rest.shapes import PageJson, Reply, TaskJson
@@ -101,20 +98,11 @@ def wrong_with(text: bytes) -> str:
     """What is wrong with a task's JSON; empty if it is valid."""
     if len(text) > LINE_BYTES:
         return f"is longer than {LINE_BYTES} bytes"
-    findings = Findings()
     try:
-        task = read_one(text, findings)
-        for name, value in (("payload", task.payload), ("metadata", task.metadata)):
-            nesting.check(value)
-            if not isinstance(msgspec.json.decode(value), dict | None):
-                findings.add(name, "must be an object")
-    except UNREADABLE as error:
-        return f"is not JSON: {error}"
-    try:
-        priority_of(task.priority)
-    except ValueError as error:
-        findings.add("priority", str(error))
-    return "; ".join(f"{error.field}: {error.message}" for error in findings.errors)
+        errors = check(read_task(text)).errors
+    except Unreadable as error:
+        return str(error)
+    return "; ".join(f"{error.field}: {error.message}" for error in errors)
 
 
 def batches(tasks: Iterable[Line]) -> Iterator[LineBatch]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 import asyncpg
@@ -17,31 +17,27 @@ from waggle.task import AttemptOutcome, Claimed, Fence, Priority, Status, Step, 
 CANCELLED = TaskError(ErrorCode.TASK_CANCELLED, "cancelled on request", retryable=False)
 
 
-class NewTask(NamedTuple):
-    """A task to insert. `payload` and `metadata` are JSON text; `run_at` wins over `delay` (seconds from the database's now)."""
+class NewTask(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A task to insert. Its fields are the parameters of insert.sql (each an array) and insert_one.sql.
+
+    `payload` and `metadata` are JSON text; `run_at` wins over `delay` (seconds from the database's now).
+    """
 
     id: UUID
     type: str
     queue: str
     priority: int
-    description: str
+    description: str = ""
     payload: str
-    metadata: str
-    run_at: datetime | None
-    delay: float
-    deadline: datetime | None
+    metadata: str = "{}"
+    run_at: datetime | None = None
+    delay: float = 0.0
+    deadline: datetime | None = None
     max_retries: int
     timeout: float
     unique_key: str | None = None
     submitter: str | None = None
     traceparent: str | None = None
-
-
-# The parameters of insert.sql, in the order of NewTask's fields.
-COLUMNS: Final = (
-    "ids", "types", "queues", "priorities", "descriptions", "payloads", "metadata", "run_ats", "delays", "deadlines", "max_retries", "timeouts",
-    "unique_keys", "submitters", "traceparents",
-)  # fmt: skip
 
 
 class Inserted(NamedTuple):
@@ -68,9 +64,10 @@ async def insert(connection: Connection, tasks: Sequence[NewTask], *, ring: bool
     With `ring`, the caller rings those that are returned with a `rung_at`, after the commit.
     """
     if len(tasks) == 1:
-        rows = await statement("tasks/insert_one").fetch(connection, ring=ring, **tasks[0]._asdict())
+        rows = await statement("tasks/insert_one").fetch(connection, ring=ring, **msgspec.structs.asdict(tasks[0]))
     else:
-        values = dict(zip(COLUMNS, (list(column) for column in zip(*tasks, strict=True)), strict=True))
+        columns = zip(*map(msgspec.structs.astuple, tasks), strict=True)
+        values = dict(zip(NewTask.__struct_fields__, map(list, columns), strict=True))
         rows = await statement("tasks/insert").fetch(connection, ring=ring, **values)
     return [Inserted(*row) for row in rows]
 

@@ -1,4 +1,4 @@
-"""The purge of a queue: waiting tasks become cancelled, batch after batch, each a transaction of its own, and those who wait for them are told."""
+"""Purges a queue: cancels its waiting tasks in batches, each in a transaction of its own, and wakes those who wait for them."""
 
 import time
 from typing import Final, NamedTuple
@@ -9,31 +9,31 @@ from waggle.store import queues, waiting
 from waggle.store.client import Connection
 from waggle.task import Status
 
-SECONDS: Final = 4.0  # that one request goes on; a reader's connection is given up after twice that
-BATCH: Final = 2_000  # tasks cancelled in one transaction
-FOUND: Final = 20_000  # ids looked up at once
+PURGE_SECONDS: Final = 4.0  # per request; a request's connection is closed after twice that
+CANCEL_BATCH: Final = 2_000  # tasks cancelled in one transaction
+LOOKUP_LIMIT: Final = 20_000  # ids found at once
 
 
-class Which(NamedTuple):
-    """The waiting tasks of a queue, all or those of a priority, of a type."""
+class PurgeFilter(NamedTuple):
+    """The waiting tasks of a queue: all, or those of a priority or a type."""
 
     queue: str
     priority: int | None = None
     type: str | None = None
 
 
-async def purge(connection: Connection, bus: Bus, which: Which, seconds: float = SECONDS) -> tuple[int, bool]:
-    """How many were cancelled, of those that were there at the begin, and whether the time was over before all were."""
+async def purge(connection: Connection, bus: Bus, which: PurgeFilter, seconds: float = PURGE_SECONDS) -> tuple[int, bool]:
+    """How many of the tasks that were waiting at the start were cancelled, and whether the time ran out before all were."""
     ends, until, cancelled = time.monotonic() + seconds, await waiting.now(connection), 0
-    while ids := await queues.waiting(connection, which.queue, until, FOUND, priority=which.priority, kind=which.type):
+    while ids := await queues.waiting(connection, which.queue, until, LOOKUP_LIMIT, priority=which.priority, kind=which.type):
         before = cancelled
-        for start in range(0, len(ids), BATCH):
-            gone = await queues.cancel_waiting(connection, ids[start : start + BATCH])
+        for start in range(0, len(ids), CANCEL_BATCH):
+            gone = await queues.cancel_waiting(connection, ids[start : start + CANCEL_BATCH])
             cancelled += len(gone)
             if gone:
                 await bus.publish(subjects.SETTLED, subjects.settled((task_id, Status.CANCELLED) for task_id in gone))
             if time.monotonic() >= ends:
                 return cancelled, True
-        if cancelled == before:  # others hold what is left: it is being claimed or cancelled
+        if cancelled == before:  # the rest is locked: it is being claimed or cancelled
             break
     return cancelled, False

@@ -1,4 +1,4 @@
-"""`?wait=`: a reader that stays until its task is at rest. Woken by `waggle.settled`; a look into Postgres every second is the net below it."""
+"""Readers that wait until a task has ended or is a dead letter (`?wait=`). `waggle.settled` wakes them; polling Postgres every second is the fallback."""
 
 import asyncio
 import time
@@ -19,11 +19,11 @@ from waggle.task import AT_REST, Task
 from waggle_api import metrics
 from waggle_api.connections import borrowed
 
-LOOK_EVERY: Final = 1.0
+FALLBACK_POLL_SECONDS: Final = 1.0
 
 
 class Waits:
-    """Everybody who waits for a task in this process. `open()` once before the first wait."""
+    """All readers in this process that wait for a task. Call `open()` once before the first wait."""
 
     def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", bus: Bus) -> None:
         self._pool, self._bus = pool, bus
@@ -31,18 +31,18 @@ class Waits:
         self._ended = False
 
     async def open(self) -> None:
-        await self._bus.subscribe(subjects.SETTLED, self._heard)
+        await self._bus.subscribe(subjects.SETTLED, self._on_settled)
 
     async def task_at_rest(self, task_id: UUID, seconds: float, receive: Callable[[], Awaitable[Any]]) -> Task | None:
-        """The task as soon as it is at rest; after `seconds`, or when its reader or this process leaves, as it is then. Raises one of OUTAGE."""
+        """The task once it is at rest, or as it is after `seconds`, or when the reader disconnects or this process stops. Raises one of OUTAGE."""
         give_up = time.monotonic() + seconds
-        with self._wake(task_id) as woken:  # before the first read: what settles in between is not missed
+        with self._wake(task_id) as woken:  # before the first read, so that a task that settles in between is not missed
             reader = Reader(woken)
-            leaving = asyncio.create_task(reader.left(receive), name="reader")  # not in a group: it would wrap what the wait raises
+            watching = asyncio.create_task(reader.watch(receive), name="reader")  # not in a group, which would wrap what the wait raises
             try:
                 return await self._until(task_id, give_up, woken, reader)
             finally:
-                leaving.cancel()
+                watching.cancel()
 
     async def _until(self, task_id: UUID, give_up: float, woken: asyncio.Event, reader: "Reader") -> Task | None:
         while True:
@@ -55,22 +55,22 @@ class Waits:
             await wait_for(woken, left)
 
     async def keep(self, stopping: asyncio.Event) -> None:
-        """The loop that looks into Postgres for all who wait."""
+        """The loop that polls Postgres for all waiting readers."""
 
-        async def look() -> bool:
+        async def poll() -> bool:
             if self._woken:
                 async with borrowed(self._pool) as connection:
                     self._wake_all(await tasks.at_rest(connection, list(self._woken)))
             return False
 
-        await periodic(LOOK_EVERY, look, OUTAGE, stopping)
+        await periodic(FALLBACK_POLL_SECONDS, poll, OUTAGE, stopping)
 
     def end(self) -> None:
-        """Nobody waits any longer: each gets the task as it is."""
+        """End all waits: each reader gets the task as it is."""
         self._ended = True
         self._wake_all(list(self._woken))
 
-    async def _heard(self, message: Msg) -> None:
+    async def _on_settled(self, message: Msg) -> None:
         if self._woken:
             self._wake_all(subjects.read_settled(message.data))
 
@@ -94,14 +94,14 @@ class Waits:
 
 
 class Reader:
-    """The one who waits, and whether the connection is still there."""
+    """A waiting reader, and whether it has disconnected."""
 
     def __init__(self, woken: asyncio.Event) -> None:
         self.is_gone = False
         self._woken = woken
 
-    async def left(self, receive: Callable[[], Awaitable[Any]]) -> None:
-        """Wake the wait when the connection ends."""
+    async def watch(self, receive: Callable[[], Awaitable[Any]]) -> None:
+        """End the wait when the connection ends."""
         while (await receive())["type"] != "http.disconnect":
             pass
         self.is_gone = True

@@ -1,4 +1,4 @@
-"""Answers whose body is already encoded: an ASGI application each, which costs a third of a framework's response."""
+"""Answers whose body is already encoded: each is an ASGI application, which costs a third of a framework's response."""
 
 from typing import Any, Final, Generic, TypeVar
 
@@ -20,8 +20,8 @@ class Page(msgspec.Struct, Generic[T], frozen=True, omit_defaults=True):
     next_cursor: str | None = None
 
 
-class Answer:
-    """A response."""
+class EncodedResponse:
+    """A status, headers and the bytes of a body."""
 
     __slots__ = ("body", "headers", "status")
 
@@ -34,16 +34,18 @@ class Answer:
         await send({"type": "http.response.body", "body": self.body, "more_body": False})
 
 
-def nothing() -> Answer:
-    """204: done, and there is nothing to say."""
-    answer = Answer(204, b"")
+def ok(found: msgspec.Struct) -> EncodedResponse:
+    """200 with one object."""
+    return EncodedResponse(200, encode(found))
+
+
+def page(found: list[Any], next_cursor: str | None = None) -> EncodedResponse:
+    """200 with a page of a list."""
+    return EncodedResponse(200, encode(Page(found, next_cursor)))
+
+
+def no_content() -> EncodedResponse:
+    """204."""
+    answer = EncodedResponse(204, b"")
     answer.headers = []
     return answer
-
-
-def ok(found: msgspec.Struct) -> Answer:
-    return Answer(200, encode(found))
-
-
-def items(found: list[Any], next_cursor: str | None = None) -> Answer:
-    return Answer(200, encode(Page(found, next_cursor)))

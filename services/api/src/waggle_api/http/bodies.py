@@ -1,29 +1,83 @@
-"""Bodies and headers of requests: read within their limits, before anything is decoded."""
+"""Bodies and headers of requests: read within their limits before anything is decoded."""
 
 import asyncio
 import re
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Generic, TypeVar
 
+import msgspec
 from litestar import Request
 
+from waggle import nesting
+from waggle.field_errors import UNREADABLE, FieldErrors, Unreadable, plain
 from waggle_api.refusals import Malformed, TooLarge, TooSlow, WrongMediaType
 
-ONE_LIMIT: Final = 2 << 20
-BATCH_LIMIT: Final = 16 << 20
-PATIENCE: Final = 30.0  # seconds; whoever sends half a body keeps its memory taken
+T = TypeVar("T")
+S = TypeVar("S", bound=msgspec.Struct)
+
+BODY_TIMEOUT_SECONDS: Final = 30.0  # a client that sends half a body occupies its memory
 
 _JSON: Final = re.compile(rb"\s*application/json\s*(;\s*charset\s*=\s*\"?utf-8\"?\s*)?;?\s*", re.IGNORECASE)
 _KEY: Final = re.compile(rb"[\x20-\x7e]{1,255}")
 
 
+@dataclass(frozen=True)
+class Body(Generic[T]):
+    """The declaration of a body: the type whose JSON Schema the document shows, how its bytes are parsed, and how many they may be.
+
+    `required` is what the document says. Without `may_be_empty` a request needs a body; with it, `parse` also takes b"".
+    """
+
+    schema: Any
+    parse: Callable[[bytes], T]
+    limit: int
+    required: bool = True
+    may_be_empty: bool = False
+
+    async def read(self, request: Request[Any, Any, Any], headers: Mapping[bytes, bytes]) -> T:
+        """The parsed body. Raises what `read` below and `parse` raise."""
+        if self.may_be_empty and b"transfer-encoding" not in headers and int(headers.get(b"content-length", b"0")) == 0:
+            return self.parse(b"")
+        return self.parse(await read(request, headers, self.limit))
+
+
+def of_fields(kind: type[S], limit: int, *, required: bool = False) -> Body[S]:
+    """A body whose fields are all optional, read as `fields` does."""
+    return Body(kind, lambda text: fields(text, kind), limit, required=required, may_be_empty=True)
+
+
+def fields(text: bytes, kind: type[S]) -> S:
+    """A body as `kind`, whose fields are all optional; `null` and an empty body mean "not given". Raises Malformed, Unreadable, or Invalid with all errors."""
+    if not text:
+        return kind()
+    try:
+        nesting.check(text)
+        given: dict[str, Any] = msgspec.json.decode(text, type=dict[str, Any])
+    except msgspec.ValidationError as error:
+        raise Malformed("send an object, or no body") from error
+    except UNREADABLE as error:
+        raise Unreadable(error) from error
+    errors, types, good = FieldErrors(), {field.name: field.type for field in msgspec.structs.fields(kind)}, {}
+    for name, value in given.items():
+        if name not in types:
+            errors.add(name, "is not a field of this body" + errors.propose(name, types))
+            continue
+        try:
+            good[name] = msgspec.convert(value, types[name])
+        except msgspec.ValidationError as error:
+            errors.add(name, plain(error))
+    errors.check()
+    return kind(**good)
+
+
 async def read(request: Request[Any, Any, Any], headers: Mapping[bytes, bytes], limit: int) -> bytes:
-    """The whole body, at most `limit` bytes. Raises WrongMediaType, TooLarge (before reading it all), TooSlow or Malformed."""
+    """The whole body, up to `limit` bytes. Raises WrongMediaType, TooLarge (before reading it all), TooSlow or Malformed."""
     _check_json(headers)
     if int(headers.get(b"content-length", b"0")) > limit:
         raise _too_large(limit)
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(BODY_TIMEOUT_SECONDS):
             message: Any = await request.receive()
             body: bytes = message.get("body", b"")
             if message.get("more_body"):
@@ -31,17 +85,10 @@ async def read(request: Request[Any, Any, Any], headers: Mapping[bytes, bytes], 
             elif message["type"] == "http.disconnect":
                 raise Malformed("the connection ended before the body did")
     except TimeoutError:
-        raise TooSlow(f"the body did not arrive within {PATIENCE:g} s") from None
+        raise TooSlow(f"the body did not arrive within {BODY_TIMEOUT_SECONDS:g} s") from None
     if len(body) > limit:
         raise _too_large(limit)
     return body
-
-
-async def read_optional(request: Request[Any, Any, Any], headers: Mapping[bytes, bytes], limit: int) -> bytes:
-    """As `read`; nothing when the request has no body, whatever its media type."""
-    if b"transfer-encoding" not in headers and int(headers.get(b"content-length", b"0")) == 0:
-        return b""
-    return await read(request, headers, limit)
 
 
 async def _rest(request: Request[Any, Any, Any], first: bytes, limit: int) -> bytes:
@@ -59,7 +106,7 @@ async def _rest(request: Request[Any, Any, Any], first: bytes, limit: int) -> by
 
 
 def _too_large(limit: int) -> TooLarge:
-    return TooLarge(f"the body may have {limit >> 20} MiB at most" if limit >= 1 << 20 else f"the body may have {limit >> 10} KiB at most")
+    return TooLarge(f"the body may have up to {limit >> 20} MiB" if limit >= 1 << 20 else f"the body may have up to {limit >> 10} KiB")
 
 
 def _check_json(headers: Mapping[bytes, bytes]) -> None:

@@ -1,8 +1,11 @@
-"""Cursors of lists: opaque to callers; the id of the last task of a page."""
+"""Cursors of lists, opaque to callers: the id of the last item of a page."""
 
 import base64
 import binascii
+from typing import Final
 from uuid import UUID
+
+INVALID: Final = "is not a cursor: pass the next_cursor of the previous page"
 
 
 def write(last: UUID) -> str:
@@ -10,11 +13,11 @@ def write(last: UUID) -> str:
 
 
 def read(text: str) -> UUID:
-    """Raises ValueError for anything that was not written here."""
+    """Raises ValueError for anything that `write` did not make."""
     try:
         raw = base64.b64decode(text + "==", altchars=b"-_", validate=True) if len(text) == 22 else b""
     except (binascii.Error, ValueError):
         raw = b""
     if len(raw) != 16:
-        raise ValueError("is not a cursor: pass the next_cursor of the page before")
+        raise ValueError(INVALID)
     return UUID(bytes=raw)

@@ -1,4 +1,4 @@
-"""What surrounds every request: its id, which is in every answer and log line, and its place in the metrics."""
+"""What every request gets: an id, which is in its answer and log lines, and its metrics."""
 
 import os
 import re
@@ -17,7 +17,7 @@ _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "O
 
 
 def request_id(headers: Any) -> bytes:
-    """The caller's X-Request-ID if it is well-formed, else a new one."""
+    """The client's X-Request-ID if it is well-formed, else a new one."""
     for name, value in headers:
         if name == b"x-request-id" and _ID.fullmatch(value):
             return bytes(value)
@@ -32,16 +32,16 @@ class Envelope:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.perf_counter()
-        told = request_id(scope["headers"])
-        scope["state"] = {"request_id": told.decode()}
-        structlog.contextvars.bind_contextvars(request_id=told.decode())
+        identifier = request_id(scope["headers"])
+        scope["state"] = {"request_id": identifier.decode()}
+        structlog.contextvars.bind_contextvars(request_id=identifier.decode())
         status = 500
 
         async def send_with_id(message: Any) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], (b"x-request-id", told)]
+                message["headers"] = [*message["headers"], (b"x-request-id", identifier)]
             await send(message)
 
         try:

@@ -1,4 +1,4 @@
-"""Errors as `application/problem+json` (RFC 9457): the one table that maps them to HTTP."""
+"""Errors as `application/problem+json` (RFC 9457). One table maps them to HTTP."""
 
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -12,7 +12,7 @@ from litestar.exceptions import HTTPException
 from litestar.response import Response
 
 from waggle.errors import RECOVERY, SEED_NAMES, ErrorCode
-from waggle.field_errors import FieldError, Invalid
+from waggle.field_errors import FieldError, Invalid, Unreadable
 from waggle.store.postgres import OUTAGE, REFUSED
 from waggle_api import refusals
 
@@ -32,7 +32,7 @@ class Kind(NamedTuple):
 
 # The first that fits counts.
 TABLE: Final = (
-    Kind((refusals.Malformed,), 400, ErrorCode.INVALID_INPUT, "The request cannot be read"),
+    Kind((refusals.Malformed, Unreadable), 400, ErrorCode.INVALID_INPUT, "The request cannot be read"),
     Kind((refusals.NotFound,), 404, ErrorCode.NOT_FOUND, "Not found"),
     Kind((refusals.TooSlow,), 408, ErrorCode.INVALID_INPUT, "The request came too slowly"),
     Kind((refusals.Conflict,), 409, ErrorCode.INVALID_INPUT, "The request conflicts with what is there"),
@@ -44,10 +44,10 @@ TABLE: Final = (
 )
 CRASH: Final = Kind((Exception,), 500, ErrorCode.INTERNAL_ERROR, "Something went wrong in the server")
 ROUTING: Final[Mapping[int, tuple[ErrorCode, str]]] = {
-    404: (ErrorCode.NOT_FOUND, "nothing is at this address"),
-    405: (ErrorCode.INVALID_INPUT, "this address does not take this method; the header Allow names those that it takes"),
+    404: (ErrorCode.NOT_FOUND, "there is nothing at this address"),
+    405: (ErrorCode.INVALID_INPUT, "this address does not support this method; the header Allow lists those it supports"),
 }
-OUTAGE_DETAIL: Final = "the database does not answer; what was sent may or may not have been done"
+OUTAGE_DETAIL: Final = "the database does not answer; the request may or may not have been carried out"
 
 
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True, rename=SEED_NAMES):
@@ -69,11 +69,11 @@ _encode = msgspec.json.Encoder().encode
 
 
 def answer(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    """The answer to a request that failed, logged as what it is."""
+    """The answer to a request that failed. Also logs it."""
     kind, detail, headers = _classify(error)
     errors = error.errors if isinstance(error, Invalid) else None
     body = problem(kind, detail, request.scope["state"]["request_id"], errors)
-    _tell(request, kind, error)
+    _log_problem(request, kind, error)
     return Response(_encode(body), status_code=kind.status, media_type=MEDIA_TYPE, headers=headers)
 
 
@@ -106,20 +106,21 @@ def _classify(error: Exception) -> tuple[Kind, str, dict[str, str]]:
         case 503:
             return kind, OUTAGE_DETAIL, {"retry-after": "2"}
         case 500:
-            return kind, "the error was logged under this request id", {}
+            return kind, "the error was logged with this request_id", {}
         case _ if isinstance(error, refusals.Refusal | Invalid):
             return kind, error.detail, {}
-    return kind, f"the database does not take a value of this request: {_reason(error)}", {}
+        case 400:
+            return kind, f"the body {error}", {}
+    return kind, f"the database refuses a value of this request: {_reason(error)}", {}
 
 
 def _reason(error: Exception) -> str:
-    """What Postgres says of a value, without the names of our tables and constraints."""
-    told = isinstance(error, asyncpg.DataError) and error.args
-    return str(error.args[0]) if told else "it breaks a rule of the database"
+    """What Postgres says about a value, without the names of our tables and constraints."""
+    return str(error.args[0]) if isinstance(error, asyncpg.DataError) and error.args else "it violates a rule of the schema"
 
 
-def _tell(request: Request[Any, Any, Any], kind: Kind, error: Exception) -> None:
-    """One line: a crash with its traceback, an outage as a warning, a refused request as information; never values of fields."""
+def _log_problem(request: Request[Any, Any, Any], kind: Kind, error: Exception) -> None:
+    """One line: a crash with its traceback, an outage as a warning, a refused request as information. Never logs values of fields."""
     line = log.bind(status=kind.status, code=kind.code.value, method=request.scope["method"], route=request.scope.get("path_template", "unmatched"))
     if kind.status == 500:
         line.error("request crashed", exc_info=error)

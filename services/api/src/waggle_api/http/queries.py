@@ -1,6 +1,6 @@
-"""Query strings: each route says which parameters it takes; unknown and wrong ones are told all at once.
+"""Query strings: each route declares its parameters; unknown and invalid ones are all reported at once.
 
-A parameter carries the JSON Schema of what it takes and a line about it, which the OpenAPI document shows.
+A parameter carries the JSON Schema of its values and a description, which the OpenAPI document shows.
 """
 
 import math
@@ -13,23 +13,22 @@ from typing import Any, Final, Generic, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
-from litestar import Request
 
-from waggle.field_errors import Findings, did_you_mean
+from waggle.field_errors import FieldErrors, did_you_mean
 from waggle.submission import Moment
 from waggle_api.http import cursors
 
 T_co = TypeVar("T_co", covariant=True)
 Schema = Mapping[str, Any]
 
-LIMIT_MOST: Final = 1_000
-LIMIT_DEFAULT: Final = 50
-MANY: Final = 100
+PAGE_LIMIT: Final = 1_000  # items
+PAGE_DEFAULT: Final = 50
+VALUES_LIMIT: Final = 100  # of one parameter
 
 
 @dataclass(frozen=True)
 class Value(Generic[T_co]):
-    """How one value is read, which raises ValueError, and its JSON Schema."""
+    """How one value is parsed, which raises ValueError, and its JSON Schema."""
 
     parse: Callable[[str], T_co]
     schema: Schema
@@ -40,55 +39,55 @@ class Value(Generic[T_co]):
 
 @dataclass(frozen=True)
 class Parameter:
-    """How all that is given under one name is read, and what the document says of it."""
+    """How all values given under one name are parsed, and what the document says about them."""
 
     parse: Callable[[list[str]], Any]
     schema: Schema
     about: str
 
 
-def read(request: Request[Any, Any, Any], parameters: Mapping[str, Parameter]) -> dict[str, Any]:
-    """The parameters that were given, parsed. Raises Invalid."""
-    text = request.scope["query_string"]
+def read(text: bytes, parameters: Mapping[str, Parameter]) -> dict[str, Any]:
+    """The parameters in a query string, parsed. Raises Invalid."""
     if not text:
         return {}
     given: dict[str, list[str]] = {}
     for name, value in parse_qsl(text.decode("latin-1"), keep_blank_values=True):
         given.setdefault(name, []).append(value)
-    findings, found = Findings(), {}
+    errors, found = FieldErrors(), {}
     for name, values in given.items():
         if name not in parameters:
-            findings.add(name, "is not a parameter of this address" + findings.propose(name, parameters))
+            errors.add(name, "is not a parameter of this address" + errors.propose(name, parameters))
             continue
         try:
             found[name] = parameters[name].parse(values)
         except ValueError as error:
-            findings.add(name, str(error))
-    findings.check()
+            errors.add(name, str(error))
+    errors.check()
     return found
 
 
 def one(value: Value[Any], about: str = "") -> Parameter:
     """A parameter that is given once."""
 
-    def parsed(values: list[str]) -> Any:
+    def parse(values: list[str]) -> Any:
         if len(values) > 1:
             raise ValueError("is given more than once")
         return value(values[0])
 
-    return Parameter(parsed, value.schema, about)
+    return Parameter(parse, value.schema, about)
 
 
 def many(value: Value[Any], about: str = "") -> Parameter:
-    """A parameter that is repeated, or holds several values with commas between them."""
+    """A parameter that is repeated, or holds several values separated by commas."""
 
-    def parsed(values: list[str]) -> list[Any]:
-        parts = [part.strip() for text in values for part in text.split(",")]
-        if len(parts) > MANY:
-            raise ValueError(f"has {len(parts)} values, {MANY} are allowed")
+    def parse(values: list[str]) -> list[Any]:
+        parts = [part.strip() for given in values for part in given.split(",")]
+        if len(parts) > VALUES_LIMIT:
+            raise ValueError(f"has {len(parts)} values, {VALUES_LIMIT} are allowed")
         return [value(part) for part in parts]
 
-    return Parameter(parsed, {"type": "array", "items": value.schema, "minItems": 1, "maxItems": MANY}, f"{about}; repeat it, or put commas between its values")
+    schema = {"type": "array", "items": value.schema, "minItems": 1, "maxItems": VALUES_LIMIT}
+    return Parameter(parse, schema, f"{about}; repeat it, or separate its values with commas")
 
 
 def number(least: float, most: float) -> Value[float]:
@@ -111,12 +110,6 @@ def whole(least: int, most: int) -> Value[int]:
     return Value(parse, {"type": "integer", "minimum": least, "maximum": most})
 
 
-def _boolean(text: str) -> bool:
-    if text not in ("true", "false"):
-        raise ValueError("must be true or false")
-    return text == "true"
-
-
 def name(pattern: str, longest: int) -> Value[str]:
     def parse(text: str) -> str:
         if len(text) > longest or not re.fullmatch(pattern, text):
@@ -137,17 +130,24 @@ def choice(of: type[StrEnum]) -> Value[str]:
     return Value(parse, {"type": "string", "enum": list(of)})
 
 
+def _boolean(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError("must be true or false")
+    return text == "true"
+
+
 def _moment(text: str) -> datetime:
     """ISO 8601 with an offset; a `+` that was not encoded arrives as a space."""
     try:
         return msgspec.convert(text[:11] + text[11:].replace(" ", "+"), Moment).astimezone(UTC)
     except (msgspec.ValidationError, OverflowError):
-        raise ValueError("must be a time such as 2026-01-31T12:00:00Z, with its offset") from None
+        raise ValueError("must be a time with an offset, such as 2026-01-31T12:00:00Z") from None
 
 
 boolean: Final = Value(_boolean, {"type": "boolean"})
 moment: Final = Value(_moment, {"type": "string", "format": "date-time"})
-LIMIT: Final = one(whole(1, LIMIT_MOST), f"so many on a page at most; {LIMIT_DEFAULT} unless given")
-CURSOR: Final = one(Value(cursors.read, {"type": "string", "pattern": "^[A-Za-z0-9_-]{22}$"}), "the `next_cursor` of the page before")
 
-NOTHING: Final[Mapping[str, Parameter]] = {}
+LIMIT: Final = one(whole(1, PAGE_LIMIT), f"maximum items per page (default {PAGE_DEFAULT})")
+CURSOR: Final = one(Value(cursors.read, {"type": "string", "pattern": "^[A-Za-z0-9_-]{22}$"}), "the `next_cursor` of the previous page")
+
+NO_PARAMETERS: Final[Mapping[str, Parameter]] = {}

@@ -1,4 +1,4 @@
-"""The named JSON Schemas of structs and enumerations, as msgspec writes them and with what it leaves out."""
+"""The named JSON Schemas of structs and enumerations: what msgspec generates, completed with what it leaves out."""
 
 import inspect
 import re
@@ -12,19 +12,20 @@ import msgspec
 Json = dict[str, Any]
 
 REF: Final = "#/components/schemas/"
-NAMES: Final = {  # where the seed, or who reads the document, expects another name than the code's
+NAMES: Final = {  # the public names of types that have another name in the code
     "Status": "TaskStatus",
     "Priority": "TaskPriority",
     "ShownError": "TaskError",
-    "Type": "TaskType",
+    "TypeInfo": "TaskType",
+    "WorkerInfo": "Worker",
+    "SharedBreaker": "Breaker",
     "State": "BreakerState",
-    "Report": "Health",
-    "Check": "HealthCheck",
+    "HealthReport": "Health",
 }
 
 
 class Schemas:
-    """The schemas of these types, and of all that they hold, for bodies of requests (closed) and of answers (what is absent is left out)."""
+    """The schemas of the given types and of everything in them: closed for bodies of requests; without null for answers, which leave out absent fields."""
 
     def __init__(self, types: list[Any]) -> None:
         refs, components = msgspec.json.schema_components(types, ref_template=REF + "{name}")
@@ -37,14 +38,14 @@ class Schemas:
         self.components: dict[str, Json] = {_name(name): {**_renamed(schema), "title": _name(name)} for name, schema in components.items()}
 
     def of(self, kind: Any) -> Json:
-        """A reference to the schema of one of these types; of a list of them, what fits one of its types."""
+        """A reference to the schema of one of the given types; for a list of them, a schema that allows each."""
         if isinstance(kind, list):
             return {"anyOf": [self.of(one) for one in kind]}
         return self._refs[repr(kind)]
 
 
 def _within(types: Iterable[Any], seen: set[type]) -> set[type]:
-    """Every struct and enumeration in these types."""
+    """Every struct and enumeration in the given types."""
     for kind in types:
         if isinstance(kind, type) and issubclass(kind, msgspec.Struct | Enum) and kind not in seen:
             seen.add(kind)
@@ -55,7 +56,7 @@ def _within(types: Iterable[Any], seen: set[type]) -> set[type]:
 
 
 def _complete(kind: type, schema: Json) -> None:
-    """The order and names of an enumeration; the format of times; fields that are always there although they have a default."""
+    """Complete the order and names of an enumeration, the format of times, and the required fields that have a default."""
     schema["description"] = inspect.cleandoc(schema.get("description", ""))
     if issubclass(kind, Enum):
         schema |= {"type": "integer" if issubclass(kind, int) else "string", "enum": [one.value for one in kind], "x-enum-varnames": [one.name for one in kind]}
@@ -77,7 +78,7 @@ def _complete(kind: type, schema: Json) -> None:
 
 
 def _never_null(shown: Json) -> Json:
-    """A field of an answer, which is absent instead of null."""
+    """The schema of a field of an answer, which is absent instead of null."""
     kinds = [kind for kind in shown.get("anyOf", []) if kind != {"type": "null"}]
     rest = {key: value for key, value in shown.items() if key != "anyOf"}
     return {**rest, **kinds[0]} if len(kinds) == 1 else {**shown, "anyOf": kinds} if kinds else rest

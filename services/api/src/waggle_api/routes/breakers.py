@@ -1,32 +1,34 @@
-"""`/api/breakers`: the circuit breakers of the fleet, as the bucket has them, and their reset. Times are those of the bucket's server."""
+"""`/api/breakers`: the circuit breakers of all workers, as the bucket holds them, and their reset. Times are those of the bucket's server."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import structlog
-from litestar import Request, get, post
 from litestar.types import ASGIApp
 
 from waggle.bus import breakers as bucket
 from waggle.bus.breakers import Entry, State
-from waggle.bus.connection import OUTAGE
+from waggle.bus.connection import OUTAGE, Bus
 from waggle.field_errors import did_you_mean
-from waggle_api.callers import submitter
-from waggle_api.http import answers, queries
-from waggle_api.http.answers import Answer, encode
+from waggle_api.http import answers
+from waggle_api.http.answers import Page
+from waggle_api.http.routing import Group, Scope
 from waggle_api.refusals import NotFound, Unavailable
-from waggle_api.resources import Door
+from waggle_api.resources import Call
+from waggle_api.routes import parameters
 
 log = structlog.get_logger()
 
-PATIENCE: Final = 5.0
+SNAPSHOT_TIMEOUT_SECONDS: Final = 5.0
+
+ROUTES: Final = Group("Circuit breakers", {"name": parameters.BREAKER})
 
 
-class Breaker(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+class SharedBreaker(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """A circuit breaker. `failures` in a row and `error` opened it at `opened_at`; at `retry_at` one call may probe. `trips`: how often it opened."""
 
     name: str
@@ -39,60 +41,57 @@ class Breaker(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     updated: datetime
 
 
-@get("/breakers")
-async def listing(request: Request[Any, Any, Any], door: Door) -> ASGIApp:
+@ROUTES.route("GET", "/breakers", name="breakers_listing", scope=Scope.PUBLIC, answers={200: Page[SharedBreaker]})
+async def list_breakers(call: Call) -> ASGIApp:
     """Every circuit breaker that was used or opened in the last seven days, by name."""
-    queries.read(request, queries.NOTHING)
-    async with _answering():
-        found = await _all(door)
-    return answers.items([_shown(found[name]) for name in sorted(found)])
+    async with _bucket_answers():
+        found = await _all(call.resources.bus)
+    return answers.page([_as_json(found[name]) for name in sorted(found)])
 
 
-@get("/breakers/{name:str}")
-async def show(request: Request[Any, Any, Any], name: str, door: Door) -> ASGIApp:
+@ROUTES.route("GET", "/breakers/{name}", name="breakers_show", scope=Scope.PUBLIC, answers={200: SharedBreaker})
+async def get_breaker(call: Call, name: str) -> ASGIApp:
     """One circuit breaker."""
-    queries.read(request, queries.NOTHING)
-    async with _answering():
-        found = await _all(door)
+    async with _bucket_answers():
+        found = await _all(call.resources.bus)
     if name not in found:
-        raise _not_there(name, found)
-    return Answer(200, encode(_shown(found[name])))
+        raise _not_found(name, found)
+    return answers.ok(_as_json(found[name]))
 
 
-@post("/breakers/{name:str}/reset", status_code=200)
-async def reset(request: Request[Any, Any, Any], name: str, door: Door) -> ASGIApp:
-    """Close a circuit breaker for all workers, at once; tasks that wait for it come back at the time that they were given. Repeating it is fine."""
-    queries.read(request, queries.NOTHING)
-    async with _answering():
-        found = await _all(door)
-        entry = await bucket.reset(door.bus, name) if name in found else None
+@ROUTES.route("POST", "/breakers/{name}/reset", name="breakers_reset", scope=Scope.PUBLIC, answers={200: SharedBreaker})
+async def reset_breaker(call: Call, name: str) -> ASGIApp:
+    """Close a circuit breaker for all workers, at once. Tasks that wait for it return at the times already set. Repeating it is harmless."""
+    async with _bucket_answers():
+        found = await _all(call.resources.bus)
+        entry = await bucket.reset(call.resources.bus, name) if name in found else None
     if entry is None:
-        raise _not_there(name, found)
-    log.warning("circuit breaker reset", breaker=name, was=found[name].record.state, by=submitter(request))
-    return Answer(200, encode(_shown(entry)))
+        raise _not_found(name, found)
+    log.warning("circuit breaker reset", breaker=name, was=found[name].record.state, by=call.caller)
+    return answers.ok(_as_json(entry))
 
 
-async def _all(door: Door) -> dict[str, Entry]:
-    return {entry.record.name: entry async for entry in bucket.entries(door.bus)}
+async def _all(bus: Bus) -> dict[str, Entry]:
+    return {entry.record.name: entry async for entry in bucket.entries(bus)}
 
 
 @asynccontextmanager
-async def _answering() -> AsyncIterator[None]:
-    """The bucket must answer. Raises Unavailable."""
+async def _bucket_answers() -> AsyncIterator[None]:
+    """Raises Unavailable if the bucket does not answer in time."""
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(SNAPSHOT_TIMEOUT_SECONDS):
             yield
     except OUTAGE as error:
         raise Unavailable("NATS, which holds the circuit breakers, does not answer") from error
 
 
-def _not_there(name: str, found: dict[str, Entry]) -> NotFound:
-    return NotFound(f"there is no circuit breaker of this name{did_you_mean(name, found)}")
+def _not_found(name: str, found: dict[str, Entry]) -> NotFound:
+    return NotFound(f"there is no circuit breaker with this name{did_you_mean(name, found)}")
 
 
-def _shown(entry: Entry) -> Breaker:
+def _as_json(entry: Entry) -> SharedBreaker:
     record = entry.record
-    return Breaker(
+    return SharedBreaker(
         name=record.name,
         state=record.state,
         failures=record.failures,

@@ -1,170 +1,174 @@
-"""`/api/dlq`: dead letters. They are read straight from Postgres; what changes them is asked of the dlq service."""
+"""`/api/dlq`: dead letters. They are read from Postgres; the dlq service carries out what changes them."""
 
 import asyncio
 import time
 from typing import Any, Final
 from uuid import UUID
 
+import msgspec
 import uuid_utils
-from litestar import Request, delete, get, post
 from litestar.types import ASGIApp
 
 from waggle.bus import dlq_commands, subjects
-from waggle.field_errors import Findings
+from waggle.bus.dlq_commands import Cleaned
+from waggle.field_errors import FieldErrors
 from waggle.redrive import DeadLetterFilter, Redrive
 from waggle.store import dead_letters, redrives, tasks
+from waggle.store.client import PooledConnection
+from waggle.store.dead_letters import DeadLetter, DeadLetterGroup
 from waggle.task import Status, Task
-from waggle_api.callers import submitter
-from waggle_api.connections import Borrowed
-from waggle_api.control import dlq_asking
-from waggle_api.http import answers, bodies, cursors, fields, queries
-from waggle_api.http.answers import Answer, encode
+from waggle_api.control import dlq_client
+from waggle_api.http import answers, bodies, cursors, queries
+from waggle_api.http.answers import EncodedResponse, Page, encode
+from waggle_api.http.bodies import Body
+from waggle_api.http.routing import Group, Scope
 from waggle_api.refusals import NotFound
-from waggle_api.resources import Door
-from waggle_api.routes import dlq_requests
-from waggle_api.routes.dlq_requests import CleanUpDeadLetters, Matched, RetryDeadLetters
+from waggle_api.resources import Call, Resources
+from waggle_api.routes import dlq_inputs, parameters
+from waggle_api.routes.dlq_inputs import CleanUpDeadLetters, Matched, RetryDeadLetter, RetryDeadLetters
+from waggle_api.routes.tasks import ONE_TASK_BYTES
 
-BODY_LIMIT: Final = 256 << 10
-SOON: Final = 1.0  # seconds in which a small bulk retry may end before it is answered
-LOOK_EVERY: Final = 0.1
+FILTER_BYTES: Final = 256 << 10
+REDRIVE_ANSWER_SECONDS: Final = 1.0  # a small bulk retry may end before its request is answered
+REDRIVE_POLL_SECONDS: Final = 0.1
+
+ROUTES: Final = Group("Dead letters", {"task_id": parameters.DEAD_LETTER_ID, "redrive_id": parameters.REDRIVE_ID})
 
 
-@get("/dlq")
-async def listing(request: Request[Any, Any, Any], door: Door) -> ASGIApp:
+@ROUTES.route("GET", "/dlq", name="dlq_listing", scope=Scope.PUBLIC, query=dlq_inputs.DEAD_LETTERS, answers={200: Page[Task]})
+async def list_dead_letters(call: Call, limit: int = queries.PAGE_DEFAULT, cursor: Any = None, **filters: Any) -> ASGIApp:
     """A page of dead letters, without payloads: the one that died last comes first. `updated` is when it died."""
-    wanted, rest = dlq_requests.filter_and_rest(queries.read(request, dlq_requests.DEAD_LETTERS))
-    async with door.connection() as connection:
-        found, more = await dead_letters.page(connection, wanted, rest.get("cursor"), rest.get("limit", queries.LIMIT_DEFAULT))
-    return answers.items(found, dlq_requests.write_cursor(found[-1].updated, found[-1].id) if more else None)
+    async with call.resources.connection() as connection:
+        found, more = await dead_letters.page(connection, DeadLetterFilter(**filters), cursor, limit)
+    return answers.page(found, dlq_inputs.write_cursor(found[-1].updated, found[-1].id) if more else None)
 
 
-@get("/dlq/groups")
-async def groups(request: Request[Any, Any, Any], door: Door) -> ASGIApp:
-    """Dead letters that died of the same, the largest group first."""
-    wanted, rest = dlq_requests.filter_and_rest(queries.read(request, dlq_requests.GROUPS))
-    async with door.connection() as connection:
-        return answers.items(await dead_letters.groups(connection, wanted, rest.get("limit", queries.LIMIT_DEFAULT)))
+@ROUTES.route("GET", "/dlq/groups", name="dlq_groups", scope=Scope.PUBLIC, query=dlq_inputs.GROUPS, answers={200: Page[DeadLetterGroup]})
+async def list_groups(call: Call, limit: int = queries.PAGE_DEFAULT, **filters: Any) -> ASGIApp:
+    """Dead letters grouped by what they died of, the largest group first."""
+    async with call.resources.connection() as connection:
+        return answers.page(await dead_letters.groups(connection, DeadLetterFilter(**filters), limit))
 
 
-@get("/dlq/{task_id:str}")
-async def show(request: Request[Any, Any, Any], task_id: str, door: Door) -> ASGIApp:
-    """One dead letter with its payload, and with the original one when a retry replaced it."""
-    queries.read(request, queries.NOTHING)
-    found = _id(task_id)
-    async with door.connection() as connection:
-        return Answer(200, encode(_dead(await dead_letters.get(connection, found))))
+@ROUTES.route("GET", "/dlq/{task_id}", name="dlq_show", scope=Scope.PUBLIC, answers={200: DeadLetter})
+async def get_dead_letter(call: Call, task_id: UUID) -> ASGIApp:
+    """One dead letter with its payload, and with the original payload if a retry replaced it."""
+    async with call.resources.connection() as connection:
+        return answers.ok(_dead(await dead_letters.get(connection, task_id)))
 
 
-@post("/dlq/{task_id:str}/retry", status_code=200)
-async def retry(request: Request[Any, Any, Any], task_id: str, door: Door) -> ASGIApp:
-    """Retry one dead letter, perhaps with another payload: it becomes pending and begins anew, its attempts go on counting."""
-    queries.read(request, queries.NOTHING)
-    found = _id(task_id)
-    payload = dlq_requests.edited_payload(await bodies.read_optional(request, dict(request.scope["headers"]), bodies.ONE_LIMIT))
-    async with door.connection() as connection:
-        task = _dead((await tasks.get_many(connection, [found])).get(found))
-        until = dlq_asking.until(await dead_letters.now(connection))
-    if payload is not None:
-        findings = Findings()
-        door.admission.check_payload(payload, task.type, findings)
-        findings.check()
-    text = None if payload is None else str(payload, "utf-8")
-    command = dlq_commands.Retry(asked_by=submitter(request), until=until, id=found, payload=text)
-    return Answer(200, await dlq_asking.ask(door.bus, subjects.DLQ_RETRY, command))
+@ROUTES.route(
+    "POST",
+    "/dlq/{task_id}/retry",
+    name="dlq_retry",
+    scope=Scope.PUBLIC,
+    body=Body(RetryDeadLetter, dlq_inputs.edited_payload, ONE_TASK_BYTES, required=False, may_be_empty=True),
+    answers={200: Task},
+    refuses=(409,),
+)
+async def retry_dead_letter(call: Call, task_id: UUID, body: msgspec.Raw | None) -> ASGIApp:
+    """Retry one dead letter, optionally with another payload: it becomes pending with all its tries, and its attempts continue to count."""
+    async with call.resources.connection() as connection:
+        task = _dead((await tasks.get_many(connection, [task_id])).get(task_id))
+        until = dlq_client.until(await dead_letters.now(connection))
+    if body is not None:
+        errors = FieldErrors()
+        call.resources.intake.admission.check_payload(body, task.type, errors)
+        errors.check()
+    text = None if body is None else str(body, "utf-8")
+    command = dlq_commands.Retry(asked_by=call.caller, until=until, id=task_id, payload=text)
+    return EncodedResponse(200, await dlq_client.request(call.resources.bus, subjects.DLQ_RETRY, command))
 
 
-@delete("/dlq/{task_id:str}", status_code=200)
-async def remove(request: Request[Any, Any, Any], task_id: str, door: Door) -> ASGIApp:
+@ROUTES.route("DELETE", "/dlq/{task_id}", name="dlq_remove", scope=Scope.PUBLIC, answers={200: Task})
+async def remove_dead_letter(call: Call, task_id: UUID) -> ASGIApp:
     """Remove one dead letter from the queue: it becomes failed, for good."""
-    queries.read(request, queries.NOTHING)
-    found = _id(task_id)
-    async with door.connection() as connection:
-        _dead((await tasks.get_many(connection, [found])).get(found))
-        until = dlq_asking.until(await dead_letters.now(connection))
-    command = dlq_commands.Remove(asked_by=submitter(request), until=until, id=found)
-    return Answer(200, await dlq_asking.ask(door.bus, subjects.DLQ_REMOVE, command))
+    async with call.resources.connection() as connection:
+        _dead((await tasks.get_many(connection, [task_id])).get(task_id))
+        until = dlq_client.until(await dead_letters.now(connection))
+    command = dlq_commands.Remove(asked_by=call.caller, until=until, id=task_id)
+    return EncodedResponse(200, await dlq_client.request(call.resources.bus, subjects.DLQ_REMOVE, command))
 
 
-@post("/dlq/cleanup", status_code=200)
-async def clean_up(request: Request[Any, Any, Any], door: Door) -> ASGIApp:
-    """Clean up now: what is past its period, or over the maximum size, becomes failed."""
-    queries.read(request, queries.NOTHING)
-    wanted = fields.read(await bodies.read_optional(request, dict(request.scope["headers"]), BODY_LIMIT), CleanUpDeadLetters)
-    async with door.connection() as connection:
-        until = dlq_asking.until(await dead_letters.now(connection))
-    command = dlq_commands.Cleanup(asked_by=submitter(request), until=until, older_than=wanted.older_than)
-    return Answer(200, await dlq_asking.ask(door.bus, subjects.DLQ_CLEANUP, command, dlq_asking.CLEANUP_PATIENCE))
+@ROUTES.route("POST", "/dlq/cleanup", name="dlq_clean_up", scope=Scope.PUBLIC, body=bodies.of_fields(CleanUpDeadLetters, FILTER_BYTES), answers={200: Cleaned})
+async def clean_up(call: Call, body: CleanUpDeadLetters) -> ASGIApp:
+    """Clean up now: what exceeds the retention period or the maximum size becomes failed."""
+    async with call.resources.connection() as connection:
+        until = dlq_client.until(await dead_letters.now(connection))
+    command = dlq_commands.Cleanup(asked_by=call.caller, until=until, older_than=body.older_than)
+    return EncodedResponse(200, await dlq_client.request(call.resources.bus, subjects.DLQ_CLEANUP, command, dlq_client.CLEANUP_TIMEOUT_SECONDS))
 
 
-@post("/dlq/retry", status_code=202)
-async def retry_many(request: Request[Any, Any, Any], door: Door) -> ASGIApp:
-    """Retry all dead letters that match, at a rate: a bulk retry that goes on by itself and stops when what it retries fails again.
+@ROUTES.route(
+    "POST",
+    "/dlq/retry",
+    name="dlq_retry_many",
+    scope=Scope.PUBLIC,
+    body=bodies.of_fields(RetryDeadLetters, FILTER_BYTES, required=True),
+    answers={202: Redrive, 200: [Redrive, Matched]},
+    headers={202: ("Location",)},
+)
+async def retry_many(call: Call, body: RetryDeadLetters) -> ASGIApp:
+    """Retry all dead letters that match, at a rate. This bulk retry continues by itself, and stops if what it retries fails again.
 
-    200 when it has ended already, or was only a `dry_run`; else 202.
+    200 if it has ended already, or was only a `dry_run`; otherwise 202.
     """
-    queries.read(request, queries.NOTHING)
-    wanted = fields.read(await bodies.read_optional(request, dict(request.scope["headers"]), BODY_LIMIT), RetryDeadLetters)
-    chosen = dlq_requests.filter_of(wanted)
-    async with door.connection() as connection:
-        if wanted.dry_run:
-            return Answer(200, encode(Matched(await _count(connection, chosen))))
-        until = dlq_asking.until(await dead_letters.now(connection))
+    chosen = dlq_inputs.filter_of(body)
+    async with call.resources.connection() as connection:
+        if body.dry_run:
+            return answers.ok(Matched(await _count(connection, chosen)))
+        until = dlq_client.until(await dead_letters.now(connection))
     command = dlq_commands.BeginRedrive(
-        asked_by=submitter(request), until=until, id=UUID(bytes=uuid_utils.uuid7().bytes), filter=chosen, rate=wanted.rate, limit=wanted.limit
+        asked_by=call.caller, until=until, id=UUID(bytes=uuid_utils.uuid7().bytes), filter=chosen, rate=body.rate, limit=body.limit
     )
-    await dlq_asking.ask(door.bus, subjects.DLQ_REDRIVE, command)
-    begun = await _soon_ended(door, command.id)
-    location = f"{request.scope['path'].removesuffix('/retry')}/retries/{begun.id}"
-    return Answer(202 if begun.state == "running" else 200, encode(begun), (b"location", location.encode()))
+    await dlq_client.request(call.resources.bus, subjects.DLQ_REDRIVE, command)
+    begun = await _ended_soon(call.resources, command.id)
+    location = f"{call.path.removesuffix('/retry')}/retries/{begun.id}"
+    return EncodedResponse(202 if begun.state == "running" else 200, encode(begun), (b"location", location.encode()))
 
 
-@get("/dlq/retries")
-async def redrive_listing(request: Request[Any, Any, Any], door: Door) -> ASGIApp:
+@ROUTES.route("GET", "/dlq/retries", name="dlq_redrive_listing", scope=Scope.PUBLIC, query=dlq_inputs.REDRIVES, answers={200: Page[Redrive]})
+async def list_redrives(call: Call, limit: int = queries.PAGE_DEFAULT, cursor: UUID | None = None) -> ASGIApp:
     """A page of bulk retries, the newest first."""
-    given = queries.read(request, dlq_requests.REDRIVES)
-    async with door.connection() as connection:
-        found, more = await redrives.page(connection, given.get("cursor"), given.get("limit", queries.LIMIT_DEFAULT))
-    return answers.items(found, cursors.write(found[-1].id) if more else None)
+    async with call.resources.connection() as connection:
+        found, more = await redrives.page(connection, cursor, limit)
+    return answers.page(found, cursors.write(found[-1].id) if more else None)
 
 
-@get("/dlq/retries/{redrive_id:str}")
-async def show_redrive(request: Request[Any, Any, Any], redrive_id: str, door: Door) -> ASGIApp:
-    """One bulk retry, and how far it is."""
-    queries.read(request, queries.NOTHING)
-    found = _redrive_id(redrive_id)
-    async with door.connection() as connection:
-        return Answer(200, encode(_there(await redrives.get(connection, found))))
+@ROUTES.route("GET", "/dlq/retries/{redrive_id}", name="dlq_show_redrive", scope=Scope.PUBLIC, answers={200: Redrive})
+async def get_redrive(call: Call, redrive_id: UUID) -> ASGIApp:
+    """One bulk retry and its progress."""
+    async with call.resources.connection() as connection:
+        return answers.ok(_existing(await redrives.get(connection, redrive_id)))
 
 
-@delete("/dlq/retries/{redrive_id:str}", status_code=200)
-async def cancel_redrive(request: Request[Any, Any, Any], redrive_id: str, door: Door) -> ASGIApp:
-    """Stop a bulk retry; what it has retried goes on. Stopping it again is fine."""
-    queries.read(request, queries.NOTHING)
-    found = _redrive_id(redrive_id)
-    async with door.connection() as connection:
-        until = dlq_asking.until(await dead_letters.now(connection))
-    command = dlq_commands.CancelRedrive(asked_by=submitter(request), until=until, id=found)
-    return Answer(200, await dlq_asking.ask(door.bus, subjects.DLQ_CANCEL, command))
+@ROUTES.route("DELETE", "/dlq/retries/{redrive_id}", name="dlq_cancel_redrive", scope=Scope.PUBLIC, answers={200: Redrive}, refuses=(409,))
+async def cancel_redrive(call: Call, redrive_id: UUID) -> ASGIApp:
+    """Stop a bulk retry; tasks that it has retried continue. Stopping it again is harmless."""
+    async with call.resources.connection() as connection:
+        until = dlq_client.until(await dead_letters.now(connection))
+    command = dlq_commands.CancelRedrive(asked_by=call.caller, until=until, id=redrive_id)
+    return EncodedResponse(200, await dlq_client.request(call.resources.bus, subjects.DLQ_CANCEL, command))
 
 
-async def _count(connection: Borrowed, wanted: DeadLetterFilter) -> int:
+async def _count(connection: PooledConnection, wanted: DeadLetterFilter) -> int:
     async with connection.transaction(readonly=True):
         return await dead_letters.count(connection, wanted)
 
 
-async def _soon_ended(door: Door, redrive_id: UUID) -> Redrive:
-    """A redrive once it has ended, or as it is after a second."""
-    deadline = time.monotonic() + SOON
+async def _ended_soon(resources: Resources, redrive_id: UUID) -> Redrive:
+    """A redrive once it has ended, or after REDRIVE_ANSWER_SECONDS as it is then."""
+    deadline = time.monotonic() + REDRIVE_ANSWER_SECONDS
     while True:
-        async with door.connection() as connection:
-            found = _there(await redrives.get(connection, redrive_id))
+        async with resources.connection() as connection:
+            found = _existing(await redrives.get(connection, redrive_id))
         if found.state != "running" or time.monotonic() > deadline:
             return found
-        await asyncio.sleep(LOOK_EVERY)
+        await asyncio.sleep(REDRIVE_POLL_SECONDS)
 
 
 def _dead(task: Task | None) -> Task:
-    """Raises NotFound for what is no dead letter."""
+    """Raises NotFound for a task that is not a dead letter."""
     if task is None:
         raise NotFound("there is no task with this id")
     if task.status is not Status.DEAD_LETTER:
@@ -172,21 +176,7 @@ def _dead(task: Task | None) -> Task:
     return task
 
 
-def _there(found: Redrive | None) -> Redrive:
+def _existing(found: Redrive | None) -> Redrive:
     if found is None:
         raise NotFound("there is no bulk retry with this id")
     return found
-
-
-def _id(text: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError:
-        raise NotFound("there is no dead letter with this id: ids are UUIDs") from None
-
-
-def _redrive_id(text: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError:
-        raise NotFound("there is no bulk retry with this id: ids are UUIDs") from None

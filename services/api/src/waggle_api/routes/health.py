@@ -1,54 +1,61 @@
-"""Health and probes, outside of `/api`: they answer at any time, and their 503 is a report and not an error."""
+"""Health and probes, outside `/api`: they answer at any time, and their 503 is a report, not an error."""
+
+from typing import Final
 
 import prometheus_client
-from litestar import get
 from litestar.types import ASGIApp
 
 from waggle.telemetry.endpoint import metrics_page
-from waggle_api.health import check, report
-from waggle_api.http.answers import TEXT, Answer, encode
-from waggle_api.resources import Door
+from waggle_api.health import HealthCheck, HealthReport, check, report
+from waggle_api.http.answers import TEXT, EncodedResponse, encode
+from waggle_api.http.routing import Group, Scope
+from waggle_api.resources import Call
+
+TEXT_PLAIN: Final = ("text/plain",)
+
+ROUTES: Final = Group("Health and metrics", is_probe=True)
 
 
-@get("/health")
-async def health(door: Door) -> ASGIApp:
-    """How the API is: ok, degraded (NATS is away: work is accepted and delayed) or unavailable (503)."""
-    found = await report(door.health)
-    return Answer(503 if found.status == "unavailable" else 200, encode(found))
+@ROUTES.route("GET", "/health", name="health", scope=Scope.PUBLIC, answers={200: HealthReport, 503: HealthReport})
+async def get_health(call: Call) -> ASGIApp:
+    """The state of the API: ok, degraded (NATS is unavailable: work is accepted but delayed) or unavailable (503)."""
+    found = await report(call.resources.health)
+    return EncodedResponse(503 if found.status == "unavailable" else 200, encode(found))
 
 
-@get("/health/db")
-async def health_db(door: Door) -> ASGIApp:
+@ROUTES.route("GET", "/health/db", name="health_db", scope=Scope.PUBLIC, answers={200: HealthCheck, 503: HealthCheck})
+async def get_health_db(call: Call) -> ASGIApp:
     """Whether Postgres answers."""
-    return _one(await door.health.db())
+    return _checked(await call.resources.health.db())
 
 
-@get(["/health/nats", "/health/redis"])
-async def health_nats(door: Door) -> ASGIApp:
+@ROUTES.route("GET", "/health/nats", "/health/redis", name="health_nats", scope=Scope.PUBLIC, answers={200: HealthCheck, 503: HealthCheck})
+async def get_health_nats(call: Call) -> ASGIApp:
     """Whether NATS is connected.
 
-    `redis` is the seed's name for the part that NATS plays here.
+    `/health/redis` answers the same: existing clients look for the message broker there.
     """
-    return _one(door.health.nats())
+    return _checked(call.resources.health.nats())
 
 
-def _one(is_well: bool) -> Answer:
-    return Answer(200 if is_well else 503, encode(check(is_well)))
+def _checked(is_ok: bool) -> EncodedResponse:
+    return EncodedResponse(200 if is_ok else 503, encode(check(is_ok)))
 
 
-@get("/livez")
-async def livez() -> ASGIApp:
-    """Whether the process lives."""
-    return Answer(200, b"alive\n", content_type=TEXT)
+@ROUTES.route("GET", "/livez", name="health_livez", scope=Scope.PUBLIC, answers={200: TEXT_PLAIN})
+async def get_livez(call: Call) -> ASGIApp:  # noqa: ARG001
+    """Whether the process is alive."""
+    return EncodedResponse(200, b"alive\n", content_type=TEXT)
 
 
-@get("/readyz")
-async def readyz(door: Door) -> ASGIApp:
+@ROUTES.route("GET", "/readyz", name="health_readyz", scope=Scope.PUBLIC, answers={200: TEXT_PLAIN, 503: TEXT_PLAIN})
+async def get_readyz(call: Call) -> ASGIApp:
     """Whether it can take requests: Postgres answers."""
-    return Answer(200, b"ready\n", content_type=TEXT) if await door.health.ready() else Answer(503, b"not ready\n", content_type=TEXT)
+    is_ready = await call.resources.health.ready()
+    return EncodedResponse(200, b"ready\n", content_type=TEXT) if is_ready else EncodedResponse(503, b"not ready\n", content_type=TEXT)
 
 
-@get("/metrics")
-async def metrics() -> ASGIApp:
+@ROUTES.route("GET", "/metrics", name="health_metrics", scope=Scope.PUBLIC, answers={200: TEXT_PLAIN})
+async def get_metrics(call: Call) -> ASGIApp:  # noqa: ARG001
     """The metrics of this process, for Prometheus."""
-    return Answer(200, metrics_page(), content_type=prometheus_client.CONTENT_TYPE_LATEST.encode())
+    return EncodedResponse(200, metrics_page(), content_type=prometheus_client.CONTENT_TYPE_LATEST.encode())

@@ -1,20 +1,23 @@
-"""Workers and task types: what is there, as Postgres has it now."""
+"""`/api/workers` and `/api/types`: the workers and task types in Postgres."""
 
 from datetime import datetime
-from typing import Any
+from typing import Final
 
 import msgspec
-from litestar import Request, get
 from litestar.types import ASGIApp
 
 from waggle.store import catalogue, leases
 from waggle.task import Object
-from waggle_api.http import answers, queries
-from waggle_api.resources import Door
+from waggle_api.http import answers
+from waggle_api.http.answers import Page
+from waggle_api.http.routing import Group, Scope
+from waggle_api.resources import Call
+
+ROUTES: Final = Group("Queues, workers, types")
 
 
-class Worker(msgspec.Struct):
-    """A worker: its lease in seconds, the tasks that it runs, whether it takes no more (`draining`), whether it is alive by its lease."""
+class WorkerInfo(msgspec.Struct):
+    """A worker: its lease in seconds, how many tasks it runs, whether it takes no more (`draining`), whether it is alive by its lease."""
 
     id: str
     host: str
@@ -31,7 +34,7 @@ class Worker(msgspec.Struct):
     alive: bool
 
 
-class Type(msgspec.Struct):
+class TypeInfo(msgspec.Struct):
     """A task type: its defaults, whether its tasks may become dead letters, and the JSON Schema of its payload. `timeout` is in seconds."""
 
     name: str
@@ -43,21 +46,19 @@ class Type(msgspec.Struct):
     updated: datetime | None
 
 
-@get("/workers")
-async def workers(request: Request[Any, Any, Any], door: Door) -> ASGIApp:
+@ROUTES.route("GET", "/workers", name="overview_workers", scope=Scope.PUBLIC, answers={200: Page[WorkerInfo]})
+async def list_workers(call: Call) -> ASGIApp:
     """Every known worker, the newest first; `alive` by its lease and the database's clock."""
-    queries.read(request, queries.NOTHING)
-    async with door.connection() as connection:
-        return answers.items([Worker(**row) for row in await leases.workers(connection)])
+    async with call.resources.connection() as connection:
+        return answers.page([WorkerInfo(**row) for row in await leases.workers(connection)])
 
 
-@get("/types")
-async def types(request: Request[Any, Any, Any], door: Door) -> ASGIApp:
+@ROUTES.route("GET", "/types", name="overview_types", scope=Scope.PUBLIC, answers={200: Page[TypeInfo]})
+async def list_types(call: Call) -> ASGIApp:
     """The catalogue: task types with their defaults and the JSON Schema of their payloads."""
-    queries.read(request, queries.NOTHING)
-    async with door.connection() as connection:
-        return answers.items([_type(row) for row in await catalogue.types(connection)])
+    async with call.resources.connection() as connection:
+        return answers.page([_as_json(row) for row in await catalogue.types(connection)])
 
 
-def _type(row: catalogue.TaskType) -> Type:
-    return Type(row.name, row.queue, row.max_retries, row.timeout, row.dead_letter, msgspec.Raw(row.schema), row.updated)
+def _as_json(row: catalogue.TaskType) -> TypeInfo:
+    return TypeInfo(row.name, row.queue, row.max_retries, row.timeout, row.dead_letter, msgspec.Raw(row.schema), row.updated)

@@ -1,11 +1,10 @@
-"""`/api/queues`: what is in them, pause and resume, figures, purge. A pause is a row in Postgres; workers are told, and look by themselves."""
+"""`/api/queues`: depths, pause and resume, figures, purge. A pause is a row in Postgres; workers are notified, and poll as a fallback."""
 
 from datetime import datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import msgspec
 import structlog
-from litestar import Request, get, post
 from litestar.types import ASGIApp
 from msgspec import Meta
 
@@ -13,26 +12,29 @@ from waggle.bus import subjects
 from waggle.field_errors import FieldError, Invalid, did_you_mean
 from waggle.store import catalogue
 from waggle.store import queues as store
-from waggle.submission import PriorityOrName, priority_of
+from waggle.store.client import PooledConnection
+from waggle.submission import PriorityOrName, parse_priority
 from waggle.task import TYPE_LENGTH, TYPE_PATTERN, Priority
-from waggle_api.callers import submitter
-from waggle_api.connections import Borrowed
 from waggle_api.control import purging
-from waggle_api.http import answers, bodies, fields, queries
-from waggle_api.http.answers import Answer, encode
+from waggle_api.control.purging import PurgeFilter
+from waggle_api.http import answers, bodies
+from waggle_api.http.answers import Page
+from waggle_api.http.routing import Group, Scope
 from waggle_api.refusals import NotFound
-from waggle_api.resources import Door
+from waggle_api.resources import Call
 from waggle_api.routes import parameters
 
 log = structlog.get_logger()
 
-FEW: Final = 10
-WINDOW: Final = 3600.0
-BODY_LIMIT: Final = 64 << 10
+LISTED_NAMES: Final = 10
+WINDOW_SECONDS: Final = 3600.0
+PURGE_BYTES: Final = 64 << 10
+
+ROUTES: Final = Group("Queues, workers, types", {"queue": parameters.QUEUE})
 
 
 class Depth(msgspec.Struct):
-    """Tasks that may run now, tasks whose time is still to come, tasks that run."""
+    """`ready`: tasks that may run now; `later`: tasks whose time has not come; `running`: tasks that run."""
 
     ready: int = 0
     later: int = 0
@@ -40,7 +42,7 @@ class Depth(msgspec.Struct):
 
 
 class Queue(msgspec.Struct):
-    """A queue: its sums, and each of its lanes by the name of its priority."""
+    """A queue: its totals, and its lanes by the names of their priorities."""
 
     name: str
     paused: bool
@@ -51,7 +53,7 @@ class Queue(msgspec.Struct):
 
 
 class QueueStats(msgspec.Struct, kw_only=True):
-    """The figures of a queue, of tasks created since `since`: `window` is the seconds that were really looked at. `processing_time` is in seconds."""
+    """The figures of a queue, for tasks created since `since`; `window` is the time covered. `window` and `processing_time` are in seconds."""
 
     queue: str
     window: float
@@ -66,104 +68,98 @@ class QueueStats(msgspec.Struct, kw_only=True):
 
 
 class PurgeQueue(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which waiting tasks are cancelled; all of the queue when nothing is given."""
+    """Which waiting tasks to cancel; all of the queue if no field is given."""
 
     priority: PriorityOrName | None = None
     type: Annotated[str, Meta(pattern=TYPE_PATTERN, max_length=TYPE_LENGTH)] | None = None
 
 
 class Purged(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How many waiting tasks were cancelled; `more` when the time of the request was over before all were."""
+    """How many waiting tasks were cancelled; `more` is true if the time of the request ran out before all were."""
 
     cancelled: int
     more: bool = False
 
 
-@get("/queues")
-async def listing(request: Request[Any, Any, Any], door: Door) -> ASGIApp:
-    """Every known queue, and those that tasks are in though nobody announced them."""
-    queries.read(request, queries.NOTHING)
-    async with door.connection() as connection:
-        return answers.items(list((await _all(connection)).values()))
+@ROUTES.route("GET", "/queues", name="queues_listing", scope=Scope.PUBLIC, answers={200: Page[Queue]})
+async def list_queues(call: Call) -> ASGIApp:
+    """Every known queue, and those that hold tasks although no worker announced them."""
+    async with call.resources.connection() as connection:
+        return answers.page(list((await _all(connection)).values()))
 
 
-@get("/queues/{queue:str}")
-async def show(request: Request[Any, Any, Any], queue: str, door: Door) -> ASGIApp:
+@ROUTES.route("GET", "/queues/{queue}", name="queues_show", scope=Scope.PUBLIC, answers={200: Queue})
+async def get_queue(call: Call, queue: str) -> ASGIApp:
     """One queue."""
-    queries.read(request, queries.NOTHING)
-    async with door.connection() as connection:
-        return Answer(200, encode(_there(queue, await _all(connection))))
+    async with call.resources.connection() as connection:
+        return answers.ok(_existing(queue, await _all(connection)))
 
 
-@post("/queues/{queue:str}/pause", status_code=200)
-async def pause(request: Request[Any, Any, Any], queue: str, door: Door) -> ASGIApp:
-    """Pause a queue: its workers start nothing more of it within a second; what runs goes on, what comes waits. Repeating it is fine."""
-    return await _set(request, queue, door, paused=True)
+@ROUTES.route("POST", "/queues/{queue}/pause", name="queues_pause", scope=Scope.PUBLIC, answers={200: Queue})
+async def pause_queue(call: Call, queue: str) -> ASGIApp:
+    """Pause a queue: within a second its workers start none of its tasks; running ones continue, new ones wait. Repeating it is harmless."""
+    return await _set_paused(call, queue, paused=True)
 
 
-@post("/queues/{queue:str}/resume", status_code=200)
-async def resume(request: Request[Any, Any, Any], queue: str, door: Door) -> ASGIApp:
-    """Resume a paused queue. Repeating it is fine."""
-    return await _set(request, queue, door, paused=False)
+@ROUTES.route("POST", "/queues/{queue}/resume", name="queues_resume", scope=Scope.PUBLIC, answers={200: Queue})
+async def resume_queue(call: Call, queue: str) -> ASGIApp:
+    """Resume a paused queue. Repeating it is harmless."""
+    return await _set_paused(call, queue, paused=False)
 
 
-@get("/queues/{queue:str}/stats")
-async def stats(request: Request[Any, Any, Any], queue: str, door: Door) -> ASGIApp:
-    """The figures of a queue over a window of time, or over as much of it as the newest 100,000 tasks of all queues span: `since` says how much."""
-    window = queries.read(request, parameters.STATS).get("window", WINDOW)
-    async with door.connection() as connection:
+@ROUTES.route("GET", "/queues/{queue}/stats", name="queues_stats", scope=Scope.PUBLIC, query=parameters.STATS, answers={200: QueueStats})
+async def get_stats(call: Call, queue: str, window: float = WINDOW_SECONDS) -> ASGIApp:
+    """The figures of a queue over a time window, or over the part of it that the newest 100,000 tasks of all queues cover: see `since`."""
+    async with call.resources.connection() as connection:
         await _check(connection, queue)
         row = await store.stats(connection, queue, window)
-    return Answer(200, encode(QueueStats(queue=queue, **row)))
+    return answers.ok(QueueStats(queue=queue, **row))
 
 
-@post("/queues/{queue:str}/purge", status_code=200)
-async def purge(request: Request[Any, Any, Any], queue: str, door: Door) -> ASGIApp:
-    """Cancel the tasks that wait in a queue, in batches; running ones go on.
+@ROUTES.route("POST", "/queues/{queue}/purge", name="queues_purge", scope=Scope.PUBLIC, body=bodies.of_fields(PurgeQueue, PURGE_BYTES), answers={200: Purged})
+async def purge_queue(call: Call, queue: str, body: PurgeQueue) -> ASGIApp:
+    """Cancel the waiting tasks of a queue, in batches; running ones continue.
 
-    Tasks that come while it works are left alone. With very many it may end before it is done: `more` says so, and a repetition goes on.
+    Tasks that arrive meanwhile are not affected. With very many tasks it may return before it is done: then `more` is true, and a repeated request continues.
     """
-    queries.read(request, queries.NOTHING)
-    wanted = fields.read(await bodies.read_optional(request, dict(request.scope["headers"]), BODY_LIMIT), PurgeQueue)
-    priority = _priority(wanted)
-    async with door.connection() as connection:
+    priority = _priority(body)
+    async with call.resources.connection() as connection:
         await _check(connection, queue)
-        cancelled, more = await purging.purge(connection, door.bus, purging.Which(queue, priority, wanted.type))
-    log.info("queue purged", queue=queue, cancelled=cancelled, more=more, by=submitter(request))
-    return Answer(200, encode(Purged(cancelled, more)))
+        cancelled, more = await purging.purge(connection, call.resources.bus, PurgeFilter(queue, priority, body.type))
+    log.info("queue purged", queue=queue, cancelled=cancelled, more=more, by=call.caller)
+    return answers.ok(Purged(cancelled, more))
 
 
-async def _set(request: Request[Any, Any, Any], name: str, door: Door, *, paused: bool) -> ASGIApp:
-    queries.read(request, queries.NOTHING)
-    async with door.connection() as connection:
+async def _set_paused(call: Call, name: str, *, paused: bool) -> ASGIApp:
+    async with call.resources.connection() as connection:
         await _check(connection, name)
         await store.pause(connection, name, paused=paused)
-        await door.bus.publish(subjects.CONTROL_ALL, subjects.LOOK)
-        log.info("queue is to be paused" if paused else "queue is to be resumed", queue=name, by=submitter(request))
-        return Answer(200, encode(_there(name, await _all(connection))))
+        await call.resources.bus.publish(subjects.CONTROL_ALL, subjects.LOOK)
+        log.info("queue pause requested" if paused else "queue resume requested", queue=name, by=call.caller)
+        return answers.ok(_existing(name, await _all(connection)))
 
 
 def _priority(wanted: PurgeQueue) -> int | None:
     try:
-        return None if wanted.priority is None else priority_of(wanted.priority)
+        return None if wanted.priority is None else parse_priority(wanted.priority)
     except ValueError as error:
         raise Invalid([FieldError("priority", str(error))]) from None
 
 
-async def _check(connection: Borrowed, name: str) -> None:
-    """Raises NotFound for a queue that nobody announced and that no unfinished task is in."""
+async def _check(connection: PooledConnection, name: str) -> None:
+    """Raises NotFound for a queue that no worker announced and that holds no unfinished task."""
     if name not in await catalogue.queues(connection):
-        _there(name, await _all(connection))
+        _existing(name, await _all(connection))
 
 
-def _there(name: str, found: dict[str, Queue]) -> Queue:
+def _existing(name: str, found: dict[str, Queue]) -> Queue:
     if name not in found:
-        known = f"; known are {', '.join(found)}" if len(found) <= FEW else ""
-        raise NotFound(f"there is no queue of this name{did_you_mean(name, found)}{known}")
+        known = f"; known are {', '.join(found)}" if len(found) <= LISTED_NAMES else ""
+        raise NotFound(f"there is no queue with this name{did_you_mean(name, found)}{known}")
     return found[name]
 
 
-async def _all(connection: Borrowed) -> dict[str, Queue]:
+async def _all(connection: PooledConnection) -> dict[str, Queue]:
     names, depths, running = await catalogue.queues(connection), await catalogue.depths(connection), await catalogue.running(connection)
     lanes: dict[str, dict[str, Depth]] = {name: _empty() for name in names}
     for row in depths:

@@ -1,12 +1,14 @@
-"""`/schema`: the OpenAPI document, and a page that shows it. All of it comes from here: the page works without any network."""
+"""`/schema`: the OpenAPI document, and a page that shows it. Both come from here: the page works without any network."""
 
+from collections.abc import Callable
 from importlib.resources import files
-from typing import Any, Final
+from typing import Final
 
-from litestar import Request, get
 from litestar.types import ASGIApp
 
-from waggle_api.http.answers import Answer
+from waggle_api.http.answers import EncodedResponse
+from waggle_api.http.routing import Group, Scope
+from waggle_api.resources import Call
 
 PAGE: Final = files("waggle_api") / "page"
 SCRIPT: Final = "rapidoc-9.3.8.min.js"
@@ -18,27 +20,31 @@ POLICY: Final = (
     b"frame-ancestors 'none'",
 )
 NO_SNIFFING: Final = (b"x-content-type-options", b"nosniff")
-FOR_EVER: Final = (b"cache-control", b"public, max-age=31536000, immutable")  # its version is in its name
+IMMUTABLE: Final = (b"cache-control", b"public, max-age=31536000, immutable")  # the version is in the name
 
 
-@get("/schema")
-async def page(request: Request[Any, Any, Any], document: bytes) -> ASGIApp:
-    """The page for browsers, the document for all others.
+def routes(document: Callable[[], bytes]) -> Group:
+    """The routes that show `document`, which describes them too."""
+    group = Group("This document", is_probe=True)
 
-    Whoever accepts `text/html` gets the page.
-    """
-    if "text/html" in request.headers.get("accept", ""):
-        return Answer(200, (PAGE / "index.html").read_bytes(), POLICY, NO_SNIFFING, VARY, content_type=b"text/html; charset=utf-8")
-    return Answer(200, document, VARY)
+    @group.route("GET", "/schema", name="schema_page", scope=Scope.PUBLIC, answers={200: ("application/json", "text/html")})
+    async def get_page(call: Call) -> ASGIApp:
+        """The page for browsers, the document for other clients.
 
+        A client that accepts `text/html` gets the page.
+        """
+        if "text/html" in call.request.headers.get("accept", ""):
+            return EncodedResponse(200, (PAGE / "index.html").read_bytes(), POLICY, NO_SNIFFING, VARY, content_type=b"text/html; charset=utf-8")
+        return EncodedResponse(200, document(), VARY)
 
-@get("/schema/openapi.json")
-async def openapi_json(document: bytes) -> ASGIApp:
-    """This document."""
-    return Answer(200, document)
+    @group.route("GET", "/schema/openapi.json", name="schema_openapi_json", scope=Scope.PUBLIC, answers={200: ("application/json",)})
+    async def get_document(call: Call) -> ASGIApp:  # noqa: ARG001
+        """This document."""
+        return EncodedResponse(200, document())
 
+    @group.route("GET", f"/schema/{SCRIPT}", name="schema_script", scope=Scope.PUBLIC, answers={200: ("text/javascript",)})
+    async def get_script(call: Call) -> ASGIApp:  # noqa: ARG001
+        """The script of the page."""
+        return EncodedResponse(200, (PAGE / SCRIPT).read_bytes(), NO_SNIFFING, IMMUTABLE, content_type=b"text/javascript; charset=utf-8")
 
-@get(f"/schema/{SCRIPT}")
-async def script() -> ASGIApp:
-    """The script of the page."""
-    return Answer(200, (PAGE / SCRIPT).read_bytes(), NO_SNIFFING, FOR_EVER, content_type=b"text/javascript; charset=utf-8")
+    return group

@@ -1,7 +1,7 @@
-"""What the doors know of the catalogue: task types with their compiled schemas, queues, and the database's clock.
+"""A copy of the catalogue for checking submissions: task types with their compiled schemas, queues, and the database's clock.
 
-Read anew every 2 s, and at once (at most four times a second) when a name is unknown. Formats in schemas are not checked: msgspec takes times
-without an offset, which RFC 3339 does not; the worker has the last word.
+Refreshed every 2 s, and at once (up to four times a second) when a name is unknown. Formats in schemas are not checked: msgspec accepts times
+without an offset, RFC 3339 does not; the worker has the last word.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ import jsonschema_rs
 import msgspec
 import structlog
 
-from waggle.field_errors import MOST_ERRORS, Findings
+from waggle.field_errors import ERROR_LIMIT, FieldErrors
 from waggle.loops import periodic
 from waggle.store import catalogue, waiting
 from waggle.store.postgres import OUTAGE
@@ -24,13 +24,13 @@ from waggle_api.connections import borrowed
 
 log = structlog.get_logger()
 
-EVERY: Final = 2.0
-AT_LEAST: Final = 0.25
-READ_PATIENCE: Final = 3.0
+REFRESH_SECONDS: Final = 2.0
+REFRESH_PAUSE_SECONDS: Final = 0.25
+REFRESH_TIMEOUT_SECONDS: Final = 3.0
 
 
 class KnownType(NamedTuple):
-    """A task type: its defaults and the validator of its payloads, if it has a schema that can be used. `timeout` is in seconds."""
+    """A task type: its defaults, and the validator of its payloads if it has a usable schema. `timeout` is in seconds."""
 
     name: str
     queue: str
@@ -42,11 +42,11 @@ class KnownType(NamedTuple):
     def fits(self, payload: dict[str, Any]) -> bool:
         return self.validator is None or self.validator.is_valid(payload)
 
-    def find(self, payload: dict[str, Any], field: str, findings: Findings, *, all_errors: bool) -> None:
-        """Tell what is wrong with a payload that does not fit: everything, or the first error."""
+    def add_errors(self, payload: dict[str, Any], field: str, errors: FieldErrors, *, all_errors: bool) -> None:
+        """Add what is wrong with a payload that does not fit: every error, or the first one."""
         assert self.validator is not None
-        for error in itertools.islice(self.validator.iter_errors(payload), MOST_ERRORS) if all_errors else _first(self.validator, payload):
-            _tell(error, field + _path(error.instance_path), findings)
+        for error in itertools.islice(self.validator.iter_errors(payload), ERROR_LIMIT) if all_errors else _first(self.validator, payload):
+            _add_error(error, field + _path(error.instance_path), errors)
 
 
 def _first(validator: jsonschema_rs.Validator, payload: dict[str, Any]) -> list[jsonschema_rs.ValidationError]:
@@ -61,59 +61,59 @@ def _path(places: list[str | int]) -> str:
     return "".join([f"[{place}]" if isinstance(place, int) else f".{place}" for place in places])
 
 
-def _tell(error: jsonschema_rs.ValidationError, field: str, findings: Findings) -> None:
+def _add_error(error: jsonschema_rs.ValidationError, field: str, errors: FieldErrors) -> None:
     kind: Any = error.kind
     match kind.name:
         case "required":
-            findings.add(f"{field}.{kind.property}", "is required")
+            errors.add(f"{field}.{kind.property}", "is required")
         case "additionalProperties":
             for name in kind.unexpected:
-                findings.add(f"{field}.{name}", "is not a field of this payload")
+                errors.add(f"{field}.{name}", "is not a field of this payload")
         case _:
-            findings.add(field, error.message)
+            errors.add(field, error.message)
 
 
 class Catalogue:
-    """A copy of the catalogue that is at most 2 s old while Postgres answers."""
+    """The copy; while Postgres answers it is at most 2 s old."""
 
     def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
         self.types: Mapping[str, KnownType] = {}
         self.queues: Mapping[str, bool] = {}
         self._pool = pool
         self._lock = asyncio.Lock()
-        self._began = 0.0  # when the last successful reading began; 0 means never
+        self._began = 0.0  # when the last successful refresh began; 0: never
         self._clock: tuple[datetime, float] | None = None
 
     def now(self) -> datetime:
-        """The database's clock, as the last reading told it."""
+        """The database's clock, as of the last refresh."""
         assert self._clock is not None
-        told, at = self._clock
-        return told + timedelta(seconds=time.monotonic() - at)
+        read, at = self._clock
+        return read + timedelta(seconds=time.monotonic() - at)
 
-    async def newer(self) -> None:
-        """Return when the catalogue was read by a reading that began after this call. Raises one of OUTAGE."""
+    async def refresh(self) -> None:
+        """Return once a refresh that began after this call is done. Raises one of OUTAGE."""
         asked = time.monotonic()
         async with self._lock:
             if self._began <= asked:
-                await asyncio.sleep(self._began + AT_LEAST - time.monotonic())
+                await asyncio.sleep(self._began + REFRESH_PAUSE_SECONDS - time.monotonic())
                 await self._read()
 
     async def keep(self, stopping: asyncio.Event) -> None:
-        """The loop that keeps the copy young."""
+        """The loop that refreshes the copy."""
 
         async def step() -> bool:
             async with self._lock:
                 await self._read()
             return False
 
-        await periodic(EVERY, step, OUTAGE, stopping)
+        await periodic(REFRESH_SECONDS, step, OUTAGE, stopping)
 
     async def _read(self) -> None:
         began = time.monotonic()
-        async with borrowed(self._pool, READ_PATIENCE) as connection:
+        async with borrowed(self._pool, REFRESH_TIMEOUT_SECONDS) as connection:
             asked = time.monotonic()
-            told = await waiting.now(connection)
-            self._clock = (told, (asked + time.monotonic()) / 2)
+            now = await waiting.now(connection)
+            self._clock = (now, (asked + time.monotonic()) / 2)
             rows = await catalogue.types(connection)
             self.queues = await catalogue.queues(connection)
         self.types = {row.name: self._known(row) for row in rows}
@@ -126,10 +126,10 @@ class Catalogue:
 
 
 def _compile(row: catalogue.TaskType) -> jsonschema_rs.Validator | None:
-    """The validator of a type's payloads; values do not appear in its messages, and it fetches nothing from anywhere."""
+    """The validator of a type's payloads. Its messages contain no values, and it fetches nothing from the network."""
     try:
         schema = msgspec.json.decode(row.schema)
         return jsonschema_rs.validator_for(schema, mask="the value", offline=True)
     except ValueError as error:
-        log.warning("the schema of a task type cannot be used; its payloads are checked by its workers only", task_type=row.name, error=str(error)[:200])
+        log.warning("unusable schema of a task type; only its workers check payloads", task_type=row.name, error=str(error)[:200])
         return None

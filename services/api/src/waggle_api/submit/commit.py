@@ -1,7 +1,7 @@
 """Group commit: submissions that arrive together are committed together, answered after the commit, then rung together.
 
-A submission that Postgres refuses fails alone. While Postgres does not answer, a group is repeated with the same ids for PATIENCE seconds. Large
-submissions go by ways of their own, so that none of the others waits for the statement of a large one.
+A submission that Postgres refuses fails alone. While Postgres does not answer, a group is retried with the same ids for COMMIT_RETRY_SECONDS. Large
+submissions have queues of their own, so that small ones never wait for the statement of a large one.
 """
 
 import asyncio
@@ -17,46 +17,49 @@ import structlog
 from waggle import failpoint
 from waggle.bus.connection import Bus
 from waggle.bus.ring import Ringer
+from waggle.store.client import PooledConnection
 from waggle.store.idempotency import Key
 from waggle.store.postgres import OUTAGE, REFUSED
 from waggle.store.tasks import NewTask
 from waggle.telemetry.catalogue import OTHER
 from waggle_api import metrics
-from waggle_api.connections import Borrowed, borrowed
+from waggle_api.connections import borrowed
 from waggle_api.refusals import Unavailable
 from waggle_api.submit.catalogue import Catalogue
 from waggle_api.submit.gathering import Gathering, Pending
-from waggle_api.submit.insertion import Accepted, Submission, Written, insert_plain
+from waggle_api.submit.insertion import Accepted, Admitted, Written, insert_plain
 from waggle_api.submit.keyed import insert_keyed
 
 log = structlog.get_logger()
 
-PATIENCE: Final = 5.0
-PAUSE_FIRST, PAUSE_CAP = 0.05, 0.5
-IN_FLIGHT: Final = 2
-LARGE_IN_FLIGHT: Final = 3
-LARGE: Final = 256 << 10  # bytes of one submission
+COMMIT_RETRY_SECONDS: Final = 5.0
+PAUSE_SECONDS: Final = 0.05  # doubled after each try
+PAUSE_LIMIT_SECONDS: Final = 0.5
+COMMITS_IN_FLIGHT: Final = 2
+LARGE_COMMITS_IN_FLIGHT: Final = 3
+LARGE_BYTES: Final = 256 << 10  # of one submission
 NO_ANSWER: Final = "the database does not answer; the task may or may not have been accepted"
 
 OUTAGE_OR_BUSY: Final[tuple[type[Exception], ...]] = (Unavailable, *OUTAGE)
 
-Insert = Callable[[Borrowed, Sequence[Submission], bool], Awaitable[Written]]
+Insert = Callable[[PooledConnection, Sequence[Admitted], bool], Awaitable[Written]]
 
 
 class Committer:
-    """Commits submissions. `run` is its loop; `drained` returns when everything that was accepted is committed and rung."""
+    """Commits submissions. `run` is its loop; `drained` returns once everything that was accepted is committed and rung."""
 
     def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", bus: Bus, ringer: Ringer, catalogue: Catalogue) -> None:
         self._pool, self._bus, self._ringer, self._catalogue = pool, bus, ringer, catalogue
-        self._plain, self._large_plain = (Gathering(partial(self._commit, insert_plain), at_once) for at_once in (IN_FLIGHT, LARGE_IN_FLIGHT))
-        self._keyed, self._large_keyed = (Gathering(partial(self._commit, insert_keyed), at_once) for at_once in (IN_FLIGHT, LARGE_IN_FLIGHT))
+        in_flight = (COMMITS_IN_FLIGHT, LARGE_COMMITS_IN_FLIGHT)
+        self._plain, self._large_plain = (Gathering(partial(self._commit_group, insert_plain), count) for count in in_flight)
+        self._keyed, self._large_keyed = (Gathering(partial(self._commit_group, insert_keyed), count) for count in in_flight)
 
-    async def submit(self, tasks: list[NewTask], key: Key | None) -> Accepted:
-        """All of these tasks, committed. Raises a Refusal or one of REFUSED."""
-        pending = Pending(Submission(tasks, key))
+    async def commit(self, tasks: list[NewTask], key: Key | None) -> Accepted:
+        """Commit these tasks, all or none. Raises a Refusal or one of REFUSED."""
+        pending = Pending(Admitted(tasks, key))
         is_keyed = key is not None or any(new.unique_key is not None for new in tasks)
         small, large = (self._keyed, self._large_keyed) if is_keyed else (self._plain, self._large_plain)
-        (large if pending.bytes > LARGE else small).add(pending)
+        (large if pending.bytes > LARGE_BYTES else small).add(pending)
         return await pending.answer
 
     async def run(self) -> None:
@@ -70,13 +73,13 @@ class Committer:
         for gathering in (self._plain, self._keyed, self._large_plain, self._large_keyed):
             await gathering.drained()
 
-    async def _commit(self, insert: Insert, group: list[Pending]) -> None:
+    async def _commit_group(self, insert: Insert, group: list[Pending]) -> None:
         """Answer every submission of a group, then ring what is new."""
         try:
             written = await self._persist(insert, group)
         except REFUSED as error:
             await self._apart(insert, group, error)
-        except Exception as error:  # whatever it is, it belongs to these callers: their requests tell it
+        except Exception as error:  # it belongs to these callers: their requests answer and log it
             _answer_all(group, error)
         else:
             failpoint.passed("api.committed")
@@ -87,12 +90,12 @@ class Committer:
             failpoint.passed("api.answered")
             await self._ringer.ring(written.bells)
         finally:
-            _answer_all(group, Unavailable(NO_ANSWER))  # those who are left when this is cancelled
+            _answer_all(group, Unavailable(NO_ANSWER))  # for those left when this is cancelled
 
     async def _persist(self, insert: Insert, group: list[Pending]) -> Written:
-        """Insert, again and again with the same ids while Postgres is away. Raises one of REFUSED, or Unavailable."""
+        """Insert; retry with the same ids while Postgres is unavailable. Raises one of REFUSED, or Unavailable."""
         submissions = [pending.submission for pending in group]
-        give_up, pause = group[0].arrived + PATIENCE, PAUSE_FIRST
+        give_up, pause = group[0].arrived + COMMIT_RETRY_SECONDS, PAUSE_SECONDS
         while True:
             left = max(give_up - time.monotonic(), 1.0)
             try:
@@ -104,18 +107,18 @@ class Committer:
                 if time.monotonic() + pause > give_up:
                     raise error if isinstance(error, Unavailable) else Unavailable(NO_ANSWER) from error
             await asyncio.sleep(pause)
-            pause = min(pause * 2, PAUSE_CAP)
+            pause = min(pause * 2, PAUSE_LIMIT_SECONDS)
 
     async def _apart(self, insert: Insert, group: list[Pending], error: Exception) -> None:
-        """A group that Postgres refused is halved until the submission stands alone that has to be refused."""
+        """Halve a group that Postgres refused, until the submission to refuse is alone."""
         if len(group) == 1:
             log.info("submission refused by Postgres", tasks=len(group[0].submission.tasks), error=type(error).__name__)
             _answer_all(group, error)
             return
-        log.info("group refused by Postgres, halving it", submissions=len(group), error=type(error).__name__)
+        log.info("group refused by Postgres, retrying its halves", submissions=len(group), error=type(error).__name__)
         half = len(group) // 2
-        await self._commit(insert, group[:half])
-        await self._commit(insert, group[half:])
+        await self._commit_group(insert, group[:half])
+        await self._commit_group(insert, group[half:])
 
     def _count(self, written: Written) -> None:
         metrics.COMMIT_BATCH.observe(len(written.created))
@@ -129,7 +132,7 @@ class Committer:
 
 
 def _answer(pending: Pending, outcome: Accepted | Exception) -> None:
-    if pending.answer.done():  # its caller has gone
+    if pending.answer.done():  # the caller has gone
         return
     if isinstance(outcome, Exception):
         pending.answer.set_exception(outcome)

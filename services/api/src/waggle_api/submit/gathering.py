@@ -1,4 +1,4 @@
-"""Gathers what arrives while statements are in flight, and hands it on together. No timer: an idle door commits at once."""
+"""Gathers submissions that arrive while statements are in flight, and passes them on as one group. No timer: if nothing is in flight, it commits at once."""
 
 import asyncio
 import collections
@@ -10,15 +10,15 @@ import structlog
 
 from waggle.store.tasks import NewTask
 from waggle_api.refusals import Unavailable
-from waggle_api.submit.insertion import Accepted, Submission
+from waggle_api.submit.insertion import Accepted, Admitted
 
 log = structlog.get_logger()
 
 GROUP_TASKS: Final = 1_000
-GROUP_BYTES: Final = 1 << 20  # of more, Postgres and its driver copy every value twice, and Postgres by way of the disk
+GROUP_BYTES: Final = 1 << 20  # above this, Postgres and its driver copy every value twice, and Postgres spills to disk
 WAITING_TASKS: Final = 20_000
 WAITING_BYTES: Final = 64 << 20
-SAY_EVERY: Final = 10.0
+OVERLOAD_LOG_SECONDS: Final = 10.0
 
 
 class Pending:
@@ -26,7 +26,7 @@ class Pending:
 
     __slots__ = ("answer", "arrived", "bytes", "submission")
 
-    def __init__(self, submission: Submission) -> None:
+    def __init__(self, submission: Admitted) -> None:
         self.submission = submission
         self.answer: asyncio.Future[Accepted] = asyncio.get_running_loop().create_future()
         self.arrived = time.monotonic()
@@ -34,7 +34,7 @@ class Pending:
 
 
 class Gathering:
-    """A queue in front of `commit`, of which at most `in_flight` run at once; `commit` answers every submission that it is given."""
+    """A queue in front of `commit`, which runs up to `in_flight` times at once and answers every submission that it is given."""
 
     def __init__(self, commit: Callable[[list[Pending]], Awaitable[None]], in_flight: int) -> None:
         self._commit = commit
@@ -43,12 +43,12 @@ class Gathering:
         self._some, self._idle = asyncio.Event(), asyncio.Event()
         self._slots = asyncio.Semaphore(in_flight)
         self._idle.set()
-        self._said = -SAY_EVERY
+        self._logged_at = -OVERLOAD_LOG_SECONDS
 
     def add(self, pending: Pending) -> None:
-        """Raises Unavailable when too much waits already."""
+        """Raises Unavailable if too much is waiting already."""
         if self._waiting and (self._tasks + len(pending.submission.tasks) > WAITING_TASKS or self._bytes + pending.bytes > WAITING_BYTES):
-            self._tell_overload()
+            self._log_overload()
             raise Unavailable("too many submissions are waiting", retry_after=1)
         self._tasks += len(pending.submission.tasks)
         self._bytes += pending.bytes
@@ -57,7 +57,7 @@ class Gathering:
         self._idle.clear()
 
     async def run(self) -> None:
-        """The loop: whenever a slot is free, everything that has gathered is one group."""
+        """The loop: whenever a slot is free, everything that has gathered becomes one group."""
         async with asyncio.TaskGroup() as group:
             while True:
                 await self._some.wait()
@@ -66,7 +66,7 @@ class Gathering:
                 group.create_task(self._one(self._take()), name="commit")
 
     async def drained(self) -> None:
-        """Return when nothing waits and nothing is in flight."""
+        """Return once nothing is waiting or in flight."""
         await self._idle.wait()
 
     async def _one(self, group: list[Pending]) -> None:
@@ -79,7 +79,7 @@ class Gathering:
                 self._idle.set()
 
     def _take(self) -> list[Pending]:
-        """The oldest submissions, as many as one statement takes, at least one."""
+        """The oldest submissions, as many as one statement takes, but at least one."""
         group: list[Pending] = []
         tasks = size = 0
         while self._waiting:
@@ -94,11 +94,11 @@ class Gathering:
             self._some.clear()
         return group
 
-    def _tell_overload(self) -> None:
+    def _log_overload(self) -> None:
         now = time.monotonic()
-        if now - self._said >= SAY_EVERY:
-            self._said = now
-            log.warning("overloaded: submissions are refused", waiting_tasks=self._tasks, waiting_bytes=self._bytes)
+        if now - self._logged_at >= OVERLOAD_LOG_SECONDS:
+            self._logged_at = now
+            log.warning("submissions refused: overloaded", waiting_tasks=self._tasks, waiting_bytes=self._bytes)
 
 
 def _size(new: NewTask) -> int:

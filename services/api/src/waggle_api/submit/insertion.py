@@ -1,6 +1,6 @@
-"""Writes the tasks of a group of submissions, and finds what stands for those that were there before.
+"""Inserts the tasks of a group of submissions, and finds the existing tasks that stand for those that were there before.
 
-Everything here can be repeated with the same ids after an outage: what is there already under an id of ours is ours.
+After an outage everything here can be repeated with the same ids: a task that already exists under one of our ids is ours.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,24 +12,24 @@ import msgspec
 from waggle import failpoint
 from waggle.bus.ring import Bell
 from waggle.store import idempotency, tasks
+from waggle.store.client import PooledConnection
 from waggle.store.idempotency import Key
 from waggle.store.tasks import Inserted, NewTask
 from waggle.task import Priority, Status, Task
-from waggle_api.connections import Borrowed
 from waggle_api.refusals import Refusal, Unavailable
 
-UNIQUE_TRIES: Final = 5
+UNIQUE_KEY_TRIES: Final = 5
 
 
-class Submission(NamedTuple):
-    """Tasks that are accepted together or not at all, under an idempotency key if there is one."""
+class Admitted(NamedTuple):
+    """The checked tasks of one submission, to be inserted together or not at all, under an idempotency key if it has one."""
 
     tasks: list[NewTask]
     key: Key | None = None
 
 
 class Accepted(NamedTuple):
-    """What stands for the tasks of a submission, in their order; `created` of them are new. `replayed`: its key had been used before."""
+    """The tasks that stand for a submission, in its order; `created` of them are new. `replayed`: its key had been used before."""
 
     tasks: list[Task]
     created: int
@@ -37,7 +37,7 @@ class Accepted(NamedTuple):
 
 
 class Written(NamedTuple):
-    """The outcome of each submission of a group, what is to be rung, and what is new."""
+    """The outcome of each submission of a group, the doorbells to ring, and the new tasks."""
 
     outcomes: list[Accepted | Refusal]
     bells: list[Bell]
@@ -45,27 +45,27 @@ class Written(NamedTuple):
 
 
 class Standing(NamedTuple):
-    """The tasks that stand for those that were to be inserted, by the ids that they were given; and which of them are new."""
+    """The tasks that stand for those that were to be inserted, by the ids that those were given; and which of them are new."""
 
     tasks: dict[UUID, Task]
     created: dict[UUID, NewTask]
     bells: list[Bell]
 
-    def accepted(self, submission: Submission) -> Accepted:
+    def accepted(self, submission: Admitted) -> Accepted:
         return Accepted([self.tasks[new.id] for new in submission.tasks], sum([new.id in self.created for new in submission.tasks]))
 
 
-async def insert_plain(connection: Borrowed, group: Sequence[Submission], ring: bool) -> Written:
-    """Submissions without any key: one statement, a transaction of its own."""
+async def insert_plain(connection: PooledConnection, group: Sequence[Admitted], ring: bool) -> Written:
+    """Insert submissions without any key: one statement, which is its own transaction."""
     standing = await insert(connection, [new for submission in group for new in submission.tasks], ring)
     return Written([standing.accepted(submission) for submission in group], standing.bells, list(standing.created.values()))
 
 
-async def insert(connection: Borrowed, wanted: Iterable[NewTask], ring: bool) -> Standing:
-    """Insert tasks in the order given. Raises Unavailable when the holder of a unique key changes too often."""
+async def insert(connection: PooledConnection, wanted: Iterable[NewTask], ring: bool) -> Standing:
+    """Insert tasks in the given order. Raises Unavailable if the holder of a unique key changes too often."""
     waiting = {new.id: new for new in wanted}
     standing = Standing({}, {}, [])
-    for _ in range(UNIQUE_TRIES):
+    for _ in range(UNIQUE_KEY_TRIES):
         if waiting:
             for row in await tasks.insert(connection, list(waiting.values()), ring=ring):
                 new = waiting.pop(row.id)
@@ -78,12 +78,12 @@ async def insert(connection: Borrowed, wanted: Iterable[NewTask], ring: bool) ->
             return standing
         await _find_standing(connection, waiting, standing)
     if waiting:
-        raise Unavailable("the task that holds this unique_key changes too fast: repeat the request", retry_after=1)
+        raise Unavailable("the task that holds this unique_key changed concurrently; retry the request", retry_after=1)
     return standing
 
 
-async def _find_standing(connection: Borrowed, waiting: dict[UUID, NewTask], standing: Standing) -> None:
-    """What stands for tasks that were not inserted: they were before, by a try whose answer was lost, or another one holds their unique key."""
+async def _find_standing(connection: PooledConnection, waiting: dict[UUID, NewTask], standing: Standing) -> None:
+    """Find what stands for tasks that were not inserted: an earlier try inserted them and its answer was lost, or another task holds their unique key."""
     for task_id, task in (await tasks.get_many(connection, list(waiting))).items():
         standing.tasks[task_id] = task
         standing.created[task_id] = waiting.pop(task_id)

@@ -1,28 +1,27 @@
-"""Submissions with an idempotency key or a unique key: a group of them is one transaction.
+"""Inserts submissions with an idempotency key or a unique key: a group of them is one transaction.
 
-Keys are taken in one order and before any task, and tasks are inserted in the order of their unique keys, so that groups do not wait for each
-other in a circle.
+Keys are taken in a fixed order before any task, and tasks are inserted in the order of their unique keys, so that groups cannot deadlock.
 """
 
 from collections.abc import Sequence
 from typing import Final
 
 from waggle.store import idempotency, tasks
+from waggle.store.client import PooledConnection
 from waggle.store.idempotency import Key
 from waggle.store.tasks import NewTask
-from waggle_api.connections import Borrowed
 from waggle_api.refusals import Conflict, Refusal, Unavailable
-from waggle_api.submit.insertion import Accepted, Submission, Written, insert
+from waggle_api.submit.insertion import Accepted, Admitted, Written, insert
 
 USED: Final = "this Idempotency-Key was used for another request"
-GONE: Final = "this Idempotency-Key was used before, and its tasks were deleted since"
+GONE: Final = "this Idempotency-Key was used before, and its tasks have been deleted since"
 
-Name = tuple[str, str] | int  # submitter and key; a submission without a key is its own name
+KeyName = tuple[str, str] | int  # submitter and key; a submission without a key is its own name
 
 
-async def insert_keyed(connection: Borrowed, group: Sequence[Submission], ring: bool) -> Written:
-    """Write a group. Of several with one key the first one counts, the others repeat it. Raises Unavailable when keys change at this moment."""
-    leaders: dict[Name, Submission] = {}
+async def insert_keyed(connection: PooledConnection, group: Sequence[Admitted], ring: bool) -> Written:
+    """Insert a group. Of several submissions with one key the first one counts; the others repeat it. Raises Unavailable if keys change concurrently."""
+    leaders: dict[KeyName, Admitted] = {}
     for submission in group:
         leaders.setdefault(_name(submission), submission)
     async with connection.transaction():
@@ -34,7 +33,7 @@ async def insert_keyed(connection: Borrowed, group: Sequence[Submission], ring: 
         ids = [task_id for key in earlier.values() for task_id in key.task_ids]
         known = await tasks.get_many(connection, ids) if ids else {}
 
-    def outcome(submission: Submission) -> Accepted | Refusal:
+    def outcome(submission: Admitted) -> Accepted | Refusal:
         name = _name(submission)
         if name not in accepted:
             found = earlier[name]
@@ -48,12 +47,12 @@ async def insert_keyed(connection: Borrowed, group: Sequence[Submission], ring: 
     return Written([outcome(submission) for submission in group], standing.bells, list(standing.created.values()))
 
 
-def _name(submission: Submission) -> Name:
+def _name(submission: Admitted) -> KeyName:
     return id(submission) if submission.key is None else (submission.key.submitter, submission.key.key)
 
 
-async def _take_keys(connection: Borrowed, leaders: dict[Name, Submission]) -> dict[Name, Key]:
-    """Take the leaders' keys; returns what stands under those that were taken before."""
+async def _take_keys(connection: PooledConnection, leaders: dict[KeyName, Admitted]) -> dict[KeyName, Key]:
+    """Take the leaders' keys; returns those that were taken before, with the tasks that they stand for."""
     keys = [leader.key for leader in leaders.values() if leader.key is not None]
     if not keys:
         return {}
@@ -61,17 +60,17 @@ async def _take_keys(connection: Borrowed, leaders: dict[Name, Submission]) -> d
     others = [key for key in keys if (key.submitter, key.key) not in taken]
     found = await idempotency.find(connection, others) if others else {}
     if len(found) < len(others):
-        raise Unavailable("an idempotency key was removed at this moment: repeat the request", retry_after=1)
+        raise Unavailable("an idempotency key was deleted concurrently; retry the request", retry_after=1)
     return {(key.submitter, key.key): key for key in found.values()}
 
 
 def _is_ours(key: Key | None, earlier: Key | None) -> bool:
-    """Whether the tasks are to be inserted: nobody took the key before, or an earlier try of this very submission did."""
+    """Whether to insert the tasks: the key is new, or an earlier try of this same submission took it."""
     return key is None or earlier is None or earlier.task_ids == key.task_ids
 
 
-async def _point_keys(connection: Borrowed, own: dict[Name, Submission], accepted: dict[Name, Accepted]) -> None:
-    """Where a unique key led to an existing task, the idempotency key stands for that one."""
+async def _point_keys(connection: PooledConnection, own: dict[KeyName, Admitted], accepted: dict[KeyName, Accepted]) -> None:
+    """If a unique key led to an existing task, let the idempotency key stand for that one."""
     moved = []
     for name, leader in own.items():
         ids = tuple([task.id for task in accepted[name].tasks])
@@ -81,8 +80,8 @@ async def _point_keys(connection: Borrowed, own: dict[Name, Submission], accepte
         await idempotency.point(connection, moved)
 
 
-def _replay(submission: Submission, earlier: Key, outcome: Accepted | Refusal) -> Accepted | Refusal:
-    """The outcome of a submission whose key stands for `outcome` already: the same body gets it, another one is a conflict."""
+def _replay(submission: Admitted, earlier: Key, outcome: Accepted | Refusal) -> Accepted | Refusal:
+    """The outcome of a submission whose key already stands for `outcome`: the same body gets it, another body is a conflict."""
     assert submission.key is not None
     return outcome if submission.key.body_hash == earlier.body_hash else Conflict(USED)
 

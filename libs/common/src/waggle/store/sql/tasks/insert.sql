@@ -7,9 +7,9 @@ WITH inserted AS (
            coalesce(u.run_at, now() + u.delay * interval '1 second'),
            CASE WHEN :ring AND coalesce(u.run_at, now() + u.delay * interval '1 second') <= now() THEN now() END,
            u.deadline, u.max_retries, u.timeout, u.unique_key, u.submitted_by, u.traceparent
-    FROM unnest(:ids::uuid[], :types::text[], :queues::text[], :priorities::smallint[], :descriptions::text[], :payloads::json[],
-                :metadata::jsonb[], :run_ats::timestamptz[], :delays::float8[], :deadlines::timestamptz[], :max_retries::int[],
-                :timeouts::float8[], :unique_keys::text[], :submitters::text[], :traceparents::text[])
+    FROM unnest(:id::uuid[], :type::text[], :queue::text[], :priority::smallint[], :description::text[], :payload::json[],
+                :metadata::jsonb[], :run_at::timestamptz[], :delay::float8[], :deadline::timestamptz[], :max_retries::int[],
+                :timeout::float8[], :unique_key::text[], :submitter::text[], :traceparent::text[])
          AS u(id, type, queue, priority, description, payload, metadata, run_at, delay, deadline, max_retries, timeout,
               unique_key, submitted_by, traceparent)
     ON CONFLICT DO NOTHING

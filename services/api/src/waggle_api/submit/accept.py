@@ -1,0 +1,45 @@
+"""The one way in for new tasks: every entry point translates its request into a submission and calls `accept`."""
+
+import hashlib
+
+import asyncpg
+import msgspec
+
+from waggle.bus.connection import Bus
+from waggle.bus.ring import Ringer
+from waggle.store.idempotency import Key
+from waggle.store.tasks import NewTask
+from waggle.submission import Submission
+from waggle_api.submit.admission import Admission
+from waggle_api.submit.catalogue import Catalogue
+from waggle_api.submit.commit import Committer
+from waggle_api.submit.insertion import Accepted
+
+
+class Intake:
+    """Accepts submissions. `run` is its loop; `drained` returns when everything that was accepted is committed and rung."""
+
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", bus: Bus, ringer: Ringer, catalogue: Catalogue, *, accept_unknown: bool) -> None:
+        self.admission = Admission(catalogue, accept_unknown=accept_unknown)
+        self._committer = Committer(pool, bus, ringer, catalogue)
+
+    async def accept(self, submission: Submission, caller: str, key: str | None) -> Accepted:
+        """Check and commit the tasks of a submission, all or none. `caller` is who submits it, and the owner of its idempotency `key`.
+
+        Raises Unreadable, Invalid, a Refusal, or one of OUTAGE or REFUSED.
+        """
+        tasks = await self.admission.admit(submission, caller)
+        return await self._committer.commit(tasks, None if key is None else _owned_key(submission, caller, key, tasks))
+
+    async def run(self) -> None:
+        await self._committer.run()
+
+    async def drained(self) -> None:
+        await self._committer.drained()
+
+
+def _owned_key(submission: Submission, caller: str, key: str, tasks: list[NewTask]) -> Key:
+    """Submissions that mean the same have one hash, however their JSON is written."""
+    canonical = msgspec.json.encode(msgspec.json.decode(submission.text), order="sorted")
+    kind = b"batch" if submission.is_batch else b"task"
+    return Key(caller, key, hashlib.sha256(kind + b"\n" + canonical).digest(), tuple([new.id for new in tasks]))

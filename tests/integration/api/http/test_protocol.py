@@ -1,0 +1,32 @@
+"""What is used of uvicorn beyond its documented interface: another version stops the start, and the signals stay with the service."""
+
+import asyncio
+import signal
+from pathlib import Path
+from typing import Any
+
+from support.facts import until
+from support.processes import another_version, launch
+from waggle.settings.shared import Settings
+from waggle.telemetry import endpoint
+from waggle_api.http import server
+
+
+async def nothing(_: Any, __: Any, ___: Any) -> None:
+    """An application that is not called."""
+
+
+async def test_a_running_server_leaves_the_signal_handlers_as_they_are() -> None:
+    before = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
+    running = server.Server(nothing, endpoint.listen("127.0.0.1", 0), grace=1.0)
+    serving = asyncio.create_task(running.serve())
+    await until(lambda: running._server.started)
+    assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)] == before
+    await running.stop()
+    await serving
+
+
+async def test_the_api_does_not_start_with_another_version_of_uvicorn(settings: Settings, folder: Path) -> None:
+    process = launch("api", settings, folder, environ=another_version("uvicorn", folder))
+    assert await process.ended() == 2
+    assert "uvicorn 0.0.1 is installed, but Waggle needs exactly 0.54.0" in process.tail()
