@@ -18,6 +18,7 @@ from support import given, stream
 from support.command_line import called, waggle
 from support.facts import until
 from support.fleet import FleetSettings
+from support.pgbouncer import pgbouncer
 from support.processes import kill
 from support.servers import NatsServer, PostgresServer
 from waggle.bus import subjects, topology
@@ -160,6 +161,21 @@ async def test_a_database_that_is_not_migrated_is_reported(doctor: Doctor, serve
     examined = await doctor(**servers)
     assert examined.one("schema", "error") == "the database has no schema → run `waggle migrate`"
     assert {"workers", "queues", "due tasks", "consumers"}.isdisjoint(examined.found)
+
+
+async def test_a_damaged_schema_is_named(doctor: Doctor, servers: dict[str, str], pool: Pool) -> None:
+    await pool.execute("DROP INDEX waggle.tasks_due")
+    assert (await doctor(**servers)).one("schema", "error").startswith("index tasks.tasks_due is missing →")
+
+
+async def test_a_pooler_without_a_direct_connection_is_named(doctor: Doctor, servers: dict[str, str], database: str, folder: Path) -> None:
+    with pgbouncer(database, folder) as url:
+        behind = {**servers, "WAGGLE_POSTGRES_URL": url}
+        examined = await doctor(**behind)
+        assert "is a pooler" in examined.one("postgres", "warning")
+        assert "set WAGGLE_POSTGRES_DIRECT_URL" in examined.one("postgres", "warning")
+        assert examined.one("schema", "ok")
+        assert (await doctor(**behind, WAGGLE_POSTGRES_DIRECT_URL=database)).one("postgres", "ok")
 
 
 async def test_a_lane_without_its_consumer_is_named(doctor: Doctor, servers: dict[str, str], lanes: None, bus: Bus) -> None:

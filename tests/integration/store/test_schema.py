@@ -3,13 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
 
 import asyncpg
 import msgspec
 import pytest
 from uuid_utils.compat import uuid7
 
-from support import given
+from support import given, processes
 from support.facts import until
 from support.fleet import FleetSettings
 from support.schemas import install_old
@@ -74,6 +75,29 @@ async def test_the_whole_system_works_beside_the_tables_of_an_application(settin
         assert await application.fetchval(FOREIGN_ROWS) == before
         assert await application.fetchval(OBJECTS) == objects
         assert await application.fetchval("SELECT count(*) FROM pg_namespace WHERE nspname IN ('waggle', 'jobs')") == 1
+
+
+GRANTS = """
+CREATE ROLE {role} LOGIN PASSWORD 'secret';
+GRANT USAGE ON SCHEMA waggle TO {role};
+GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA waggle TO {role};
+"""
+
+
+async def test_services_need_no_more_rights_than_the_documentation_says(settings: FleetSettings, start: Services) -> None:
+    parts = urlsplit(settings.postgres_url)
+    role = f"service_{parts.path.removeprefix('/')}"
+    async with plain(settings.postgres_url) as owner:
+        await owner.execute(GRANTS.format(role=role))
+        try:
+            limited = f"postgresql://{role}:secret@{parts.hostname}:{parts.port}{parts.path}"
+            start.settings = msgspec.structs.replace(settings, postgres_url=limited)
+            system = await System.start(start)
+            async with client_of(system.api) as client:
+                await everything_works(client)
+        finally:
+            await processes.end(*start.processes)
+            await owner.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
 
 
 async def test_tables_of_an_older_waggle_are_moved_with_their_rows(settings: FleetSettings, start: Services) -> None:

@@ -1,5 +1,7 @@
 """One file a statement, parameters by name."""
 
+import re
+
 import pytest
 
 from waggle.store.sql import Statement, names, statement
@@ -40,3 +42,19 @@ def test_every_statement_says_what_it_is_for_and_is_one_statement(name: str) -> 
     text = statement(name).text("waggle")
     assert text.count(";") == 1
     assert text.endswith(";")
+
+
+TABLES = "tasks|task_attempts|workers|task_types|queues|idempotency_keys|cleanups|redrives|dead_letter_retries|alembic_version"
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_table_and_function_is_named_with_its_schema(name: str) -> None:
+    text = statement(name).text("jobs")
+    assert re.findall(rf"\b(?:FROM|JOIN|INTO|UPDATE|USING)\s+(?:{TABLES})\b", text) == []
+    assert "waggle" not in text.replace("'waggle-%'", "")
+
+
+def test_a_statement_is_made_once_for_each_schema() -> None:
+    found = Statement("x", "SELECT 'waggle.x', waggle.f(:a), pg_notify('waggle_wake', '') FROM waggle.t")
+    assert found.text("jobs") == """SELECT 'waggle.x', "jobs".f($1), pg_notify('jobs_wake', '') FROM "jobs".t"""
+    assert found.text("jobs") is found.text("jobs")

@@ -16,6 +16,7 @@ from waggle.bus.connection import Bus
 from waggle.settings.services import CommandLineSettings
 from waggle.settings.sources import masked
 from waggle.store import diagnosis
+from waggle.store.client import TimeLimitedConnection
 from waggle.store.connections import check_url
 from waggle.store.postgres import OUTAGE
 from waggle_cli.doctor.findings import reason
@@ -44,7 +45,7 @@ class Deployment:
     settings: CommandLineSettings
     data: Path | None = None
     api_url: str = ""
-    database: "asyncpg.Connection[asyncpg.Record] | None" = None
+    database: TimeLimitedConnection | None = None
     postgres_error: Exception | None = None
     postgres_seconds: float = 0.0
     nats: NatsServer | None = None

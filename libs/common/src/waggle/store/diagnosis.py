@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 import asyncpg
 
 from waggle.settings.shared import Settings
-from waggle.store.client import Connection
+from waggle.store.client import Connection, TimeLimitedConnection
 from waggle.store.connections import Connector
 from waggle.store.postgres import session
 from waggle.store.sql import statement
@@ -26,7 +26,7 @@ class Late(NamedTuple):
     seconds: float
 
 
-async def connect(settings: Settings) -> "asyncpg.Connection[asyncpg.Record]":
+async def connect(settings: Settings) -> TimeLimitedConnection:
     """Raises SettingsError for what cannot be an address, and what asyncpg raises for a server that does not let us in."""
     ours = session("doctor")
     del ours["synchronous_commit"]  # to see the server's own
