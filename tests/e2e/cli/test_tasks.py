@@ -161,7 +161,7 @@ def test_cancelling_tells_for_each_task_what_became_of_it(tasks: Run, submit: Ca
 
     run = tasks(f"cancel {done} {NOBODY} {other}")
     assert (run.code, run.out) == (1, f"cancelled {other}  demo.echo  cancelled\n")
-    assert f"waggle tasks cancel: {done}: the task has ended already: completed\n" in run.err
+    assert f"waggle tasks cancel: {done}: the task has already ended: completed\n" in run.err
     assert f"waggle tasks cancel: {NOBODY}: there is no task with this id\n" in run.err
     assert tasks(f"cancel {NOBODY} {done}").code == 3
 

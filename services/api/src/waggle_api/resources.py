@@ -12,7 +12,7 @@ from waggle.store.client import PooledConnection
 from waggle_api.connections import READ_TIMEOUT_SECONDS, borrowed
 from waggle_api.control.waits import Waits
 from waggle_api.health import Health
-from waggle_api.http import routing
+from waggle_api.http.routing import RouteCall
 from waggle_api.submit.accept import Intake
 
 RESERVED_CONNECTIONS: Final = 9  # of the pool, for submissions and waits: slow lists must not stop submissions
@@ -37,4 +37,4 @@ class Resources:
             self._free.release()
 
 
-Call: TypeAlias = routing.Call[Resources]
+Call: TypeAlias = RouteCall[Resources]

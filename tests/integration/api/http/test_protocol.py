@@ -5,6 +5,8 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from support.facts import until
 from support.processes import another_version, launch
 from waggle.settings.shared import Settings
@@ -26,7 +28,8 @@ async def test_a_running_server_leaves_the_signal_handlers_as_they_are() -> None
     await serving
 
 
-async def test_the_api_does_not_start_with_another_version_of_uvicorn(settings: Settings, folder: Path) -> None:
-    process = launch("api", settings, folder, environ=another_version("uvicorn", folder))
+@pytest.mark.parametrize("service", ["api", "scheduler"])
+async def test_a_service_does_not_start_with_another_version_of_uvicorn(settings: Settings, folder: Path, service: str) -> None:
+    process = launch(service, settings, folder, environ=another_version("uvicorn", folder))
     assert await process.ended() == 2
-    assert "uvicorn 0.0.1 is installed, but Waggle needs exactly 0.54.0" in process.tail()
+    assert f"uvicorn 0.0.1 is installed, but Waggle needs exactly {endpoint.UVICORN}" in process.tail()

@@ -44,14 +44,14 @@ async def test_each_submission_of_a_group_gets_its_own_tasks_in_their_order(pool
     written = await plain(pool, *group)
     assert [ids(outcome) for outcome in written.outcomes] == [[task.id for task in one.tasks] for one in group]
     assert [accepted(outcome).created for outcome in written.outcomes] == [1, 3, 2]
-    assert len(written.bells) == 6
+    assert len(written.doorbells) == 6
 
 
 async def test_a_plain_group_that_is_repeated_is_ours_and_not_doubled(pool: "asyncpg.Pool[asyncpg.Record]") -> None:
     group = [submission(), submission()]
     first, second = await plain(pool, *group), await plain(pool, *group)
     assert first.outcomes == second.outcomes
-    assert second.bells == []  # who rang, or did not, is unknown: the orphan rule knows
+    assert second.doorbells == []  # who rang, or did not, is unknown: the orphan rule knows
     assert await pool.fetchval("SELECT count(*) FROM waggle.tasks") == 4
 
 

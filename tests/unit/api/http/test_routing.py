@@ -13,12 +13,12 @@ from waggle_api.http import queries, routing
 from waggle_api.http.answers import EncodedResponse, encode
 from waggle_api.http.bodies import Body
 from waggle_api.http.queries import Parameter
-from waggle_api.http.routing import Call, Group, Scope
+from waggle_api.http.routing import Group, RouteCall, Scope
 
 NUMBER = Parameter(lambda values: int(values[0]), {"type": "integer"}, "a number")
 
 
-async def accepts_all(call: Call[str], **values: Any) -> ASGIApp:
+async def accepts_all(call: RouteCall[str], **values: Any) -> ASGIApp:
     return EncodedResponse(200, encode({"resources": call.resources, "caller": call.caller, "path": call.path, **values}))
 
 
@@ -28,9 +28,9 @@ def test_a_route_without_a_scope_cannot_be_declared() -> None:
 
 
 def test_a_route_whose_handler_does_not_take_a_declared_parameter_cannot_be_declared() -> None:
-    async def takes_nothing(call: Call[str]) -> ASGIApp: ...
+    async def takes_nothing(call: RouteCall[str]) -> ASGIApp: ...
 
-    async def requires_a_query_parameter(call: Call[str], limit: int) -> ASGIApp: ...
+    async def requires_a_query_parameter(call: RouteCall[str], limit: int) -> ASGIApp: ...
 
     for handler in (takes_nothing, requires_a_query_parameter):
         with pytest.raises(TypeError, match="the handler of things_listing does not fit its declaration"):

@@ -4,10 +4,14 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
-from typing import Any
+from typing import Any, Final
 
 import prometheus_client
 import uvicorn
+
+from waggle import pinned
+
+UVICORN: Final = "0.54.0"
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -37,7 +41,11 @@ def metrics_page() -> bytes:
 
 
 class EndpointServer(uvicorn.Server):
-    """Sleeps until it is stopped. The loop of uvicorn wakes ten times a second for a Date header and limits that are not used here."""
+    """Sleeps until it is stopped. The loop of uvicorn wakes ten times a second for a Date header and limits that are not used here.
+
+    No option turns off that loop or the signal handlers (Kludex/uvicorn#402, #526): both methods are overridden for version UVICORN.
+    Guarded by tests/integration/api/http/test_protocol.py.
+    """
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -53,7 +61,8 @@ class EndpointServer(uvicorn.Server):
 
 @asynccontextmanager
 async def serving(listener: socket.socket, ready: Callable[[], bool]) -> AsyncIterator[None]:
-    """Serve the three pages until the block ends. `/readyz` answers 503 while `ready()` is false."""
+    """Serve the three pages until the block ends. `/readyz` answers 503 while `ready()` is false. Raises WrongVersion for another uvicorn."""
+    pinned.require("uvicorn", UVICORN, "waggle.telemetry.endpoint overrides parts of it")
 
     async def page(scope: dict[str, Any], _: Receive, send: Send) -> None:
         match scope.get("path"):

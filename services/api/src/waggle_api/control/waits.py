@@ -37,14 +37,14 @@ class Waits:
         """The task once it is at rest, or as it is after `seconds`, or when the reader disconnects or this process stops. Raises one of OUTAGE."""
         give_up = time.monotonic() + seconds
         with self._wake(task_id) as woken:  # before the first read, so that a task that settles in between is not missed
-            reader = Reader(woken)
+            reader = WaitingReader(woken)
             watching = asyncio.create_task(reader.watch(receive), name="reader")  # not in a group, which would wrap what the wait raises
             try:
                 return await self._until(task_id, give_up, woken, reader)
             finally:
                 watching.cancel()
 
-    async def _until(self, task_id: UUID, give_up: float, woken: asyncio.Event, reader: "Reader") -> Task | None:
+    async def _until(self, task_id: UUID, give_up: float, woken: asyncio.Event, reader: "WaitingReader") -> Task | None:
         while True:
             woken.clear()
             async with borrowed(self._pool) as connection:
@@ -93,7 +93,7 @@ class Waits:
                 del self._woken[task_id]
 
 
-class Reader:
+class WaitingReader:
     """A waiting reader, and whether it has disconnected."""
 
     def __init__(self, woken: asyncio.Event) -> None:

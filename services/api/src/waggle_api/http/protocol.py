@@ -8,15 +8,15 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from waggle import pinned
+from waggle.telemetry.endpoint import UVICORN
 
-VERSION: Final = "0.54.0"
 HEAD_BYTES: Final = 256 << 10
 REST_SECONDS: Final = 30.0  # for the rest of a body whose request was answered before the body was complete
 
 
 def require() -> None:
     """Check that the installed uvicorn is the one that these pieces were tested with. Raises WrongVersion."""
-    pinned.require("uvicorn", VERSION, "waggle_api.http.protocol uses private parts of it")
+    pinned.require("uvicorn", UVICORN, "waggle_api.http.protocol uses private parts of it")
 
 
 class SignallessServer(uvicorn.Server):

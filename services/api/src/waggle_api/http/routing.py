@@ -20,8 +20,8 @@ from waggle_api.http.bodies import Body
 from waggle_api.http.queries import Parameter
 
 R = TypeVar("R")
-Handler = Callable[..., Awaitable[ASGIApp]]
-H = TypeVar("H", bound=Handler)
+RouteHandler = Callable[..., Awaitable[ASGIApp]]
+H = TypeVar("H", bound=RouteHandler)
 
 _placeholder: Final = re.compile(r"\{(\w+)\}")
 
@@ -35,7 +35,7 @@ class Scope(StrEnum):
 Identify = Callable[[Request[Any, Any, Any], Scope], str]
 
 
-class Call(Generic[R]):
+class RouteCall(Generic[R]):
     """One request to a route: the resources that its handler works with, and who sends it."""
 
     __slots__ = ("caller", "request", "resources")
@@ -63,7 +63,7 @@ class Route:
     method: str
     paths: tuple[str, ...]
     scope: Scope
-    handler: Handler
+    handler: RouteHandler
     answers: Mapping[int, Any]
     path_parameters: Mapping[str, Parameter]
     query: Mapping[str, Parameter] | None
@@ -84,7 +84,7 @@ class Route:
                     values["body"] = await self.body.read(request, headers)
                 if self.keyed:
                     values["key"] = bodies.idempotency_key(headers)
-            return await self.handler(Call(request, resources, identify(request, self.scope)), **values)
+            return await self.handler(RouteCall(request, resources, identify(request, self.scope)), **values)
 
         paths = [_placeholder.sub(r"{\1:str}", path) for path in self.paths]
         return route(paths, http_method=[self.method], status_code=200)(handle)  # type: ignore[list-item]

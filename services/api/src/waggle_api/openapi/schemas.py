@@ -12,7 +12,7 @@ import msgspec
 Json = dict[str, Any]
 
 REF: Final = "#/components/schemas/"
-NAMES: Final = {  # the public names of types that have another name in the code
+PUBLIC_NAMES: Final = {  # the public names of types that have another name in the code
     "Status": "TaskStatus",
     "Priority": "TaskPriority",
     "ShownError": "TaskError",
@@ -93,4 +93,4 @@ def _renamed(schema: Json) -> Json:
 def _name(name: str) -> str:
     """`Page_Task_`, as msgspec calls a generic struct, is `TaskPage`."""
     generic = re.fullmatch(r"([A-Za-z]+)_([A-Za-z]+)_", name)
-    return f"{_name(generic[2])}{generic[1]}" if generic else NAMES.get(name, name)
+    return f"{_name(generic[2])}{generic[1]}" if generic else PUBLIC_NAMES.get(name, name)

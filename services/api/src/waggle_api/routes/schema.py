@@ -10,7 +10,7 @@ from waggle_api.http.answers import EncodedResponse
 from waggle_api.http.routing import Group, Scope
 from waggle_api.resources import Call
 
-PAGE: Final = files("waggle_api") / "page"
+PAGE_FOLDER: Final = files("waggle_api") / "page"
 SCRIPT: Final = "rapidoc-9.3.8.min.js"
 VARY: Final = (b"vary", b"accept")
 # The script styles its elements one by one; nothing may come from, or be sent to, any other place.
@@ -34,7 +34,7 @@ def routes(document: Callable[[], bytes]) -> Group:
         A client that accepts `text/html` gets the page.
         """
         if "text/html" in call.request.headers.get("accept", ""):
-            return EncodedResponse(200, (PAGE / "index.html").read_bytes(), POLICY, NO_SNIFFING, VARY, content_type=b"text/html; charset=utf-8")
+            return EncodedResponse(200, (PAGE_FOLDER / "index.html").read_bytes(), POLICY, NO_SNIFFING, VARY, content_type=b"text/html; charset=utf-8")
         return EncodedResponse(200, document(), VARY)
 
     @group.route("GET", "/schema/openapi.json", name="schema_openapi_json", scope=Scope.PUBLIC, answers={200: ("application/json",)})
@@ -45,6 +45,6 @@ def routes(document: Callable[[], bytes]) -> Group:
     @group.route("GET", f"/schema/{SCRIPT}", name="schema_script", scope=Scope.PUBLIC, answers={200: ("text/javascript",)})
     async def get_script(call: Call) -> ASGIApp:  # noqa: ARG001
         """The script of the page."""
-        return EncodedResponse(200, (PAGE / SCRIPT).read_bytes(), NO_SNIFFING, IMMUTABLE, content_type=b"text/javascript; charset=utf-8")
+        return EncodedResponse(200, (PAGE_FOLDER / SCRIPT).read_bytes(), NO_SNIFFING, IMMUTABLE, content_type=b"text/javascript; charset=utf-8")
 
     return group

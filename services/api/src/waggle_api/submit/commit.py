@@ -88,7 +88,7 @@ class Committer:
                 _answer(pending, outcome)
             await asyncio.sleep(0)  # the answers first
             failpoint.passed("api.answered")
-            await self._ringer.ring(written.bells)
+            await self._ringer.ring(written.doorbells)
         finally:
             _answer_all(group, Unavailable(NO_ANSWER))  # for those left when this is cancelled
 

@@ -40,7 +40,7 @@ class Written(NamedTuple):
     """The outcome of each submission of a group, the doorbells to ring, and the new tasks."""
 
     outcomes: list[Accepted | Refusal]
-    bells: list[Bell]
+    doorbells: list[Bell]
     created: list[NewTask]
 
 
@@ -49,7 +49,7 @@ class Standing(NamedTuple):
 
     tasks: dict[UUID, Task]
     created: dict[UUID, NewTask]
-    bells: list[Bell]
+    doorbells: list[Bell]
 
     def accepted(self, submission: Admitted) -> Accepted:
         return Accepted([self.tasks[new.id] for new in submission.tasks], sum([new.id in self.created for new in submission.tasks]))
@@ -58,7 +58,7 @@ class Standing(NamedTuple):
 async def insert_plain(connection: PooledConnection, group: Sequence[Admitted], ring: bool) -> Written:
     """Insert submissions without any key: one statement, which is its own transaction."""
     standing = await insert(connection, [new for submission in group for new in submission.tasks], ring)
-    return Written([standing.accepted(submission) for submission in group], standing.bells, list(standing.created.values()))
+    return Written([standing.accepted(submission) for submission in group], standing.doorbells, list(standing.created.values()))
 
 
 async def insert(connection: PooledConnection, wanted: Iterable[NewTask], ring: bool) -> Standing:
@@ -72,7 +72,7 @@ async def insert(connection: PooledConnection, wanted: Iterable[NewTask], ring: 
                 standing.created[new.id] = new
                 standing.tasks[new.id] = _as_task(new, row)
                 if row.rung_at is not None:
-                    standing.bells.append((new.id, new.queue, new.priority, row.rung_at))
+                    standing.doorbells.append((new.id, new.queue, new.priority, row.rung_at))
             failpoint.passed("api.inserted")
         if not waiting:
             return standing

@@ -44,7 +44,7 @@ async def insert_keyed(connection: PooledConnection, group: Sequence[Admitted], 
             return accepted[name]
         return _replay(submission, leader.key, accepted[name]._replace(created=0, replayed=True))
 
-    return Written([outcome(submission) for submission in group], standing.bells, list(standing.created.values()))
+    return Written([outcome(submission) for submission in group], standing.doorbells, list(standing.created.values()))
 
 
 def _name(submission: Admitted) -> KeyName:
