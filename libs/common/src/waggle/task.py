@@ -141,16 +141,16 @@ def decide(outcome: Outcome, tries: Tries) -> Step:
         case Lost() if tries.left:
             return Step(Status.PENDING, AttemptOutcome.LOST, error=LOST_ERROR, counted=True, lost=True)
         case Lost():
-            return Step(_grave(tries), AttemptOutcome.LOST, error=LOST_ERROR, lost=True)
+            return Step(_after_last_try(tries), AttemptOutcome.LOST, error=LOST_ERROR, lost=True)
         case Failed(error, after) if error.retryable and tries.left:
             return Step(Status.PENDING, AttemptOutcome.FAILED, delay=backoff(tries.retry_count) if after is None else after, error=error, counted=True)
         case Failed(error):
-            return Step(_grave(tries), AttemptOutcome.FAILED, error=error)
+            return Step(_after_last_try(tries), AttemptOutcome.FAILED, error=error)
         case _:
             assert_never(outcome)
 
 
-def _grave(tries: Tries) -> Status:
+def _after_last_try(tries: Tries) -> Status:
     return Status.DEAD_LETTER if tries.dead_letter else Status.FAILED
 
 

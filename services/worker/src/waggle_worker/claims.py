@@ -63,12 +63,12 @@ class Claims:
                     await self._tick()
                 while (slots := self._usable()) and self._lanes.any_waiting:
                     await self._free.acquire()
-                    bells = self._lanes.pick(min(self._batch, slots))
-                    if not bells:  # they were given back in the meantime
+                    doorbells = self._lanes.pick(min(self._batch, slots))
+                    if not doorbells:  # they were given back in the meantime
                         self._free.release()
                         continue
-                    self._slots_taken += len(bells)
-                    group.create_task(self._claim(bells))
+                    self._slots_taken += len(doorbells)
+                    group.create_task(self._claim(doorbells))
                     await self._top_up()
                 await self._top_up()
 
@@ -103,8 +103,8 @@ class Claims:
         ahead = max(self._rate * AHEAD_SECONDS, min(self._runs.slots, self._rate * AHEAD_OF_ALL_SLOTS_SECONDS))
         await self._lanes.top_up(max(min(self._slots_left, CLAIM_BATCH), min(AHEAD_LIMIT, int(ahead))))
 
-    async def _claim(self, bells: list[Held]) -> None:
-        ids = list({bell.id for bell in bells})
+    async def _claim(self, doorbells: list[Held]) -> None:
+        ids = list({doorbell.id for doorbell in doorbells})
         self._claiming.update(ids)
         worker_id = self._lease.id
         try:
@@ -117,8 +117,8 @@ class Claims:
                     self._runs.start(task, worker_id)
             got = {task.id for task in claimed}
             passed = await self._passed_over([task_id for task_id in ids if task_id not in got])
-            await self._lanes.ack([bell for bell in bells if bell.id not in passed])
-            self._lanes.put_back([bell for bell in bells if bell.id in passed])
+            await self._lanes.ack([doorbell for doorbell in doorbells if doorbell.id not in passed])
+            self._lanes.put_back([doorbell for doorbell in doorbells if doorbell.id in passed])
         except OUTAGE as error:
             if time.monotonic() >= self._not_before:
                 log.warning("claim without an answer", count=len(ids), error=str(error) or type(error).__name__)
@@ -126,7 +126,7 @@ class Claims:
             self._batch = max(1, self._batch // 2)
         finally:
             self._claiming.difference_update(ids)
-            self._slots_taken -= len(bells)
+            self._slots_taken -= len(doorbells)
             self._free.release()
             self._wake.set()
 

@@ -66,17 +66,17 @@ class Lanes:
         return picked
 
     async def top_up(self, want: int) -> None:
-        """Ask each lane for `want` doorbells. Where nothing is held the first answer takes the slot, so lanes are asked in random order, by weight."""
+        """Request up to `want` doorbells of each lane, in random order by weight: while none is held, the first response takes the slot."""
         for priority in sorted(self._serving, key=lambda priority: -(random.random() ** (1 / WEIGHTS[priority]))):  # noqa: S311  # fairness, not secrecy
             for lane in self._serving[priority]:
                 await lane.top_up(want)
 
-    async def ack(self, bells: list[Held]) -> None:
-        await pull.ack(self._bus, bells)
+    async def ack(self, doorbells: list[Held]) -> None:
+        await pull.ack(self._bus, doorbells)
 
-    def put_back(self, bells: list[Held]) -> None:
+    def put_back(self, doorbells: list[Held]) -> None:
         """These go back with the next `give_back`."""
-        self._put_back += bells
+        self._put_back += doorbells
 
     async def give_back(self) -> None:
         """Let other workers have what was put back, what waits too long, and everything of a lane that is closed."""

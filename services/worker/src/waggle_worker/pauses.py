@@ -30,7 +30,7 @@ class Pauses:
         """A queue was paused or resumed."""
         self._hint.set()
 
-    async def look(self) -> None:
+    async def refresh(self) -> None:
         """Read which queues are paused and apply it. Raises one of OUTAGE: then nothing changes."""
         paused = await queues.paused(self._connection, self._names)
         for name in paused - self._paused:
@@ -43,7 +43,7 @@ class Pauses:
     async def keep(self, stopping: asyncio.Event) -> None:
         async def step() -> bool:
             self._hint.clear()
-            await self.look()
+            await self.refresh()
             await wait_for(self._hint, PAUSE_POLL_SECONDS)
             return True
 

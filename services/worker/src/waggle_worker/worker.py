@@ -66,7 +66,7 @@ class Worker:
         while True:
             try:
                 await catalogue.announce(self._pool, types, self._queues, self.cleanups.hooks)
-                await self.pauses.look()  # before the first request for doorbells
+                await self.pauses.refresh()  # before the first request for doorbells
                 await self._take_lease()
                 break
             except OUTAGE as error:

@@ -58,7 +58,7 @@ def test_nobody_passes_until_the_time_has_come_then_one_may_probe(open_one: Brea
 
 
 def test_while_the_fleet_is_asked_nobody_else_asks(open_one: Breaker) -> None:
-    open_one.asking = True
+    open_one.requesting = True
     assert open_one.admit(110.0) is Permit.WAIT
 
 

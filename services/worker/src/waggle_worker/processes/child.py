@@ -27,17 +27,17 @@ from waggle_worker.user_app import find
 S = TypeVar("S", bound=msgspec.Struct)
 
 
-def serve(link: socket.socket) -> None:
-    """Run tasks until the worker closes the link. Raises SettingsError when the user's module cannot be loaded."""
-    job = _next(link, Job)
+def serve(connection: socket.socket) -> None:
+    """Run tasks until the worker closes the connection. Raises SettingsError when the user's module cannot be loaded."""
+    job = _next(connection, Job)
     if job is None:
         return
     logs.configure("worker", job.log_level, job.log_format)
     app = find(job.app)
-    link.sendall(frames.frame(Ready()))
-    while (claimed := _next(link, Claimed)) is not None:
-        link.sendall(frames.frame(Began()))
-        link.sendall(frames.frame(_run(app, claimed)))
+    connection.sendall(frames.frame(Ready()))
+    while (claimed := _next(connection, Claimed)) is not None:
+        connection.sendall(frames.frame(Began()))
+        connection.sendall(frames.frame(_run(app, claimed)))
 
 
 def _run(app: App, claimed: Claimed) -> Outcome:
@@ -54,19 +54,19 @@ def _never() -> bool:
     return False
 
 
-def _next(link: socket.socket, kind: type[S]) -> S | None:
+def _next(connection: socket.socket, kind: type[S]) -> S | None:
     """The next message; None when the worker has gone."""
-    head = _exactly(link, frames.HEAD.size)
+    head = _exactly(connection, frames.HEAD.size)
     if head is None:
         return None
-    body = _exactly(link, frames.HEAD.unpack(head)[0])
+    body = _exactly(connection, frames.HEAD.unpack(head)[0])
     return None if body is None else msgspec.msgpack.decode(body, type=kind)
 
 
-def _exactly(link: socket.socket, count: int) -> bytes | None:
+def _exactly(connection: socket.socket, count: int) -> bytes | None:
     parts = bytearray()
     while len(parts) < count:
-        part = link.recv(count - len(parts))
+        part = connection.recv(count - len(parts))
         if not part:
             return None
         parts += part
@@ -82,11 +82,11 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # a stop is often sent to all processes at once; the worker lets this one finish
         signal.signal(number, _ignore)
     faulthandler.enable()  # a crash of native code says where
-    link = socket.socket(fileno=int(sys.argv[1]))
-    link.set_inheritable(False)  # a program that a handler starts must not keep it open
+    connection = socket.socket(fileno=int(sys.argv[1]))
+    connection.set_inheritable(False)  # a program that a handler starts must not keep it open
     with contextlib.suppress(OSError):  # the worker is gone
         try:
-            serve(link)
+            serve(connection)
         except SettingsError as error:
             sys.exit(f"the process of a handler cannot start: {error}")
 

@@ -61,7 +61,7 @@ class HandlerProcess:
 
     def __init__(self, process: Process, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._process, self._reader, self._writer = process, reader, writer
-        self._watch = asyncio.get_running_loop().create_task(self._buried())  # kept, because the loop holds tasks weakly
+        self._watch = asyncio.get_running_loop().create_task(self._end_rest())  # kept, because the loop holds tasks weakly
         self.used = False
 
     @property
@@ -134,7 +134,7 @@ class HandlerProcess:
             if not await self._gone(END_SECONDS):
                 log.warning("killed handler process still alive", pid=self._process.pid)
 
-    async def _buried(self) -> None:
+    async def _end_rest(self) -> None:
         """When it has ended, end what it started, and close its socket: a fork may hold it open and hide the end."""
         await self._process.wait()
         self._kill_all()

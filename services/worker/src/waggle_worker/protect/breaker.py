@@ -61,8 +61,8 @@ class Breaker:
         self.times = 0  # how often it opened here: a call that began before that does not count
         self.token: str | None = None  # of the probe that runs here
         self.elsewhere: str | None = None  # of the probe that runs on another worker
-        self.asked: str | None = None  # the token of this worker's last request for the probe; None after another worker changed the state
-        self.asking = False  # whether that request is under way
+        self.requested: str | None = None  # the token of this worker's last request for the probe; None after another worker changed the state
+        self.requesting = False  # whether that request is under way
         self._line = 0.0  # when the last of the refused tasks comes back
         self._next_first = 0.0  # from then on one more task may come for the probe
 
@@ -72,13 +72,13 @@ class Breaker:
 
     @property
     def idle(self) -> bool:
-        """Whether it can be forgotten without loss."""
+        """Whether it can be evicted without loss."""
         return self.state is State.CLOSED and not self._machine.fail_counter
 
     def admit(self, now: float) -> Permit:
         if self.state is State.CLOSED:
             return Permit.PASS
-        return Permit.PROBE if now >= self.until and not self.asking and self.token is None else Permit.WAIT
+        return Permit.PROBE if now >= self.until and not self.requesting and self.token is None else Permit.WAIT
 
     def turn(self, now: float, uniform: Callable[[float, float], float] = random.uniform) -> float:
         """Seconds until a caller that was refused may come back.
@@ -132,7 +132,7 @@ class Breaker:
     def probe(self, token: str, now: float) -> None:
         """The probe of this token begins here."""
         before = self.state
-        self.token, self.asked, self.until = token, token, now + self._rules.lease
+        self.token, self.requested, self.until = token, token, now + self._rules.lease
         self._machine.half_open()
         self._notify(before)
 
@@ -148,7 +148,7 @@ class Breaker:
 
     def becomes(self, state: State, until: float, probe: str | None = None) -> None:
         """Another worker or an operator changed the state; `probe` is the token of their probe."""
-        before, self.token, self.asked, self.elsewhere = self.state, None, None, probe
+        before, self.token, self.requested, self.elsewhere = self.state, None, None, probe
         match state:
             case State.CLOSED:
                 self._machine.close()

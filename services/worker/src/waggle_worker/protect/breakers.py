@@ -26,7 +26,7 @@ class Breakers:
 
     def __init__(self, bus: Bus, settings: WorkerSettings, now: Callable[[], float] = time.monotonic) -> None:
         rules = Rules(settings.breaker_threshold, settings.breaker_reset, settings.breaker_reset_max, settings.breaker_release_rate, settings.lease)
-        self._id, self._asks, self._now = secrets.token_hex(8), 0, now  # a probe's token begins with the worker's
+        self._id, self._requests, self._now = secrets.token_hex(8), 0, now  # a probe's token begins with the worker's
         self.ledger = Ledger()
         self.registry = Registry(rules, self.ledger, now)
         self.sharing = Sharing(bus, rules, self.registry, self.ledger, self._id, now)
@@ -46,20 +46,20 @@ class Breakers:
 
     async def probe(self, breaker: Breaker) -> str | None:
         """The token of the fleet's one probe, or None when the breaker was closed meanwhile. Raises BreakerOpen when another worker has the probe."""
-        self._asks += 1
-        token, asked_at = f"{self._id}.{self._asks}", self._now()
-        breaker.asked, breaker.asking = token, True
+        self._requests += 1
+        token, requested_at = f"{self._id}.{self._requests}", self._now()
+        breaker.requested, breaker.requesting = token, True
         task = asyncio.current_task()
         cancellations = task.cancelling() if task else 0
         try:
             won = await self.sharing.wins_probe(breaker, token)
         finally:
-            breaker.asking = False
+            breaker.requesting = False
         if task and task.cancelling() > cancellations:  # the cancellation was lost on the way, see Sharing.loop
             self.registry.share(breaker)
             raise asyncio.CancelledError
         if won:
-            breaker.probe(token, asked_at)  # the lease counts from before it was asked for
+            breaker.probe(token, requested_at)  # the lease counts from before the request
             if not self.sharing.in_touch:
                 self.registry.share(breaker)
             return token

@@ -23,9 +23,9 @@ class Reader:
 
     async def read(self) -> None:
         """What is new since the last time. Raises Unclear or one of OUTAGE."""
-        asked = self._now()
+        requested = self._now()
         look = await bucket.look(self._bus)
-        self._clock.set(look.now, (asked + self._now()) / 2)
+        self._clock.set(look.now, (requested + self._now()) / 2)
         if look.made != self.made or look.last < self._seen:
             self.made, self._seen = look.made, 0
             self._ledger.start_over({breaker.name: breaker.state is State.CLOSED for breaker in self._registry})
@@ -36,7 +36,7 @@ class Reader:
             self._seen = max(self._seen, look.last)
 
     async def look_up(self, name: str) -> None:
-        """Another worker wrote, or the name was forgotten or deleted: take what is there now."""
+        """Another worker wrote, or the name expired or was deleted: take what is there now."""
         known = self._ledger.revisions.get(name)
         found, revision = await bucket.newest(self._bus, name)
         self._ledger.doubted.discard(name)
@@ -61,7 +61,7 @@ class Reader:
             breaker.trips = max(breaker.trips, record.trips + 1)
             self._write_again(breaker)
         elif record.probe is not None and record.probe.startswith(self._worker_id):
-            if record.probe not in (breaker.token, breaker.asked if breaker.asking else None):  # the probe has ended
+            if record.probe not in (breaker.token, breaker.requested if breaker.requesting else None):  # the probe has ended
                 self._write_again(breaker)
         else:
             self._take_over(breaker, record)

@@ -1,4 +1,4 @@
-"""The breakers that this worker remembers, by name. Beyond a limit it forgets those that matter least."""
+"""The breakers that this worker remembers, by name. Beyond a limit those that matter least are evicted."""
 
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -16,7 +16,7 @@ BREAKER_LIMIT: Final = 10_000
 
 
 class Registry:
-    """Makes breakers, logs what becomes of them, and forgets them. `now` gives monotonic seconds."""
+    """Makes breakers, logs their changes, evicts them. `now` gives monotonic seconds."""
 
     def __init__(self, rules: Rules, ledger: Ledger, now: Callable[[], float]) -> None:
         self._rules, self._ledger, self._now = rules, ledger, now
@@ -39,23 +39,23 @@ class Registry:
         found = self._breakers.get(name)
         if found is None:
             if len(self._breakers) >= BREAKER_LIMIT:
-                self._forget()
+                self._evict()
             found = self._breakers[name] = Breaker(name, self._rules, self._on_change)
             self._ledger.register(name)
         return found
 
     def share(self, breaker: Breaker) -> None:
-        """Let the fleet know its state; not of one that was forgotten while a call was inside."""
+        """Let the fleet know its state; not that of one that was evicted while a call was inside."""
         if self._breakers.get(breaker.name) is breaker:
             self._ledger.change(breaker.name)
 
-    def _forget(self) -> None:
-        """Half of them, so that it is rare: first what costs least to forget, the oldest of it first.
+    def _evict(self) -> None:
+        """Evict half of them, so that it is rare: first those whose loss costs least, the oldest first.
 
         An open breaker that may be probed matters a little: the next caller finds out again. One that must not be called is kept.
         """
         now = self._now()
-        kept = {name for name, breaker in self._breakers.items() if name in self._ledger.unwritten or breaker.token is not None or breaker.asking}
+        kept = {name for name, breaker in self._breakers.items() if name in self._ledger.unwritten or breaker.token is not None or breaker.requesting}
         free = [breaker for name, breaker in self._breakers.items() if name not in kept and (breaker.state is State.CLOSED or breaker.until <= now)]
         free.sort(key=lambda breaker: (breaker.state is not State.CLOSED, not breaker.idle))
         for breaker in free[: BREAKER_LIMIT // 2]:

@@ -82,9 +82,9 @@ class Sharing:
             return False
         except OUTAGE as error:
             self.in_touch &= isinstance(error, APIError)
-            return breaker.state is not State.CLOSED and breaker.asked == token
+            return breaker.state is not State.CLOSED and breaker.requested == token
         except BaseException:  # cancelled: the answer may have been yes
-            if breaker.asked == token:
+            if breaker.requested == token:
                 self._registry.share(breaker)
             raise
         if self._ledger.revision(breaker.name) > revision:  # another worker took it while the answer was on its way

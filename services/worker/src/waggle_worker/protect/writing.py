@@ -30,13 +30,13 @@ class Writer:
         for name in list(self._ledger.doubted):
             await self._reader.look_up(name)
         for name, intent in list(self._ledger.unwritten.items()):
-            if (breaker := self._registry.get(name)) is not None:  # it may have been forgotten in the meantime
+            if (breaker := self._registry.get(name)) is not None:  # it may have been evicted meanwhile
                 await self._write(breaker, intent)
 
     async def renew(self) -> None:
         """A probe that takes long keeps its place."""
         for breaker in self._registry:
-            if breaker.token is not None and not breaker.asking and breaker.until - self._now() < self._rules.lease * 2 / 3:
+            if breaker.token is not None and not breaker.requesting and breaker.until - self._now() < self._rules.lease * 2 / 3:
                 breaker.until = self._now() + self._rules.lease
                 await self._write(breaker, "change")
 
