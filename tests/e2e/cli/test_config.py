@@ -69,7 +69,7 @@ def test_people_get_a_table_without_the_password(config: Config, tmp_path: Path)
     assert "token" not in run.out
 
 
-def test_what_is_wrong_is_said_as_the_services_say_it_and_the_rest_is_shown(config: Config, tmp_path: Path) -> None:
+def test_errors_are_those_of_the_services_and_the_rest_is_shown(config: Config, tmp_path: Path) -> None:
     run = config("show", WAGGLE_CONFIG=toml(tmp_path, "leese = 20\n"), WAGGLE_POSTGRES_URL=SECRET, WAGGLE_GRACE="soon")
     assert run.code == 2
     assert run.err.splitlines() == [

@@ -36,7 +36,7 @@ def test_they_are_listed_and_shown(cli: Run) -> None:
     assert [json.loads(line)["id"] for line in lines] == [one, two]
 
 
-def test_there_are_none_is_a_sentence_for_people_and_an_empty_list_for_scripts(cli: Run) -> None:
+def test_an_empty_list_is_a_sentence_for_people_and_empty_json_for_scripts(cli: Run) -> None:
     for command, sentence in {
         "dlq list --text 'nobody wrote this'": "No matching dead letters.\n",
         "dlq groups --type demo.fial": "No matching dead letters. There is no type demo.fial; did you mean demo.fail?\n",

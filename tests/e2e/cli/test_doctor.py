@@ -51,7 +51,7 @@ Doctor = Callable[..., Awaitable[Examined]]
 
 @pytest.fixture
 def doctor(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Doctor]:
-    """Run `waggle doctor -o json` in this process, in an empty folder, with these variables. Whatever is not well comes with advice, and never a password."""
+    """Run `waggle doctor -o json` in this process, in an empty folder, with these variables. Every problem comes with advice, and never with a password."""
     monkeypatch.chdir(tmp_path)
 
     async def run(**environ: str) -> Examined:
@@ -96,7 +96,7 @@ async def test_the_waggle_up_of_this_folder_is_found(doctor: Doctor, shop: dict[
     assert any(str(tmp_path / ".waggle") in item["what"] for item in examined.found["disk"])
 
 
-async def test_nothing_to_examine_is_a_wrong_setting(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+async def test_without_a_deployment_the_settings_are_invalid(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     run = await asyncio.to_thread(called, capsys, "doctor")
     assert (run.code, run.out) == (2, "")

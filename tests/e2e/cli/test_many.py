@@ -98,7 +98,7 @@ def test_a_batch_whose_answer_is_lost_is_sent_again_and_doubles_nothing(shop: Js
 
 
 def _lose_the_first_answers(listener: socket.socket, port: int | None, lost: int) -> None:
-    """Stand before the API: the request arrives there, its answer does not come back, so many times."""
+    """A proxy in front of the API that loses the first answers: the requests arrive, their answers do not."""
     assert port is not None
     while True:
         try:
@@ -114,7 +114,7 @@ def _lose_the_first_answers(listener: socket.socket, port: int | None, lost: int
 
 
 def _pump(source: socket.socket, target: socket.socket, lose: bool) -> None:
-    """Hand on what comes; to lose it is to hang up instead."""
+    """Forward an answer, or close the connection instead."""
     try:
         while data := source.recv(1 << 16):
             if lose:

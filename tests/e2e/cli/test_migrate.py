@@ -1,4 +1,4 @@
-"""`waggle migrate`: what it does to an empty database and an empty NATS, and how it says that it could not."""
+"""`waggle migrate`: what it does to an empty database and an empty NATS, and how it reports failures."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -54,7 +54,7 @@ WRONG = {
 }
 
 
-def test_a_nats_that_is_away_is_left_to_the_scheduler(database: str, migrate: Callable[..., Called]) -> None:
+def test_an_unreachable_nats_is_left_to_the_scheduler(database: str, migrate: Callable[..., Called]) -> None:
     run = migrate(WAGGLE_POSTGRES_URL=database, WAGGLE_NATS_URL="nats://127.0.0.1:1")
     assert (run.code, run.out) == (0, f"Postgres: the schema is up to date ({head()})\n")
     assert run.err == "NATS: no answer, nothing done; the scheduler creates the streams as soon as NATS answers\n"

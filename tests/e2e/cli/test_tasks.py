@@ -112,13 +112,13 @@ def test_a_refusal_names_every_field_at_once(tasks: Run) -> None:
 
 
 @pytest.mark.parametrize("command", ["show {}", "show {} --wait 5", "cancel {}", "show {} -o json"])
-def test_what_is_not_there_is_exit_code_3(command: str, tasks: Run) -> None:
+def test_an_unknown_id_is_exit_code_3(command: str, tasks: Run) -> None:
     run = tasks(command.format(NOBODY))
     assert (run.code, run.out) == (3, "")
     assert "there is no task with this id" in run.err
 
 
-def test_an_api_that_is_away_is_exit_code_4(tasks: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_api_is_exit_code_4(tasks: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     for command in ("submit demo.echo", "list", f"show {NOBODY} --wait 60", f"cancel {NOBODY}"):
         run = tasks(f"{command} --url http://127.0.0.1:1")
         assert run == (4, "", f"waggle tasks {command.split()[0]}: http://127.0.0.1:1 does not answer: Connection refused\n")
@@ -126,7 +126,7 @@ def test_an_api_that_is_away_is_exit_code_4(tasks: Run, monkeypatch: pytest.Monk
     assert tasks("list") == (4, "", "waggle tasks list: no Waggle found: start one with `waggle up`, or give --url\n")
 
 
-def test_a_list_can_be_narrowed_by_metadata(tasks: Run, submit: Callable[[str], Json]) -> None:
+def test_a_list_can_be_filtered_by_metadata(tasks: Run, submit: Callable[[str], Json]) -> None:
     made = submit("""demo.echo --delay 60 --metadata '{"tenant": "a", "n": 1}'""")["id"]
     assert ids(tasks("""list --metadata '{"tenant": "a"}'""")) == [made]
     assert tasks("""list --metadata '{"tenant": "b"}'""").out == "No matching tasks.\n"
@@ -152,7 +152,7 @@ def test_the_same_key_gives_the_same_task(tasks: Run) -> None:
     assert tasks("submit demo.echo --delay 61 --idempotency-key k1").code == 1
 
 
-def test_cancelling_tells_for_each_task_what_became_of_it(tasks: Run, submit: Callable[[str], Json]) -> None:
+def test_cancelling_reports_the_result_for_each_task(tasks: Run, submit: Callable[[str], Json]) -> None:
     waiting, other, done = (submit(command)["id"] for command in ("demo.echo --delay 60", "demo.echo --delay 60", "demo.echo --wait 10"))
 
     assert tasks(f"cancel {waiting}") == (0, f"cancelled {waiting}  demo.echo  cancelled\n", "")

@@ -1,4 +1,4 @@
-"""`waggle up`: one command starts everything, keeps it alive, tells the truth about it, and leaves nothing behind."""
+"""`waggle up`: one command starts everything, keeps it alive, reports its true state, and leaves nothing behind."""
 
 import json
 import os
@@ -67,7 +67,7 @@ class Up:
         return self.output.read_text()
 
     async def ready(self) -> dict[str, Any]:
-        """Its ready file, once it has said all that it says of itself."""
+        """Its ready file, once the banner is complete."""
 
         def there() -> dict[str, Any]:
             assert self.process.poll() is None, f"it ended with code {self.process.returncode}:\n{self.said()}"
@@ -124,7 +124,7 @@ async def done(api_url: str, type_: str, payload: Mapping[str, object]) -> objec
         return task["result"]
 
 
-async def test_one_command_starts_everything_and_its_ready_file_tells_where_all_is(start: Callable[..., Up], place: Path) -> None:
+async def test_one_command_starts_everything_and_its_ready_file_names_all_addresses(start: Callable[..., Up], place: Path) -> None:
     up = start("--app", "shop:app")
     facts = await up.ready()
 
@@ -152,7 +152,7 @@ def shell(command: str) -> str:
     return subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True, timeout=30).stdout
 
 
-async def test_whatever_dies_is_started_again_and_the_ready_file_stays_true(start: Callable[..., Up]) -> None:
+async def test_whatever_dies_is_restarted_and_the_ready_file_stays_true(start: Callable[..., Up]) -> None:
     up = start()
     before = await up.ready()
 
@@ -295,7 +295,7 @@ async def test_a_taken_port_is_refused_with_the_option_that_changes_it(start: Ca
         assert "--port" in up.said()
 
 
-async def test_servers_of_the_users_own_are_used_and_left_alone(start: Callable[..., Up], database: str, nats: NatsServer) -> None:
+async def test_servers_of_the_user_are_used_and_left_alone(start: Callable[..., Up], database: str, nats: NatsServer) -> None:
     up = start(WAGGLE_POSTGRES_URL=database, WAGGLE_NATS_URL=nats.url)
     facts = await up.ready()
     assert (facts["postgres_url"], facts["nats_url"]) == (database, nats.url)

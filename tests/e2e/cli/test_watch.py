@@ -45,7 +45,7 @@ def test_json_lines_are_the_tasks_themselves(cli: Run) -> None:
     assert '"price": 1.10' in run.out
 
 
-def test_nothing_to_watch_is_said_and_what_is_not_there_is_exit_code_3(cli: Run) -> None:
+def test_nothing_to_watch_is_reported_and_an_unknown_id_is_exit_code_3(cli: Run) -> None:
     assert cli("tasks watch --type demo.ehco --until-done").out == "No matching tasks. There is no type demo.ehco; did you mean demo.echo?\n"
     assert cli("tasks watch 00000000-0000-7000-8000-000000000000 --until-done").code == 3
 

@@ -1,4 +1,4 @@
-"""`waggle audit`: each thing that must hold at rest is broken by hand and found, and repaired where the loops would; a busy system is clean."""
+"""`waggle audit`: each condition is violated by hand, found, and repaired if a loop would repair it; a busy system has no violations."""
 
 import asyncio
 import json
@@ -74,7 +74,7 @@ DISORDERS = (
 
 
 def broken(report: AuditReport) -> dict[str, int]:
-    """How much breaks each condition that does not hold."""
+    """The number of violations of each condition that does not hold."""
     return {name: found.count for name, found in report.seen.found.items() if found.count}
 
 
@@ -96,7 +96,7 @@ async def rung(pool: Pool, bus: Bus, count: int = 1, **fields: object) -> list[U
 
 
 async def settled(pool: Pool, outcome: Done | Failed = DONE, tries: int = 1) -> UUID:
-    """A task that ran so many times and ended; all but the last of its tries failed."""
+    """A task that ran `tries` times and ended; all but the last try failed."""
     [task_id] = await given.waiting(pool)
     for left in reversed(range(tries)):
         [claimed] = await tasks.claim(pool, [task_id], "w1")
@@ -302,7 +302,7 @@ async def test_tasks_past_their_deadline_are_found_and_failed(settings: FleetSet
     assert (broken(report), report.repaired["overdue"]) == ({}, 2)
 
 
-async def test_what_is_wrong_for_a_moment_only_is_waited_for(settings: FleetSettings, pool: Pool, bus: Bus, lanes: None) -> None:
+async def test_a_violation_that_lasts_a_moment_is_waited_out(settings: FleetSettings, pool: Pool, bus: Bus, lanes: None) -> None:
     ids = await given.waiting(pool, 3, ring=False)
     await given.change(pool, ids, f"run_at = {LONG_AGO}")
 

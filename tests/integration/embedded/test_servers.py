@@ -173,7 +173,7 @@ async def test_a_second_postgres_on_the_same_data_is_refused_and_the_first_goes_
     assert await ask(server.url, "SELECT 1") == 1
 
 
-async def test_data_of_a_version_that_is_not_here_is_refused_by_name(folder: Path) -> None:
+async def test_data_of_a_version_that_is_not_installed_is_refused_by_name(folder: Path) -> None:
     (folder / "cluster").mkdir()
     (folder / "cluster" / "PG_VERSION").write_text("11\n")
     if ROOT:

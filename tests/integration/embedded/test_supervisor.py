@@ -1,4 +1,4 @@
-"""The supervisor of `waggle up`, with small children of the tests' own: who is started again, who is given up, who is stopped when."""
+"""The supervisor of `waggle up`, with small child processes: which are restarted, which are given up, and in which order they stop."""
 
 import json
 import os
@@ -102,7 +102,7 @@ def test_a_child_that_always_crashes_makes_the_start_fail_with_its_last_words(su
     assert starts(folder, "crashing") == 3
 
 
-def test_a_child_with_wrong_settings_is_not_tried_again(supervisor: Supervisor, make: Make, folder: Path) -> None:
+def test_a_child_with_invalid_settings_is_not_restarted(supervisor: Supervisor, make: Make, folder: Path) -> None:
     with pytest.raises(ChildExited, match=r"(?s)refusing ended with code 2.*no such setting"):
         supervisor.start(make("refusing", REFUSING))
     assert starts(folder, "refusing") == 1
@@ -113,7 +113,7 @@ def test_a_child_that_never_becomes_ready_makes_the_start_fail(supervisor: Super
         supervisor.start(make("slow", "time.sleep(60)", ready_within=0.2))
 
 
-def test_a_child_whose_settings_turned_wrong_ends_the_watch(supervisor: Supervisor, make: Make, folder: Path) -> None:
+def test_a_child_whose_settings_became_invalid_ends_the_watch(supervisor: Supervisor, make: Make, folder: Path) -> None:
     member = make("spoiled", SPOILED)
     supervisor.start(member)
     assert member.child

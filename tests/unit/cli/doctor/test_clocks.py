@@ -1,4 +1,4 @@
-"""A clock is wrong when it is surely more than two seconds away from the database's, however long the answers took."""
+"""A clock is wrong if it certainly differs from the database's by more than two seconds, however long the answers took."""
 
 import pytest
 

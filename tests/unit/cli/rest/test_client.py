@@ -50,7 +50,7 @@ def test_without_any_it_says_how_to_get_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[]", '{"api_url'])
-def test_a_file_that_says_nothing_is_named(content: str, tmp_path: Path) -> None:
+def test_a_file_without_an_address_is_named(content: str, tmp_path: Path) -> None:
     announce(tmp_path, content)
     with pytest.raises(Unreachable, match=r"up\.json does not say where the API is .*; give --url"):
         find("", {}, tmp_path)
@@ -71,7 +71,7 @@ def test_what_cannot_be_an_address_is_refused(url: str, tmp_path: Path) -> None:
 
 
 class Stranger(BaseHTTPRequestHandler):
-    """A server that is no Waggle: it answers with what its path says."""
+    """A server that is not Waggle: its path says how it answers."""
 
     timeout = SECONDS  # for a client that connects and says nothing
 
@@ -113,14 +113,14 @@ def closed_port() -> Iterator[int]:
         yield taken.getsockname()[1]
 
 
-def test_nobody_there_is_told_with_where_the_address_comes_from() -> None:
+def test_an_unreachable_address_is_reported_with_its_source() -> None:
     with closed_port() as port, Client(Address(f"http://127.0.0.1:{port}", "WAGGLE_URL")) as client, pytest.raises(Unreachable) as told:
         client.get("tasks")
     assert str(told.value) == f"http://127.0.0.1:{port} (from WAGGLE_URL) does not answer: Connection refused"
     assert not told.value.unknown
 
 
-def test_a_password_in_an_address_is_not_told(tmp_path: Path) -> None:
+def test_a_password_in_an_address_is_not_printed(tmp_path: Path) -> None:
     with pytest.raises(WrongUrl) as wrong:
         find("", {"WAGGLE_URL": "http://anna:hunter2@host:port"}, tmp_path)
     with closed_port() as port, Client(Address(f"http://anna:hunter2@127.0.0.1:{port}", "--url")) as client, pytest.raises(Unreachable) as away:

@@ -69,7 +69,7 @@ def test_a_list_notes_what_is_worth_knowing(case: str) -> None:
     assert tasks.note(found, NOW) == note
 
 
-def test_what_strangers_wrote_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+def test_foreign_text_cannot_control_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     evil = "\x1b[2J\x9b31m[bold]\u202e"
     error = {"code": evil, "message": evil, "retryable": False, "details": {"traceback": evil, evil: evil}}
     attempt: AttemptJson = {"attempt": 1, "worker_id": evil, "started_at": at(0), "ended_at": at(1), "outcome": evil, "error": error}  # type: ignore[typeddict-item]
@@ -82,7 +82,7 @@ def test_what_strangers_wrote_cannot_steer_the_terminal(capsys: pytest.CaptureFi
     assert "[bold]" in shown
 
 
-def test_a_queue_that_sql_made_cannot_steer_the_terminal_either(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_queue_name_from_sql_cannot_control_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     lane = {"ready": 0, "later": 0, "running": 0}
     queues.card({"name": "mail\x1b]0;evil\x07", "paused": True, **lane, "lanes": {"low": lane}})  # type: ignore[typeddict-item]
     shown = capsys.readouterr().out

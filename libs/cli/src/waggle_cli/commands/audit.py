@@ -3,11 +3,12 @@
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final
 
 from cyclopts import App, Parameter
 
 from waggle_cli.commands.options import seconds
+from waggle_cli.commands.parameters import TableOrJson
 from waggle_cli.commands.session import Exit, print_error
 
 EPILOGUE: Final = """\
@@ -40,7 +41,7 @@ def audit(
     repair: Annotated[bool, Parameter(negative="", show_default=False)] = False,
     wait: Length = 5.0,
     since: Annotated[float | None, Parameter(converter=seconds, metavar="SECONDS")] = None,
-    output: Annotated[Literal["table", "json"], Parameter(name=("--output", "-o"))] = "table",
+    output: TableOrJson = "table",
 ) -> int:
     """Check that every task is consistent: its columns, its attempts, its doorbell, its worker, its deadline.
 
@@ -52,8 +53,6 @@ def audit(
         How long to check again while something does not hold: seconds, or a length such as 2m.
     since
         Check columns and attempts only of tasks created within this time, such as 24h. The default is all tasks.
-    output
-        Table for people or JSON for programs.
     """
     import asyncio
 

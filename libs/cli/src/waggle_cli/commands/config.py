@@ -2,9 +2,11 @@
 
 import os
 import sys
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
-from cyclopts import App, Parameter
+from cyclopts import App
+
+from waggle_cli.commands.parameters import TableOrJson
 
 if TYPE_CHECKING:
     from msgspec.structs import FieldInfo
@@ -34,11 +36,9 @@ Exit codes:
 
 app = App(name="config", help="Show the settings, and where each one comes from.", help_epilogue=EPILOGUE)
 
-Output = Annotated[Literal["table", "json"], Parameter(name=("--output", "-o"), help="Table for people or JSON for programs.")]
-
 
 @app.command(help_epilogue=SHOW_EPILOGUE)
-def show(*, output: Output = "table") -> int:
+def show(*, output: TableOrJson = "table") -> int:
     """Show each setting with its value and its source: the default, a variable, a file.
 
     It reads the settings as a service started here would, and reports the same errors. Passwords are shown as ***.

@@ -5,10 +5,11 @@ import os
 import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final
 
-from cyclopts import App, Parameter
+from cyclopts import App
 
+from waggle_cli.commands.parameters import TableOrJson, Url
 from waggle_cli.commands.session import Exit
 
 EPILOGUE: Final = """\
@@ -30,12 +31,9 @@ Exit codes:
 
 app = App(name="doctor", help_epilogue=EPILOGUE)
 
-Output = Annotated[Literal["table", "json"], Parameter(name=("--output", "-o"), help="Table for people or JSON for programs.")]
-Url = Annotated[str, Parameter(help="The API's address (WAGGLE_URL); the default is the `waggle up` of this folder.", show_default=False)]
-
 
 @app.default
-def doctor(*, output: Output = "table", url: Url = "") -> int:
+def doctor(*, output: TableOrJson = "table", url: Url = "") -> int:
     """Check servers, versions, schema, streams, clocks, disks, services and tasks, and advise on every problem."""
     from waggle.settings.shared import SettingsError
     from waggle_cli.doctor import report

@@ -15,7 +15,7 @@ from cyclopts import Token
 from waggle_cli.rest.shapes import PRIORITIES
 
 KEY_LENGTH: Final = 240  # the API accepts 255; a batch appends its number
-UNITS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+UNIT_SECONDS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
 def json_object(_: type, tokens: Sequence[Token]) -> str:
@@ -91,7 +91,7 @@ def _uuid(given: str) -> str:
 def seconds(_: type, tokens: Sequence[Token]) -> float:
     """A length of time: seconds, or a number followed by s, m, h or d."""
     given = tokens[0].value.strip()
-    number, unit = (given[:-1], UNITS[given[-1:].lower()]) if given[-1:].lower() in UNITS else (given, 1)
+    number, unit = (given[:-1], UNIT_SECONDS[given[-1:].lower()]) if given[-1:].lower() in UNIT_SECONDS else (given, 1)
     try:
         value = float(number) * unit
     except ValueError:

@@ -78,6 +78,7 @@ Output = Annotated[
     Literal["table", "json", "jsonl"],
     Parameter(name=("--output", "-o"), help="Table for people, JSON exactly as the API sends it, or JSON lines with one item per line."),
 ]
+TableOrJson = Annotated[Literal["table", "json"], Parameter(name=("--output", "-o"), help="Table for people or JSON for programs.")]
 Url = Annotated[str, Parameter(help="The API's address (WAGGLE_URL); the default is the `waggle up` of this folder.", show_default=False)]
 Seconds = Annotated[float | None, Parameter(converter=options.seconds, metavar="SECONDS")]
 Moment = Annotated[str | None, Parameter(converter=options.moment, metavar="TIME")]

@@ -18,7 +18,7 @@ MAX_PAYLOAD: Final = 4 << 20  # a payload of 1 MiB with its envelope does not fi
 NEARLY_FULL: Final = 0.8
 NO_STREAM: Final = 10059
 REPAIR: Final = "start a scheduler, which creates it within seconds, or run `waggle migrate`"
-SHOWN: Final = 6
+NAMED_LIMIT: Final = 6
 TOPOLOGY_SECONDS: Final = 3.0  # a scheduler creates what is missing every two seconds
 
 
@@ -99,10 +99,10 @@ async def consumers(deployment: Deployment) -> list[Finding]:
     if existing is None:
         return []  # no stream, which `stream` has reported
     if missing := [name for name in expected if name not in existing]:
-        what = f"{len(missing)} of {len(expected)} lanes have no consumer: {', '.join(missing[:SHOWN])}{', …' if len(missing) > SHOWN else ''}"
+        what = f"{len(missing)} of {len(expected)} lanes have no consumer: {', '.join(missing[:NAMED_LIMIT])}{', …' if len(missing) > NAMED_LIMIT else ''}"
         return [error(what, REPAIR)]
     if wrong := [name for name, config in expected.items() if _differ(existing[name], config)]:
-        what = f"consumers are not configured as Waggle does it: {', '.join(wrong[:SHOWN])}{', …' if len(wrong) > SHOWN else ''}"
+        what = f"consumers are not configured as Waggle does it: {', '.join(wrong[:NAMED_LIMIT])}{', …' if len(wrong) > NAMED_LIMIT else ''}"
         return [warning(what, "delete them with `nats consumer rm WAGGLE_WORK NAME`: the scheduler creates them again and rings waiting tasks")]
     return [ok(f"every lane has its consumer ({len(expected)} of {len(queues)} queues)" if len(queues) != 1 else "the queue has its 4 consumers")]
 

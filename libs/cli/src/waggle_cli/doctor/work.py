@@ -12,7 +12,7 @@ from waggle_cli.doctor.findings import Finding, count, error, ok, warning
 
 LATE: Final = 30.0  # seconds within which a running scheduler has acted
 NO_SCHEDULER: Final = "start a scheduler, or read its log: it rings due tasks, takes lost ones back, and fails overdue ones"
-SHOWN: Final = 6
+NAMED_LIMIT: Final = 6
 
 
 async def due(deployment: Deployment) -> list[Finding]:
@@ -24,7 +24,7 @@ async def due(deployment: Deployment) -> list[Finding]:
         what = f"{count(late.tasks, 'task', diagnosis.MOST)} due for up to {late.seconds:,.0f} s but not rung"
         found.append(error(what, NO_SCHEDULER))
     if deployment.bus and (orphaned := await _orphaned(deployment, deployment.bus)):
-        lanes = ", ".join(f"{queue} {priority}" for queue, priority in orphaned[:SHOWN])
+        lanes = ", ".join(f"{queue} {priority}" for queue, priority in orphaned[:NAMED_LIMIT])
         found.append(error(f"tasks without a doorbell wait in {count(len(orphaned), 'lane')} ({lanes})", NO_SCHEDULER))
     return found or [ok("every due task has been rung")]
 
@@ -94,6 +94,6 @@ async def types(deployment: Deployment) -> list[Finding]:
             unserved[f"{row['type']} (queue {row['queue']})"] += row["tasks"]
     if not unserved:
         return [ok("every waiting task has a handler")]
-    names = ", ".join(list(unserved)[:SHOWN]) + (", …" if len(unserved) > SHOWN else "")
+    names = ", ".join(list(unserved)[:NAMED_LIMIT]) + (", …" if len(unserved) > NAMED_LIMIT else "")
     advice = "start workers whose WAGGLE_APP has these handlers; until then the tasks wait and lose no try"
     return [error(f"{count(sum(unserved.values()), 'task')} of types without a handler in any live worker: {names}", advice)]

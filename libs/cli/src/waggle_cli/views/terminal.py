@@ -9,7 +9,7 @@ from typing import Final
 from rich.console import Console
 from rich.text import Text
 
-SHOWN: Final[Mapping[str, str]] = {"warning": "yellow", "error": "red", "critical": "bold red"}
+LEVEL_STYLES: Final[Mapping[str, str]] = {"warning": "yellow", "error": "red", "critical": "bold red"}
 
 
 class _Output(Console):
@@ -41,7 +41,7 @@ class Terminal:
     def line(self, source: str, level: str, text: str) -> None:
         """A service wrote something, or something happened to it."""
         with contextlib.suppress(OSError):
-            self._console.print(Text.assemble((f"{source:<10}", "bold"), (f"{level:<8}", SHOWN.get(level, "")), printable(text)))
+            self._console.print(Text.assemble((f"{source:<10}", "bold"), (f"{level:<8}", LEVEL_STYLES.get(level, "")), printable(text)))
 
 
 def printable(text: str) -> str:

@@ -32,7 +32,7 @@ STYLES: Final = {
 LINE_WIDTH: Final = 500
 LINE_LIMIT: Final = 40
 SHORT_JSON: Final = 60
-UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
+DURATION_UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
 
 def plain(value: object, style: str = "") -> Text:
@@ -87,8 +87,8 @@ def duration(length: timedelta, *, short: bool = False) -> str:
         return f"{seconds * 1000:.0f} ms"
     if seconds < 10:
         return f"{seconds:.1f} s"
-    index = next(index for index, (unit, _) in enumerate(UNITS) if seconds >= unit)
-    (unit, name), (smaller, smaller_name) = UNITS[index], UNITS[min(index + 1, len(UNITS) - 1)]
+    index = next(index for index, (unit, _) in enumerate(DURATION_UNITS) if seconds >= unit)
+    (unit, name), (smaller, smaller_name) = DURATION_UNITS[index], DURATION_UNITS[min(index + 1, len(DURATION_UNITS) - 1)]
     whole, rest = divmod(seconds, unit)
     more = f" {rest // smaller:.0f} {smaller_name}" if whole < 10 and rest >= smaller and not short else ""
     return f"{whole:.0f} {name}{more}"
