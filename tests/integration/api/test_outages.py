@@ -71,7 +71,7 @@ async def test_slow_reads_do_not_keep_submissions_out(start: Services, types: No
         assert {answer.status_code for answer in await asyncio.gather(*reads)} <= {200, 503}
 
 
-async def test_without_postgres_nothing_is_accepted_and_the_caller_is_told_when_to_come_again(
+async def test_without_postgres_nothing_is_accepted_and_the_caller_learns_when_to_retry(
     own_postgres: PostgresServer, start: Services, types: None, pool: "asyncpg.Pool[asyncpg.Record]"
 ) -> None:
     process = await start("api")
@@ -221,7 +221,7 @@ async def test_a_stop_before_postgres_is_there_is_a_stop(start: Services) -> Non
     assert await process.ended() == 0
 
 
-async def test_a_postgres_that_stands_still_is_noticed_within_a_second_and_waited_for(own_postgres: PostgresServer, start: Services, types: None) -> None:
+async def test_a_postgres_that_hangs_is_noticed_within_a_second_and_waited_for(own_postgres: PostgresServer, start: Services, types: None) -> None:
     async with client_of(await start("api")) as api, store.pool(start.settings, "test", 1) as pool:
         await api.submit("test.work")
         await api.get("/readyz")

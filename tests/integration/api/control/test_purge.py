@@ -52,7 +52,7 @@ async def test_a_purge_is_narrowed_by_priority_and_type(api: Client, rows: Pool)
     ("body", "fields"),
     [({"prioritty": 1}, {"prioritty"}), ({"priority": 4, "type": "No Type"}, {"priority", "type"}), ({"priority": "urgent"}, {"priority"})],
 )
-async def test_wrong_fields_are_told_at_once_and_nothing_is_cancelled(api: Client, rows: Pool, body: dict[str, object], fields: set[str]) -> None:
+async def test_invalid_fields_are_reported_at_once_and_nothing_is_cancelled(api: Client, rows: Pool, body: dict[str, object], fields: set[str]) -> None:
     waiting = await given.waiting(rows, 1, queue="careful")
     assert told(await api.post(PURGE.format("careful"), json=body)).keys() == fields
     assert (await api.post(PURGE.format("careful"), json=[1])).status_code == 400
@@ -60,7 +60,7 @@ async def test_wrong_fields_are_told_at_once_and_nothing_is_cancelled(api: Clien
     assert await statuses(rows, waiting) == {"pending"}
 
 
-async def test_those_who_wait_for_a_purged_task_are_told(api: Client, process: Process, rows: Pool) -> None:
+async def test_readers_that_wait_for_a_purged_task_are_answered(api: Client, process: Process, rows: Pool) -> None:
     waiting = await given.waiting(rows, 3, queue="told")
     heard: set[UUID] = set()
 

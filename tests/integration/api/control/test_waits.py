@@ -47,7 +47,7 @@ async def test_readers_that_leave_wait_no_longer(api: Client) -> None:
 
 
 async def waits(api: Client, count: int) -> None:
-    """So many requests wait for a task."""
+    """Return once `count` requests wait for a task."""
 
     async def there() -> bool:
         return f"waggle_http_waiting {count}.0\n" in (await api.get("/metrics")).text

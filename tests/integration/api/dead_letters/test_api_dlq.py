@@ -70,7 +70,7 @@ async def test_groups_gather_what_died_of_the_same_whatever_ids_and_numbers_it_n
     assert len(await listed(api, "/api/dlq/groups", type=kind, limit=1)) == 1
 
 
-async def test_a_dead_letter_that_is_retried_begins_anew_and_keeps_counting_its_attempts(api: Client, pool: Pool, kind: str) -> None:
+async def test_a_retried_dead_letter_has_all_its_tries_again_and_keeps_counting_its_attempts(api: Client, pool: Pool, kind: str) -> None:
     (task_id,) = await dead(pool, type=kind)
     await given.change(pool, task_id, "retry_count = 3, lost_count = 1")
     task = ok(await api.post(f"/api/dlq/{task_id}/retry"))
@@ -140,7 +140,7 @@ async def test_a_deadline_that_passed_and_a_unique_key_that_is_taken_are_conflic
 
 
 @pytest.mark.parametrize("call", ["show", "retry", "remove"])
-async def test_what_is_no_dead_letter_is_not_found_and_its_status_is_told(api: Client, pool: Pool, kind: str, call: str) -> None:
+async def test_a_task_that_is_not_a_dead_letter_is_not_found_and_its_status_is_reported(api: Client, pool: Pool, kind: str, call: str) -> None:
     (task_id,) = await given.waiting(pool, type=kind)
     for path, detail in ((task_id, "the task is pending"), (uuid4(), "no task with this id"), ("x", "ids are UUIDs")):
         answer = await {
@@ -160,7 +160,7 @@ async def test_a_dead_letter_that_is_removed_is_failed_for_good(api: Client, poo
     assert "the task is failed" in ok(await api.delete(f"/api/dlq/{task_id}"), 404)["detail"]
 
 
-async def test_a_body_that_is_too_large_is_told_how_much_it_may_have(api: Client) -> None:
+async def test_a_body_that_is_too_large_is_refused_with_the_limit(api: Client) -> None:
     for path, limit in [("/api/dlq/retry", "256 KiB"), ("/api/queues/default/purge", "64 KiB"), (f"/api/dlq/{uuid4()}/retry", "2 MiB")]:
         problem = ok(await api.post(path, content=b" " * (2 << 20) + b"{}", headers={"content-type": "application/json"}), 413)
         assert problem["detail"] == f"the body may have up to {limit}"
@@ -180,5 +180,5 @@ PARAMETERS = {
 
 
 @pytest.mark.parametrize(("path", "message"), PARAMETERS.values(), ids=list(PARAMETERS))
-async def test_a_parameter_that_is_wrong_is_refused(api: Client, path: str, message: str) -> None:
+async def test_an_invalid_parameter_is_refused(api: Client, path: str, message: str) -> None:
     assert message in ok(await api.get(path), 422)["errors"][0]["message"]

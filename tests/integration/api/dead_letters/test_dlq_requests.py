@@ -1,4 +1,4 @@
-"""What comes to the dlq service over the bus: repeated, unreadable, impossible, or without anybody who waits for the answer."""
+"""Commands that reach the dlq service over the bus: repeated, unreadable, impossible, or too late for their callers."""
 
 from datetime import timedelta
 from uuid import uuid4
@@ -67,7 +67,7 @@ async def test_a_time_without_its_offset_is_refused(dlq: Process, bus: Bus) -> N
     assert not dlq.logged("request crashed")
 
 
-async def test_a_command_that_nobody_waits_for_is_not_done(dlq: Process, bus: Bus, pool: Pool) -> None:
+async def test_a_command_whose_caller_no_longer_waits_is_not_done(dlq: Process, bus: Bus, pool: Pool) -> None:
     (task_id,) = await dead(pool)
     await bus.publish(subjects.DLQ_RETRY, await a_retry(pool, task_id))
     await bus.publish(subjects.DLQ_RETRY, b"not JSON")
@@ -82,7 +82,7 @@ async def test_its_endpoints_are_micro_services_that_can_be_listed(dlq: Process,
     assert found == {f"waggle.rpc.dlq.{verb}" for verb in ("retry", "remove", "cleanup", "redrive", "cancel")}
 
 
-async def test_commands_are_told_by_lines_and_metrics(api: Client, dlq: Process, pool: Pool, kind: str) -> None:
+async def test_commands_are_logged_and_counted(api: Client, dlq: Process, pool: Pool, kind: str) -> None:
     names = ('waggle_dlq_retried_total{how="redrive"}', 'waggle_dlq_redrives_ended_total{state="completed"}', "waggle_dlq_removed_total")
     before = [await metric(dlq, name) for name in names]
     await dead(pool, 3, type=kind)

@@ -1,4 +1,4 @@
-"""A body that is answered before it has come: the API takes the rest for a while, then closes, and the idle time of a connection always runs."""
+"""A request that is answered before its body is complete: the API accepts the rest for a while, then closes; the idle timeout always applies."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -46,7 +46,7 @@ async def ends(reader: asyncio.StreamReader) -> None:
         assert await reader.read() == b""
 
 
-async def test_who_goes_on_sending_for_ever_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_client_that_keeps_sending_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol, "REST_SECONDS", 0.3)
     async with answered() as (reader, writer):
 
@@ -57,7 +57,7 @@ async def test_who_goes_on_sending_for_ever_is_closed(monkeypatch: pytest.Monkey
         await until(closed)
 
 
-async def test_who_sends_the_rest_may_use_the_connection_again(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_client_that_sends_the_rest_may_use_the_connection_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol, "REST_SECONDS", 0.3)
     async with answered() as (reader, writer):
         writer.write(b" " * LARGE)
@@ -68,7 +68,7 @@ async def test_who_sends_the_rest_may_use_the_connection_again(monkeypatch: pyte
             assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 413")
 
 
-async def test_who_sends_the_rest_and_then_nothing_is_closed_after_the_idle_time(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_client_that_sends_the_rest_and_then_nothing_is_closed_after_the_idle_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "KEEP_ALIVE_SECONDS", 1)
     async with answered() as (reader, writer):
         writer.write(b" " * LARGE)

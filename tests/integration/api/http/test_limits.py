@@ -1,4 +1,4 @@
-"""The limits of the door: what cannot be read, is too large or cannot be stored gets a clear error before any write."""
+"""The limits of requests: what cannot be read, is too large or cannot be stored gets a clear error before any write."""
 
 import asyncio
 import contextlib
@@ -21,7 +21,7 @@ MIB = 1 << 20
 
 
 def sized(size: int) -> str:
-    """An object with so many bytes of JSON."""
+    """An object with `size` bytes of JSON."""
     return '{"a":"' + "x" * (size - 8) + '"}'
 
 
@@ -129,7 +129,7 @@ async def test_a_batch_may_have_16_mib(api: Client) -> None:
     assert (await api.post("/api/tasks/batch", content=b"[" + b",".join([large] * 17) + b"]", headers=JSON)).status_code == 413
 
 
-async def test_a_body_without_a_length_is_refused_while_it_comes(api: Client) -> None:
+async def test_a_body_without_a_length_is_refused_while_it_arrives(api: Client) -> None:
     async def endless() -> AsyncIterator[bytes]:
         for _ in range(200):
             yield b" " * 65_536
@@ -138,7 +138,7 @@ async def test_a_body_without_a_length_is_refused_while_it_comes(api: Client) ->
 
 
 @pytest.mark.parametrize("piece", [b"x" * 65_536, b"a: " + b"x" * 65_531 + b"\r\n"], ids=["one header", "many headers"])
-async def test_a_head_without_an_end_is_refused_while_it_comes(process: Process, piece: bytes) -> None:
+async def test_a_head_without_an_end_is_refused_while_it_arrives(process: Process, piece: bytes) -> None:
     address = urlsplit(process.api_url)
     reader, writer = await asyncio.open_connection(address.hostname, address.port)
     writer.write(b"GET /livez HTTP/1.1\r\nhost: x\r\ny: ")
@@ -174,7 +174,7 @@ async def test_another_format_is_refused(api: Client, headers: dict[str, str]) -
 
 
 @pytest.mark.parametrize("key", ["x" * 256, "", "é", "tab\tbed"])
-async def test_a_key_that_is_none_is_refused(api: Client, key: str) -> None:
+async def test_an_invalid_key_is_refused(api: Client, key: str) -> None:
     assert (await api.post("/api/tasks", content=body(), headers=[*JSON.items(), ("idempotency-key", key.encode())])).status_code == 400  # type: ignore[list-item]
 
 
@@ -196,7 +196,7 @@ async def test_a_request_id_is_kept_on_every_answer(api: Client, given: str) -> 
 
 
 @pytest.mark.parametrize("given", ["", "x" * 129, "a b", "a\u00e4", 'a"'])
-async def test_a_request_id_that_is_none_is_replaced(api: Client, given: str) -> None:
+async def test_an_invalid_request_id_is_replaced(api: Client, given: str) -> None:
     answer = await api.get("/livez", headers=[("x-request-id", given.encode())])  # type: ignore[list-item]
     assert len(answer.headers["x-request-id"]) == 16
 

@@ -53,7 +53,7 @@ async def test_no_answer_of_the_system_is_missing_in_the_document(start: Service
     assert not api.logged("request crashed")
 
 
-async def test_whoever_is_no_browser_gets_the_document_at_both_addresses(api: Client) -> None:
+async def test_clients_other_than_browsers_get_the_document_at_both_addresses(api: Client) -> None:
     document = ok(await api.get("/schema/openapi.json"))
     assert document["openapi"].startswith("3.1")
     assert ok(await api.get("/schema")) == document

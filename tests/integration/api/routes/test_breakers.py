@@ -51,7 +51,7 @@ async def test_they_are_listed_by_name_shown_and_reset(client: Client, bus: Bus,
     assert [line["was"] for line in api.logged("circuit breaker reset", breaker="smtp", by="anonymous")] == ["open", "closed"]
 
 
-async def test_a_name_that_nobody_knows_is_not_found(client: Client, bus: Bus) -> None:
+async def test_an_unknown_name_is_not_found(client: Client, bus: Bus) -> None:
     await bucket.put(bus, OPEN, 0)
     for answer in (await client.get("/api/breakers/smpt"), await client.post("/api/breakers/smpt/reset")):
         problem = ok(answer, 404)
@@ -77,7 +77,7 @@ async def test_a_reset_wins_against_workers_that_write_at_the_same_time(client: 
     assert found.record.state is State.CLOSED
 
 
-async def test_without_nats_nobody_knows(client: Client, nats: NatsServer) -> None:
+async def test_without_nats_breakers_are_unavailable(client: Client, nats: NatsServer) -> None:
     nats.kill()
     answers = await client.get("/api/breakers"), await client.get("/api/breakers/smtp"), await client.post("/api/breakers/smtp/reset")
     for answer in answers:

@@ -1,4 +1,4 @@
-"""Cancelling tasks: final at once, told to the worker, one winner."""
+"""Cancelling tasks: final at once, sent to the worker, one winner."""
 
 import asyncio
 from typing import Any

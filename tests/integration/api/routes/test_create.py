@@ -119,7 +119,7 @@ async def test_a_changed_schema_is_used_within_seconds(api: Client, rows: Pool) 
     await until(taken, 4.0)
 
 
-async def test_of_a_large_payload_the_first_error_is_told(api: Client) -> None:
+async def test_for_a_large_payload_the_first_error_is_reported(api: Client) -> None:
     found = told(await api.post("/api/tasks", json={"type": "test.typed", "payload": {"to": "a", "tags": [1] * 100_000}}))
     assert found == {"payload.tags": "the value is not valid under any of the schemas listed in the 'anyOf' keyword"}
 

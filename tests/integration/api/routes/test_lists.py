@@ -68,7 +68,7 @@ async def test_filters_narrow_a_list(api: Client, rows: Pool) -> None:
     assert await ids(created_to=first["created"]) == []
 
 
-async def test_a_list_has_no_payloads_and_the_wrong_parameters_are_told_at_once(api: Client) -> None:
+async def test_a_list_has_no_payloads_and_invalid_parameters_are_reported_at_once(api: Client) -> None:
     assert not [task for task in await api.tasks(limit=1000) if "payload" in task]
     found = told(await api.get("/api/tasks?limit=0&stauts=x&cursor=%00&status=done&queue=a&queue=b&created_from=now&metadata=%7B"))
     assert found.keys() == {"limit", "stauts", "cursor", "status", "queue", "created_from", "metadata"}

@@ -57,7 +57,7 @@ async def test_a_queue_is_paused_and_resumed_and_repeating_it_is_fine(api: Clien
         assert await paused(rows, "toggled") is is_paused
 
 
-async def test_workers_are_told_at_each_pause_and_resume(api: Client, process: Process, rows: Pool) -> None:
+async def test_workers_are_notified_of_each_pause_and_resume(api: Client, process: Process, rows: Pool) -> None:
     await announce(rows, "hinted")
     heard: list[tuple[subjects.Command, bool | None]] = []
 
@@ -84,7 +84,7 @@ async def test_a_queue_that_only_its_tasks_know_can_be_paused_before_a_worker_an
 
 
 @pytest.mark.parametrize(("verb", "path"), [("GET", ""), ("POST", "/pause"), ("POST", "/resume"), ("GET", "/stats"), ("POST", "/purge")])
-async def test_a_queue_that_nobody_knows_is_not_found_and_the_nearest_is_named(api: Client, rows: Pool, verb: str, path: str) -> None:
+async def test_an_unknown_queue_is_not_found_and_the_most_similar_one_is_named(api: Client, rows: Pool, verb: str, path: str) -> None:
     answer = await api.request(verb, f"/api/queues/defualt{path}")
     problem = ok(answer, 404)
     assert problem["code"] == "not_found"

@@ -71,7 +71,7 @@ async def test_another_submission_with_the_key_is_a_replay_or_a_conflict(pool: "
     assert isinstance(other, Conflict)
 
 
-async def test_in_a_group_the_body_that_the_key_stands_for_is_replayed_whoever_comes_first(pool: "asyncpg.Pool[asyncpg.Record]") -> None:
+async def test_in_a_group_the_body_that_the_key_stands_for_is_replayed_in_any_order(pool: "asyncpg.Pool[asyncpg.Record]") -> None:
     await keyed(pool, original := submission("k"))
     other, same = (await keyed(pool, submission("k", b"other"), submission("k"))).outcomes
     assert isinstance(other, Conflict)
@@ -94,7 +94,7 @@ async def test_a_connection_that_does_not_answer_is_given_up_in_time(pool: "asyn
 
 
 async def test_what_asyncpg_stumbles_over_when_its_connection_is_closed_is_an_outage(pool: "asyncpg.Pool[asyncpg.Record]") -> None:
-    """It goes on with a protocol that is None when the time is over just as an answer comes."""
+    """asyncpg uses a protocol that is None if the time runs out just as an answer arrives."""
 
     async def stumble(seconds: float) -> None:
         async with borrowed(pool, seconds):

@@ -1,4 +1,4 @@
-"""Idempotency keys and unique keys: one key is one task, whoever comes at the same moment and by whichever process."""
+"""Idempotency keys and unique keys: one key is one task, however many requests and processes compete for it."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -41,7 +41,7 @@ async def held(rows: "asyncpg.Pool[asyncpg.Record]", key: str) -> int:
 # -- Idempotency-Key
 
 
-async def test_a_key_that_comes_again_gives_the_same_task(api: Client) -> None:
+async def test_a_repeated_key_gives_the_same_task(api: Client) -> None:
     first = await post(api, "again")
     second = await post(api, "again", {"payload": {"seconds": 1}, "type": "test.work"})  # the same, written in another order
     assert (first.status_code, second.status_code) == (201, 200)

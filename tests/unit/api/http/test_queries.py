@@ -1,4 +1,4 @@
-"""Query strings and cursors: what is parsed, and what is said of anything else."""
+"""Query strings and cursors: what is parsed, and the errors for anything else."""
 
 from typing import Any
 from uuid import UUID
@@ -17,7 +17,7 @@ def test_a_cursor_comes_back_as_it_was_written(last: UUID) -> None:
 
 
 @given(st.text(max_size=30))
-def test_anything_else_is_no_cursor(text: str) -> None:
+def test_anything_else_is_not_a_cursor(text: str) -> None:
     try:
         found = cursors.read(text)
     except ValueError:
@@ -64,7 +64,7 @@ def test_parameters_are_parsed(parse: Any, text: str, value: object) -> None:
         (queries.name(r"^[a-z]+$", 5), "abcdef"),
     ],
 )
-def test_wrong_parameters_are_told(parse: Any, text: str) -> None:
+def test_invalid_parameters_are_refused(parse: Any, text: str) -> None:
     with pytest.raises(ValueError, match=r"must|cannot"):
         parse(text)
 

@@ -62,7 +62,7 @@ def test_bodies_are_closed_objects() -> None:
     assert SCHEMAS["Batch"]["additionalProperties"] is False
 
 
-def test_an_answer_leaves_out_what_is_absent_and_has_no_null() -> None:
+def test_answers_leave_out_absent_fields_and_have_no_null() -> None:
     task = SCHEMAS["Task"]
     assert task["properties"]["deadline"] == {"type": "string", "format": "date-time"}
     assert {"completed_at", "deadline", "error", "result", "payload"}.isdisjoint(task["required"])
@@ -79,7 +79,7 @@ def test_everything_has_a_summary_and_every_parameter_is_described() -> None:
     assert len(names) == len(set(names))
 
 
-def test_every_answer_tells_the_request_id_and_an_outage_when_to_come_back() -> None:
+def test_every_answer_has_the_request_id_and_an_outage_says_when_to_retry() -> None:
     responses = DOCUMENT["components"]["responses"]
     answers = [answer for operation in OPERATIONS.values() for answer in operation["responses"].values() if "$ref" not in answer]
     assert all("X-Request-ID" in answer["headers"] for answer in [*answers, *responses.values()])
