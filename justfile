@@ -32,9 +32,9 @@ format:
     uv run ruff check --fix
     uv run ruff format
 
-# write store/catalog.json, which `waggle migrate --check` compares with, from a migrated database
-catalog url:
-    uv run python -m waggle.store.catalog {{ url }} > catalog.new && mv catalog.new libs/common/src/waggle/store/catalog.json
+# write store/definitions.json, which `waggle migrate --check` compares with, from a migrated database
+definitions url:
+    uv run python -m waggle.store.definitions {{ url }} > definitions.new && mv definitions.new libs/common/src/waggle/store/definitions.json
 
 # write docs/settings.md and docs/metrics.md from the declarations in the code
 docs:

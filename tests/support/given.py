@@ -10,7 +10,7 @@ from uuid_utils.compat import uuid7
 
 from waggle.store import leases, tasks
 from waggle.store.client import Connection
-from waggle.store.leases import Lease
+from waggle.store.leases import LeaseRow
 from waggle.store.tasks import NewTask
 from waggle.task import Claimed, Fence
 
@@ -33,7 +33,7 @@ async def waiting(connection: Connection, count: int = 1, *, ring: bool = True, 
 async def alive(connection: Connection, worker_id: str = "w1", seconds: float = 15.0) -> str:
     """A worker with a live lease."""
     await leases.register(
-        connection, Lease(id=worker_id, host="here", pid=1, version="0", seconds=seconds, concurrency=10, queues=["default"], types=["demo.echo"])
+        connection, LeaseRow(id=worker_id, host="here", pid=1, version="0", seconds=seconds, concurrency=10, queues=["default"], types=["demo.echo"])
     )
     return worker_id
 

@@ -62,10 +62,10 @@ def test_what_sql_calls_at_rest_is_what_the_table_calls_at_rest() -> None:
 
 
 def test_only_final_tasks_are_deleted() -> None:
-    assert _guards("tasks/retire") | _guards("tasks/retire_ended_badly") == FINAL
+    assert _guards("tasks/delete_expired") | _guards("tasks/delete_expired_failed") == FINAL
     assert _guards("tasks/delete") == FINAL
     deleting = {name for name in names() if re.search(r'DELETE FROM "waggle"\.tasks\b', statement(name).text("waggle"))}
-    assert deleting == {"tasks/retire", "tasks/retire_ended_badly", "tasks/delete"}
+    assert deleting == {"tasks/delete_expired", "tasks/delete_expired_failed", "tasks/delete"}
 
 
 @pytest.mark.parametrize(
@@ -74,11 +74,11 @@ def test_only_final_tasks_are_deleted() -> None:
         ("tasks/claim", {Status.PENDING}, Status.RUNNING),
         ("tasks/cancel", {Status.PENDING, Status.RUNNING}, Status.CANCELLED),
         ("tasks/fail_overdue", {Status.PENDING, Status.RUNNING}, Status.FAILED),
-        ("dead_letters/bury_old", {Status.DEAD_LETTER}, Status.FAILED),
-        ("dead_letters/bury_excess", {Status.DEAD_LETTER}, Status.FAILED),
+        ("dead_letters/remove_expired", {Status.DEAD_LETTER}, Status.FAILED),
+        ("dead_letters/remove_excess", {Status.DEAD_LETTER}, Status.FAILED),
         ("tasks/cancel_waiting", {Status.PENDING}, Status.CANCELLED),
         ("dead_letters/remove", {Status.DEAD_LETTER}, Status.FAILED),
-        ("dead_letters/revive", {Status.DEAD_LETTER}, Status.PENDING),
+        ("dead_letters/retry", {Status.DEAD_LETTER}, Status.PENDING),
     ],
 )
 def test_a_statement_that_moves_tasks_names_the_old_statuses_and_moves_as_the_table_allows(name: str, before: set[Status], after: Status) -> None:
@@ -96,10 +96,10 @@ def test_no_other_statement_changes_a_status() -> None:
         "tasks/cancel",
         "tasks/cancel_waiting",
         "tasks/fail_overdue",
-        "dead_letters/bury_old",
-        "dead_letters/bury_excess",
+        "dead_letters/remove_expired",
+        "dead_letters/remove_excess",
         "dead_letters/remove",
-        "dead_letters/revive",
+        "dead_letters/retry",
     }
 
 

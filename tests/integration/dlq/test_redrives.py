@@ -239,4 +239,4 @@ async def test_a_revival_names_its_obstacle(pool: Pool, obstacle: str) -> None:
         await given.change(pool, task_id, "deadline = now()")
     else:
         await given.waiting(pool, unique_key="k")
-    assert await dead_letters.revive(pool, [task_id, uuid4()], how="manual") == ([], {task_id: obstacle})
+    assert await dead_letters.retry(pool, [task_id, uuid4()], how="manual") == ([], {task_id: obstacle})

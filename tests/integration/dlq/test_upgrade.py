@@ -38,4 +38,4 @@ async def test_dead_letters_from_before_are_like_new_ones(old_database: str, poo
     await start("dlq")
     await until(lambda: pool.fetchval("SELECT count(*) = 2 FROM waggle.tasks WHERE fingerprint = $1", group.fingerprint))
     assert (await given.row(pool, ids[2]))["fingerprint"] is None
-    assert (await dead_letters.revive(pool, ids, how="manual")).revived == ids[:2]
+    assert (await dead_letters.retry(pool, ids, how="manual")).retried == ids[:2]

@@ -9,7 +9,7 @@ from support import given
 from waggle.errors import ErrorCode, TaskError
 from waggle.store import catalogue, cleanups, tasks, waiting
 from waggle.store.catalogue import TaskType
-from waggle.store.cleanups import Cleanup
+from waggle.store.cleanups import PendingCleanup
 from waggle.task import Failed, Lost, Tries, decide
 
 Pool = asyncpg.Pool
@@ -26,7 +26,7 @@ async def hooked(pool: Pool) -> None:
         await given.alive(pool, worker_id)
 
 
-async def taken(pool: Pool, worker_id: str, busy: list[UUID] | None = None) -> list[Cleanup]:
+async def taken(pool: Pool, worker_id: str, busy: list[UUID] | None = None) -> list[PendingCleanup]:
     return await cleanups.claim(pool, worker_id, ["has.hook"], busy or [], 10)
 
 
@@ -87,7 +87,7 @@ async def test_a_hook_whose_worker_died_is_called_by_another_and_the_first_one_s
     await given.gone(pool, "w1")
     [second] = await taken(pool, "w2")
     await cleanups.end(pool, first, "w1")
-    await cleanups.put_off(pool, first, "w1", 0.0, counted=True)
+    await cleanups.postpone(pool, first, "w1", 0.0, counted=True)
     assert await pool.fetchval("SELECT (worker_id, tries) FROM waggle.cleanups") == ("w2", 2)
     await cleanups.end(pool, second, "w2")
     assert not await pool.fetchval("SELECT count(*) FROM waggle.cleanups")
@@ -96,12 +96,12 @@ async def test_a_hook_whose_worker_died_is_called_by_another_and_the_first_one_s
 async def test_one_that_failed_waits_and_is_then_for_anybody(pool: Pool) -> None:
     await ended(pool)
     [cleanup] = await taken(pool, "w1")
-    await cleanups.put_off(pool, cleanup, "w1", 60.0, counted=True)
+    await cleanups.postpone(pool, cleanup, "w1", 60.0, counted=True)
     assert await taken(pool, "w2") == []
     await pool.execute("UPDATE waggle.cleanups SET due = now()")
     [again] = await taken(pool, "w2")
     assert again.tries == 2
-    await cleanups.put_off(pool, again, "w2", 0.0, counted=False)
+    await cleanups.postpone(pool, again, "w2", 0.0, counted=False)
     assert [cleanup.tries for cleanup in await taken(pool, "w1")] == [2]
 
 
@@ -124,7 +124,7 @@ async def test_what_is_owed_to_tasks_that_are_gone_is_forgotten_after_their_rete
     kept, gone, young = await ended(pool), await ended(pool), await ended(pool)
     await pool.execute("UPDATE waggle.cleanups SET created = now() - interval '2 hours' WHERE task_id <> $1", young)
     await pool.execute("DELETE FROM waggle.tasks WHERE id = ANY ($1)", [gone, young])
-    assert await cleanups.forget(pool, 3600.0) == 1
+    assert await cleanups.delete_expired(pool, 3600.0) == 1
     assert {cleanup.task_id for cleanup in await taken(pool, "w1")} == {kept, young}
 
 

@@ -147,8 +147,8 @@ async def test_a_worker_that_is_gone_is_forgotten_after_a_while_unless_something
     await given.running(pool, worker_id="holding")
     await given.gone(pool, "gone")
     await given.gone(pool, "holding")
-    assert await leases.forget(pool, 86_400.0) == 0
-    assert await leases.forget(pool, 0.0) == 1
+    assert await leases.delete_expired(pool, 86_400.0) == 0
+    assert await leases.delete_expired(pool, 0.0) == 1
     assert {row["id"] for row in await leases.workers(pool)} == {"live", "holding"}
 
 

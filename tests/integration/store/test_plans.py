@@ -48,30 +48,30 @@ HOT = {
     "tasks/ring_orphans": {"tasks_rung", "tasks_pkey"},
     "tasks/lock_lost": {"tasks_running"},
     "tasks/running_under": {"tasks_running"},
-    "leases/forget": {"tasks_running"},
+    "leases/delete_expired": {"tasks_running"},
     "tasks/fail_overdue": {"tasks_deadline", "tasks_pkey"},
-    "dead_letters/bury_old": {"tasks_dead", "tasks_pkey"},
-    "dead_letters/bury_excess": {"tasks_dead", "tasks_pkey"},
+    "dead_letters/remove_expired": {"tasks_dead", "tasks_pkey"},
+    "dead_letters/remove_excess": {"tasks_dead", "tasks_pkey"},
     "dead_letters/size": {"tasks_dead", "tasks_ended_badly"},
     "dead_letters/list": {"tasks_dead"},
     "dead_letters/groups": {"tasks_dead", "tasks_ended_badly", "tasks_pkey"},
     "dead_letters/count": {"tasks_dead", "tasks_ended_badly"},
     "dead_letters/get": PRIMARY,
-    "dead_letters/name": {"tasks_dead", "tasks_pkey"},
-    "dead_letters/lock_ripe": {"tasks_dead", "tasks_unique"},
-    "redrives/lock_portion": {"tasks_dead"},
+    "dead_letters/add_fingerprints": {"tasks_dead", "tasks_pkey"},
+    "dead_letters/lock_retryable": {"tasks_dead", "tasks_unique"},
+    "redrives/lock_batch": {"tasks_dead"},
     "redrives/note_outcomes": PRIMARY,
-    "dead_letters/revive": {"tasks_pkey", "tasks_unique"},
+    "dead_letters/retry": {"tasks_pkey", "tasks_unique"},
     "dead_letters/remove": PRIMARY,
-    "dead_letters/forget_retries": PRIMARY,
+    "dead_letters/delete_expired_retries": PRIMARY,
     "tasks/unique_holders": {"tasks_unique"},
-    "tasks/retire": PRIMARY,
-    "tasks/retire_ended_badly": {"tasks_ended_badly", "tasks_pkey"},
+    "tasks/delete_expired": PRIMARY,
+    "tasks/delete_expired_failed": {"tasks_ended_badly", "tasks_pkey"},
     "tasks/delete": PRIMARY,
     "queues/waiting": {"tasks_rung", "tasks_due"},
     "tasks/cancel_waiting": PRIMARY,
     "queues/stats": {"tasks_rung", "tasks_due", "tasks_pkey"},
-    "keys/retire": PRIMARY,
+    "keys/delete_expired": PRIMARY,
     "lists/page": PRIMARY,
     "lists/walk": {"tasks_pkey", "tasks_dead", "tasks_ended_badly"},  # the latter two for dead letters
     "lists/kinds": {"tasks_final"},
@@ -147,12 +147,12 @@ async def use_every_statement(connection: "asyncpg.Connection[asyncpg.Record]", 
     await leases.lock_lost(connection, 100)
     await leases.holdings(connection, "w1", 10.0)
     await leases.renew(connection, "w1", running=1, draining=False)
-    await leases.forget(connection, 3600.0)
+    await leases.delete_expired(connection, 3600.0)
     await waiting.fail_overdue(connection, 1000)
-    await waiting.bury_old(connection, 3600.0, 1000)
-    await waiting.bury_excess(connection, 100, 1000)
-    await waiting.retire(connection, Status.COMPLETED, UUID(int=0), 3600.0, 2000)
-    await waiting.retire(connection, Status.FAILED, UUID(int=0), 3600.0, 2000)
+    await waiting.remove_expired(connection, 3600.0, 1000)
+    await waiting.remove_excess(connection, 100, 1000)
+    await waiting.delete_expired(connection, Status.COMPLETED, UUID(int=0), 3600.0, 2000)
+    await waiting.delete_expired(connection, Status.FAILED, UUID(int=0), 3600.0, 2000)
     await tasks.delete(connection, ids[1])
     await queues.waiting(connection, "default", now, 1000)
     await queues.waiting(connection, "default", now, 1000, priority=1, kind="demo.fail")
@@ -164,7 +164,7 @@ async def use_every_statement(connection: "asyncpg.Connection[asyncpg.Record]", 
     await idempotency.find(connection, keys)
     await idempotency.point(connection, keys)
     await idempotency.unique_holders(connection, [("demo.echo", "x"), ("demo.echo", "y")])
-    await waiting.retire_keys(connection, 3600.0, 2000)
+    await waiting.delete_expired_keys(connection, 3600.0, 2000)
     await lists.page(connection, Filters(), ids[-1], 50)  # type: ignore[arg-type]  # as good as one of a pool
     await lists.page(connection, Filters(statuses=["pending", "running"]), None, 50)  # type: ignore[arg-type]
     await lists.page(connection, Filters(types=["demo.echo"], queue="default"), None, 50)  # type: ignore[arg-type]
@@ -177,19 +177,19 @@ async def use_the_dead_letter_queue(connection: "asyncpg.Connection[asyncpg.Reco
     await dead_letters.page(connection, DeadLetterFilter(type=["demo.echo"], text="x", older_than=1.0, fingerprint="0" * 16), (now, some[0]), 50)
     await dead_letters.groups(connection, DeadLetterFilter(), 50)
     await dead_letters.get(connection, some[0])
-    await dead_letters.lock_ripe(connection, retries=3, backoff=1.0, since=now - timedelta(days=1), most=100)
-    await dead_letters.name_nameless(connection, (now - timedelta(days=1), UUID(int=0)), 1000)
+    await dead_letters.lock_retryable(connection, retries=3, backoff=1.0, since=now - timedelta(days=1), most=100)
+    await dead_letters.add_fingerprints(connection, (now - timedelta(days=1), UUID(int=0)), 1000)
     redrive_id = uuid4()
     await redrives.begin(connection, redrive_id, DeadLetterFilter(text="x"), rate=100.0, limit=None, submitted_by="x")
     async with connection.transaction():
         due = await redrives.lock_due(connection)
         assert due is not None
         await redrives.note_outcomes(connection, due.id)
-        await redrives.let_go(connection, due, 100)
+        await redrives.retry_batch(connection, due, 100)
     await connection.execute("DELETE FROM waggle.redrives")
-    await dead_letters.revive(connection, some, how="manual")
+    await dead_letters.retry(connection, some, how="manual")
     await dead_letters.remove(connection, some[0])
-    await dead_letters.forget_retries(connection, UUID(int=0), 1000)
+    await dead_letters.delete_expired_retries(connection, UUID(int=0), 1000)
 
 
 async def a_few_of_each(connection: "asyncpg.Connection[asyncpg.Record]") -> list[UUID]:

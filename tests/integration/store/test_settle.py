@@ -206,7 +206,7 @@ async def test_the_status_machine_in_the_database_is_the_one_in_the_table(pool: 
     from waggle.store import waiting
 
     for before in Status:
-        for move in ("claim", "settle", "cancel", "fail_overdue", "bury_old", "bury_excess"):
+        for move in ("claim", "settle", "cancel", "fail_overdue", "remove_expired", "remove_excess"):
             (claimed,) = await given.running(pool)
             await given.change(pool, claimed.id, f"status = '{before}', run_at = now() - interval '1 s', updated = now() - interval '1 hour'")
             if move == "fail_overdue":
@@ -220,10 +220,10 @@ async def test_the_status_machine_in_the_database_is_the_one_in_the_table(pool: 
                     await tasks.cancel(pool, claimed.id)
                 case "fail_overdue":
                     await waiting.fail_overdue(pool, 100)
-                case "bury_old":
-                    await waiting.bury_old(pool, 60.0, 100)
-                case "bury_excess":
-                    await waiting.bury_excess(pool, 0, 100)
+                case "remove_expired":
+                    await waiting.remove_expired(pool, 60.0, 100)
+                case "remove_excess":
+                    await waiting.remove_excess(pool, 0, 100)
             after = Status(str((await given.row(pool, claimed.id))["status"]))
             assert after is before or after in NEXT.get(before, frozenset()), f"{move}: {before} became {after}"
             await pool.execute("DELETE FROM waggle.tasks")

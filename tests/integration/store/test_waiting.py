@@ -177,9 +177,9 @@ async def test_a_key_is_kept_as_long_as_one_of_its_tasks(pool: Pool) -> None:
     ]
     await idempotency.take(pool, keys)
     await pool.execute("UPDATE waggle.idempotency_keys SET created = now() - interval '2 hours' WHERE key <> 'too young'")
-    assert await waiting.retire_keys(pool, 3600.0, 100) == 0
+    assert await waiting.delete_expired_keys(pool, 3600.0, 100) == 0
     await pool.execute("DELETE FROM waggle.tasks WHERE id = $1", gone)
-    assert await waiting.retire_keys(pool, 3600.0, 100) == 1
+    assert await waiting.delete_expired_keys(pool, 3600.0, 100) == 1
     assert set(await idempotency.find(pool, keys)) == {("ada", "one is left"), ("ada", "too young")}
 
 
@@ -190,8 +190,8 @@ async def test_old_dead_letters_become_failed_the_oldest_first(pool: Pool) -> No
     old = await ended(pool, 3, "dead_letter", "2 hours")
     young = await ended(pool, 2, "dead_letter", "10 minutes")
     await given.change(pool, old[2], "updated = now() - interval '3 hours'")
-    assert await waiting.bury_old(pool, 3600.0, 1) == [old[2]]
-    assert sorted(await waiting.bury_old(pool, 3600.0, 100)) == sorted(old[:2])
+    assert await waiting.remove_expired(pool, 3600.0, 1) == [old[2]]
+    assert sorted(await waiting.remove_expired(pool, 3600.0, 100)) == sorted(old[:2])
     assert await waiting.dead_letters(pool) == len(young)
     row = await given.row(pool, old[0])
     assert row["status"] == "failed"
@@ -202,23 +202,23 @@ async def test_dead_letters_over_the_maximum_become_failed_the_oldest_first(pool
     ids = await ended(pool, 10, "dead_letter")
     for n, task_id in enumerate(ids):
         await given.change(pool, task_id, f"updated = now() - interval '{100 - n} s'")
-    assert await waiting.bury_excess(pool, 10, 100) == []
-    buried: list[UUID] = []
-    while step := await waiting.bury_excess(pool, 4, 2):
-        buried += step
-    assert sorted(buried) == sorted(ids[:6])
+    assert await waiting.remove_excess(pool, 10, 100) == []
+    removed: list[UUID] = []
+    while step := await waiting.remove_excess(pool, 4, 2):
+        removed += step
+    assert sorted(removed) == sorted(ids[:6])
     assert await waiting.dead_letters(pool) == 4
 
 
 async def test_a_maximum_of_nothing_buries_all(pool: Pool) -> None:
     ids = await ended(pool, 3, "dead_letter")
-    assert sorted(await waiting.bury_excess(pool, 0, 100)) == sorted(ids)
+    assert sorted(await waiting.remove_excess(pool, 0, 100)) == sorted(ids)
 
 
 async def test_dead_letters_of_the_same_instant_are_told_apart(pool: Pool) -> None:
     ids = await ended(pool, 5, "dead_letter")
     await given.change(pool, ids, "updated = '2026-01-01T00:00:00Z'")
-    assert sorted(await waiting.bury_excess(pool, 2, 100)) == sorted(ids)[:3]
+    assert sorted(await waiting.remove_excess(pool, 2, 100)) == sorted(ids)[:3]
 
 
 async def test_several_services_at_once_never_bury_more_than_the_excess(pool: Pool) -> None:
@@ -226,13 +226,13 @@ async def test_several_services_at_once_never_bury_more_than_the_excess(pool: Po
 
     async def service() -> int:
         total = 0
-        while step := await waiting.bury_excess(pool, 80, 13):
+        while step := await waiting.remove_excess(pool, 80, 13):
             total += len(step)
         return total
 
-    buried = await asyncio.gather(*(service() for _ in range(5)))
-    buried += [await service()]
-    assert sum(buried) == 120
+    removed = await asyncio.gather(*(service() for _ in range(5)))
+    removed += [await service()]
+    assert sum(removed) == 120
     assert await waiting.dead_letters(pool) == 80
 
 

@@ -52,12 +52,12 @@ async def retry_ripe(pool: "asyncpg.Pool[asyncpg.Record]", retries: int, backoff
     try:
         async with pool.acquire() as connection, connection.transaction():
             since = EVER if age is None else dead_letters.before(await dead_letters.now(connection), age)
-            ripe = await dead_letters.lock_ripe(connection, retries=retries, backoff=backoff, since=since, most=most)
-            if not ripe:
+            due = await dead_letters.lock_retryable(connection, retries=retries, backoff=backoff, since=since, most=most)
+            if not due:
                 return 0
-            revival = await dead_letters.revive(connection, ripe, how="automatic")
+            outcome = await dead_letters.retry(connection, due, how="automatic")
     except asyncpg.UniqueViolationError:  # somebody took a key at this moment: the next look sees it
         return most
-    metrics.RETRIED.labels("automatic").inc(len(revival.revived))
-    log.info("dead letters retried automatically", count=len(revival.revived))
-    return len(ripe)
+    metrics.RETRIED.labels("automatic").inc(len(outcome.retried))
+    log.info("dead letters retried automatically", count=len(outcome.retried))
+    return len(due)

@@ -48,8 +48,8 @@ async def watch_size(pool: Connection, stopping: asyncio.Event) -> None:
 
 async def clean(pool: Connection, keep: float, max_size: int | None) -> Cleaned:
     """Bury what is older than `keep` seconds, then, with a `max_size`, what is over it."""
-    old = await _to_the_last(lambda: waiting.bury_old(pool, keep, MOST))
-    excess = 0 if max_size is None else await _to_the_last(lambda: waiting.bury_excess(pool, max_size, MOST))
+    old = await _to_the_last(lambda: waiting.remove_expired(pool, keep, MOST))
+    excess = 0 if max_size is None else await _to_the_last(lambda: waiting.remove_excess(pool, max_size, MOST))
     remaining = await waiting.dead_letters(pool)
     metrics.SIZE.set(remaining)
     metrics.REMAINING.set(remaining)
@@ -64,18 +64,18 @@ async def put_in_order(pool: Connection, keep: float) -> None:
     """What nobody waits for; `keep` is how long redrives are remembered after their end, in seconds."""
     place: tuple[datetime, UUID] | None = EVER
     while place is not None:
-        place = await dead_letters.name_nameless(pool, place, MOST)
+        place = await dead_letters.add_fingerprints(pool, place, MOST)
     reached: UUID | None = UUID(int=0)
     while reached is not None:
-        reached = await dead_letters.forget_retries(pool, reached, MOST)
-    await redrives.forget(pool, keep)
+        reached = await dead_letters.delete_expired_retries(pool, reached, MOST)
+    await redrives.delete_expired(pool, keep)
 
 
-async def _to_the_last(bury: Callable[[], Awaitable[list[UUID]]]) -> int:
+async def _to_the_last(remove: Callable[[], Awaitable[list[UUID]]]) -> int:
     """Batch after batch; one that is not full means that nothing is left, or that another service has it."""
     total = 0
     while True:
-        buried = len(await bury())
-        total += buried
-        if buried < MOST:
+        removed = len(await remove())
+        total += removed
+        if removed < MOST:
             return total

@@ -16,8 +16,7 @@ from waggle.bus.dlq_commands import Cleaned, Command, Refusal, Refused
 from waggle.redrive import Redrive
 from waggle.settings.services import DlqSettings
 from waggle.store import dead_letters, redrives, tasks
-from waggle.store.client import Connection
-from waggle.store.dead_letters import Borrowed
+from waggle.store.client import Connection, SingleConnection
 from waggle.store.postgres import OUTAGE, REFUSED
 from waggle.task import Status
 from waggle_dlq import cleanup, metrics
@@ -67,10 +66,10 @@ class Commands:
 
     async def _retry(self, command: dlq_commands.Retry) -> object:
         async with self._transaction(command) as connection:
-            revival = await dead_letters.revive(connection, [command.id], how="manual", retried_by=command.asked_by, payload=command.payload)
+            revival = await dead_letters.retry(connection, [command.id], how="manual", retried_by=command.asked_by, payload=command.payload)
             if command.id in revival.obstacles:
                 raise Refused(Refusal.CONFLICT, OBSTACLES[revival.obstacles[command.id]])
-            return await _task(connection, command.id, bool(revival.revived))
+            return await _task(connection, command.id, bool(revival.retried))
 
     async def remove(self, command: dlq_commands.Remove) -> object:
         """One dead letter becomes failed."""
@@ -117,7 +116,7 @@ class Commands:
         return found
 
     @asynccontextmanager
-    async def _transaction(self, command: Command) -> AsyncIterator[Borrowed]:
+    async def _transaction(self, command: Command) -> AsyncIterator[SingleConnection]:
         """A transaction, if the caller still waits for it by the database's clock."""
         async with self._pool.acquire(timeout=ACQUIRE_SECONDS) as connection, connection.transaction():
             if await dead_letters.now(connection) > command.until:

@@ -13,9 +13,10 @@ import structlog
 from waggle.loops import periodic, wait_for
 from waggle.redrive import Finish, LetGo, Stop, Wait, next_step
 from waggle.store import redrives
-from waggle.store.dead_letters import Borrowed, Revival
+from waggle.store.client import SingleConnection
+from waggle.store.dead_letters import Retried
 from waggle.store.postgres import OUTAGE
-from waggle.store.redrives import Due, Outcomes, Portion
+from waggle.store.redrives import Due, Outcomes, RedriveBatch
 from waggle_dlq import metrics
 
 log = structlog.get_logger()
@@ -27,7 +28,7 @@ WATCH_EVERY: Final = 1.0
 # A step that could not be done for a reason of its own: others hold its rows, or its filter took too long. Other redrives must not wait for it.
 STUCK: Final = (asyncpg.LockNotAvailableError, asyncpg.QueryCanceledError)
 PUT_OFF: Final = 5.0  # seconds
-NOTHING: Final = Portion(Revival([], {}), None, is_last=False)
+NOTHING: Final = RedriveBatch(Retried([], {}), None, is_last=False)
 
 
 async def redrive(pool: "asyncpg.Pool[asyncpg.Record]", wake: asyncio.Event, stopping: asyncio.Event) -> None:
@@ -58,14 +59,14 @@ async def go_on(pool: "asyncpg.Pool[asyncpg.Record]") -> bool:
     except STUCK as error:
         if due is None:
             raise
-        await redrives.put_off(pool, due.id, PUT_OFF)
+        await redrives.postpone(pool, due.id, PUT_OFF)
         log.warning("redrive put off: its step could not be done", redrive_id=str(due.id), error=str(error))
         return True
     _tell(due, state, portion)
     return True
 
 
-async def _step(connection: Borrowed, due: Due, outcomes: Outcomes) -> tuple[str, Portion]:
+async def _step(connection: SingleConnection, due: Due, outcomes: Outcomes) -> tuple[str, RedriveBatch]:
     recent = due.progress.recent.after(outcomes.ended, outcomes.failed)
     at = due.progress._replace(recent=recent, ended=due.progress.ended + outcomes.ended, open=outcomes.open)
     state, seconds, portion = "running", 0.0, NOTHING
@@ -78,13 +79,13 @@ async def _step(connection: Borrowed, due: Due, outcomes: Outcomes) -> tuple[str
         case Wait(seconds):
             pass
         case LetGo(most, seconds):
-            portion = await redrives.let_go(connection, due, most)
+            portion = await redrives.retry_batch(connection, due, most)
             state = "completed" if portion.is_last else "running"
     await redrives.advance(connection, due, state=state, outcomes=outcomes, portion=portion, recent=recent, reason=reason, seconds=seconds)
     return state, portion
 
 
-async def _watch(connection: Borrowed, due: Due, outcomes: Outcomes) -> tuple[str, Portion]:
+async def _watch(connection: SingleConnection, due: Due, outcomes: Outcomes) -> tuple[str, RedriveBatch]:
     """Of one that has ended: only how those that are still on their way do."""
     is_young = due.ended_at is None or (due.now - due.ended_at).total_seconds() < WATCH_SECONDS
     recent = due.progress.recent.after(outcomes.ended, outcomes.failed)
@@ -93,8 +94,8 @@ async def _watch(connection: Borrowed, due: Due, outcomes: Outcomes) -> tuple[st
     return due.state, NOTHING
 
 
-def _tell(due: Due, state: str, portion: Portion) -> None:
-    retried = len(portion.revival.revived)
+def _tell(due: Due, state: str, portion: RedriveBatch) -> None:
+    retried = len(portion.revival.retried)
     metrics.RETRIED.labels("redrive").inc(retried)
     for reason, count in Counter(portion.revival.obstacles.values()).items():
         metrics.SKIPPED.labels(reason).inc(count)

@@ -48,7 +48,7 @@ class Walk:
         """To the end, or until it left LEFT_MOST rows; returns how many it deleted."""
         deleted = left = 0
         while left < LEFT_MOST:
-            step = await waiting.retire(pool, self._status, self._reached, self._keep, MOST)
+            step = await waiting.delete_expired(pool, self._status, self._reached, self._keep, MOST)
             deleted += step.deleted
             left += step.seen - step.deleted
             DELETED.inc(step.deleted)
@@ -63,9 +63,9 @@ async def retire(pool: Connection, keep: Mapping[Status, float], stopping: async
 
     async def step() -> bool:
         tasks = sum([await walk.go(pool, stopping) for walk in walks])
-        keys = await waiting.retire_keys(pool, max(keep.values()), MOST)  # of the tasks that are kept longest: then most of the others' are gone too
-        workers = await leases.forget(pool, WORKERS)
-        hooks = await cleanups.forget(pool, min(keep.values()))
+        keys = await waiting.delete_expired_keys(pool, max(keep.values()), MOST)  # of the tasks that are kept longest: then most of the others' are gone too
+        workers = await leases.delete_expired(pool, WORKERS)
+        hooks = await cleanups.delete_expired(pool, min(keep.values()))
         if hooks:
             log.warning("cleanup hooks were never called, their tasks are gone: no worker had them", count=hooks)
         if tasks or keys or workers:

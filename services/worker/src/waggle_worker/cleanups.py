@@ -1,4 +1,4 @@
-"""Cleanup hooks (`@app.task(cleanup=…)`): called once when a task ended without success, by the worker that claimed the hook's row.
+"""PendingCleanup hooks (`@app.task(cleanup=…)`): called once when a task ended without success, by the worker that claimed the hook's row.
 
 The commit that ends the task writes the row, so that no crash can lose it; the row is claimed only after the handler has really ended. If a worker
 dies while it runs a hook, or before Postgres has its end, another one calls it again. A hook that fails is called again after a pause, `CLEANUP_TRIES`
@@ -20,7 +20,7 @@ from waggle.context import Context
 from waggle.loops import wait_for
 from waggle.retry import backoff
 from waggle.store import cleanups
-from waggle.store.cleanups import AtRest, Cleanup
+from waggle.store.cleanups import AtRest, PendingCleanup
 from waggle.store.client import Connection
 from waggle.store.postgres import OUTAGE
 from waggle_worker import metrics, outcomes
@@ -101,10 +101,10 @@ class Cleanups:
         if more:
             self._due.set()
 
-    async def _serve(self, cleanup: Cleanup, worker_id: str) -> None:
+    async def _serve(self, cleanup: PendingCleanup, worker_id: str) -> None:
         await self._until_answered(await self._run(cleanup, worker_id))
 
-    async def _run(self, cleanup: Cleanup, worker_id: str) -> Callable[[], Awaitable[None]]:
+    async def _run(self, cleanup: PendingCleanup, worker_id: str) -> Callable[[], Awaitable[None]]:
         """Call the hook. Returns the statement that settles it."""
         end = partial(cleanups.end, self._connection, cleanup, worker_id)
         said = {"task_id": str(cleanup.task_id), "task_type": cleanup.type, "attempt": cleanup.attempt, "tries": cleanup.tries}
@@ -115,7 +115,7 @@ class Cleanups:
             await self._call(self.hooks[cleanup.type], cleanup, cleanup.task)
         except BaseException as error:  # a hook must not end the worker
             if isinstance(error, asyncio.CancelledError) and _is_stopped():
-                return partial(cleanups.put_off, self._connection, cleanup, worker_id, 0.0, counted=False)
+                return partial(cleanups.postpone, self._connection, cleanup, worker_id, 0.0, counted=False)
             hopeless = cleanup.tries >= CLEANUP_TRIES
             metrics.CLEANUPS.labels(cleanup.type, "given_up" if hopeless else "failed").inc()
             reason = f"{type(error).__name__}: {outcomes.text_of(error)}"
@@ -124,12 +124,12 @@ class Cleanups:
                 return end
             delay = backoff(cleanup.tries - 1)
             log.warning("cleanup failed, will be retried", **said, error=reason, retry_in=round(delay, 3))
-            return partial(cleanups.put_off, self._connection, cleanup, worker_id, delay, counted=True)
+            return partial(cleanups.postpone, self._connection, cleanup, worker_id, delay, counted=True)
         metrics.CLEANUPS.labels(cleanup.type, "done").inc()
         log.info("cleanup done", **said)
         return end
 
-    async def _call(self, handler: Handler, cleanup: Cleanup, task: AtRest) -> None:
+    async def _call(self, handler: Handler, cleanup: PendingCleanup, task: AtRest) -> None:
         """For at most the type's timeout. A hook in a thread cannot be stopped, only left alone."""
         assert handler.cleanup is not None
         over = asyncio.Event()

@@ -55,7 +55,7 @@ class Lease:
         sent = time.monotonic()
         await leases.register(
             self._connection,
-            leases.Lease(
+            leases.LeaseRow(
                 id=fresh,
                 host=socket.gethostname(),
                 pid=os.getpid(),

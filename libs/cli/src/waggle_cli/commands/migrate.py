@@ -15,7 +15,7 @@ from waggle.bus import connection, topology
 from waggle.bus.connection import OUTAGE
 from waggle.settings.services import CommandLineSettings
 from waggle.settings.shared import SettingsError
-from waggle.store import catalog, catalogue, migrate, postgres
+from waggle.store import catalogue, definitions, migrate, postgres
 from waggle.store.connections import check_url, direct_url
 
 NATS_SECONDS = 2.0
@@ -88,7 +88,7 @@ async def _check(settings: CommandLineSettings) -> int:
             older = revision is None or revision < postgres.head()
             advice = "run `waggle migrate`" if older else "upgrade Waggle"
             return _failed(f"Postgres: the schema {settings.postgres_schema} is at {revision or 'nothing'}, not at {postgres.head()}: {advice}")
-        found = catalog.differences(catalog.expected(), await catalog.described(opened))
+        found = definitions.differences(definitions.expected(), await definitions.read(opened))
     finally:
         await opened.close()
     for line in found:

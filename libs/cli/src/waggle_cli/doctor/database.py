@@ -4,7 +4,7 @@ from typing import Final
 
 import asyncpg
 
-from waggle.store import catalog, diagnosis, postgres
+from waggle.store import definitions, diagnosis, postgres
 from waggle.store.postgres import MINIMUM_VERSION
 from waggle_cli.doctor.deployment import Deployment
 from waggle_cli.doctor.findings import Finding, error, ok, reason, skipped, warning
@@ -95,7 +95,7 @@ async def schema(deployment: Deployment) -> list[Finding]:
     if found > wanted:
         return [error(f"the schema is at {found}, newer than this Waggle's {wanted}: its services refuse to start", "upgrade Waggle here")]
     deployment.schema_fits = True
-    if damage := catalog.differences(catalog.expected(), await catalog.described(deployment.database)):
+    if damage := definitions.differences(definitions.expected(), await definitions.read(deployment.database)):
         return [error(line, "undo the change, or restore it from the output of `waggle migrate --sql` for an empty database") for line in damage]
     return [ok(f"the schema is at {found}, which this Waggle needs")]
 

@@ -57,7 +57,7 @@ async def deadlines(deployment: Deployment) -> list[Finding]:
 
 async def lost(deployment: Deployment) -> list[Finding]:
     assert deployment.database
-    if lost := await diagnosis.forsaken(deployment.database, LATE):
+    if lost := await diagnosis.without_worker(deployment.database, LATE):
         return [error(f"{count(lost, 'task', diagnosis.MOST)} running under workers that are gone", NO_SCHEDULER)]
     return [ok("every running task has a live worker")]
 

@@ -193,7 +193,7 @@ async def _orphans(pool: Pool, lane: tuple[str, int], before: datetime, present:
 
 async def _strays(pool: Pool, batch: list[Lying], asked: datetime) -> list[Lying]:
     """Doorbells of a batch that should have been acked long ago. If the task is missing, the doorbell's own time decides."""
-    ended = await audit.strays(pool, [bell.task for bell in batch if bell.task], STRAY_GRACE)
+    ended = await audit.stale_doorbells(pool, [bell.task for bell in batch if bell.task], STRAY_GRACE)
     late = asked - timedelta(seconds=STRAY_GRACE)
 
     def is_stray(bell: Lying) -> bool:

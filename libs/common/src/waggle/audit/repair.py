@@ -68,7 +68,7 @@ async def _ring_lane(pool: Pool, bus: Bus, ringer: Ringer, lane: orphans.Lane) -
 
 async def _remove_strays(pool: Pool, bus: Bus, seen: Observation) -> int:
     """Only doorbells whose tasks still cannot be claimed; a worker would ack those, too."""
-    still = await audit.strays(pool, [bell.task for bell in seen.strays if bell.task], STRAY_GRACE)
+    still = await audit.stale_doorbells(pool, [bell.task for bell in seen.strays if bell.task], STRAY_GRACE)
     return sum([await doorbells.remove(bus, bell.number) for bell in seen.strays if bell.task is None or bell.task in still])
 
 

@@ -15,7 +15,7 @@ FIRST: Final = UUID(int=0)
 SLACK: Final = 15.0  # seconds by which two times may be out of order: for so long a statement can have waited
 
 
-class Walk(NamedTuple):
+class AuditStep(NamedTuple):
     """One step through all tasks: how far it came, how many it saw, and those whose columns, or whose attempts, do not fit."""
 
     reached: UUID | None
@@ -24,11 +24,11 @@ class Walk(NamedTuple):
     timelines: list[UUID]
 
 
-async def walk(connection: Connection, after: UUID, most: int) -> Walk:
+async def walk(connection: Connection, after: UUID, most: int) -> AuditStep:
     """The next `most` tasks after this id; the last step is one that sees fewer."""
     row = await statement("audit/walk").fetchrow(connection, after=after, most=most, slack=SLACK)
     assert row is not None
-    return Walk(*row)
+    return AuditStep(*row)
 
 
 async def unrung(connection: Connection, grace: float, most: int) -> list[UUID]:
@@ -52,6 +52,6 @@ async def rung(connection: Connection, lane: tuple[str, int], before: datetime, 
     return [(row["rung_at"], row["id"]) for row in rows]
 
 
-async def strays(connection: Connection, ids: Sequence[UUID], grace: float) -> dict[UUID, bool]:
+async def stale_doorbells(connection: Connection, ids: Sequence[UUID], grace: float) -> dict[UUID, bool]:
     """Of the tasks of some doorbells, those that have not been claimable for longer than the grace; True for one that is not there at all."""
-    return {row["id"]: row["missing"] for row in await statement("audit/strays").fetch(connection, ids=ids, grace=grace)}
+    return {row["id"]: row["missing"] for row in await statement("audit/stale_doorbells").fetch(connection, ids=ids, grace=grace)}

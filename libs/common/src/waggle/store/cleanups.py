@@ -25,7 +25,7 @@ class AtRest(Claimed, frozen=True):
         return self.ended
 
 
-class Cleanup(NamedTuple):
+class PendingCleanup(NamedTuple):
     """One that this worker holds. `attempt` is the task's at its end, 0 when it never ran; `task` is None when nothing is owed any more."""
 
     task_id: UUID
@@ -36,32 +36,34 @@ class Cleanup(NamedTuple):
     error: TaskError
 
 
-async def claim(connection: Connection, worker_id: str, types: Sequence[str], busy: Sequence[UUID], most: int) -> list[Cleanup]:
+async def claim(connection: Connection, worker_id: str, types: Sequence[str], busy: Sequence[UUID], most: int) -> list[PendingCleanup]:
     """Take up to `most` that are due for these types, none of the `busy` tasks."""
     rows = await statement("cleanups/claim").fetch(connection, worker_id=worker_id, types=types, busy=busy, most=most)
     return [_cleanup(row) for row in rows]
 
 
-async def end(connection: Connection, cleanup: Cleanup, worker_id: str) -> None:
+async def end(connection: Connection, cleanup: PendingCleanup, worker_id: str) -> None:
     """It is done, or given up."""
     await statement("cleanups/end").execute(connection, task_id=cleanup.task_id, attempt=cleanup.attempt, worker_id=worker_id, tries=cleanup.tries)
 
 
-async def put_off(connection: Connection, cleanup: Cleanup, worker_id: str, delay: float, *, counted: bool) -> None:
+async def postpone(connection: Connection, cleanup: PendingCleanup, worker_id: str, delay: float, *, counted: bool) -> None:
     """Let anybody take it after `delay` seconds."""
-    await statement("cleanups/put_off").execute(
+    await statement("cleanups/postpone").execute(
         connection, task_id=cleanup.task_id, attempt=cleanup.attempt, worker_id=worker_id, tries=cleanup.tries, delay=delay, uncounted=not counted
     )
 
 
-async def forget(connection: Connection, keep: float) -> int:
+async def delete_expired(connection: Connection, keep: float) -> int:
     """Delete what has been owed for more than `keep` seconds to tasks that are gone; returns how many."""
-    return await statement("cleanups/forget").execute(connection, keep=keep)
+    return await statement("cleanups/delete_expired").execute(connection, keep=keep)
 
 
-def _cleanup(row: asyncpg.Record) -> Cleanup:
+def _cleanup(row: asyncpg.Record) -> PendingCleanup:
     error = UNSAID if row["error"] is None else errors.stored(row["error"])
-    return Cleanup(row["cleanup_task_id"], row["cleanup_attempt"], row["cleanup_type"], row["cleanup_tries"], _at_rest(row) if row["stands"] else None, error)
+    return PendingCleanup(
+        row["cleanup_task_id"], row["cleanup_attempt"], row["cleanup_type"], row["cleanup_tries"], _at_rest(row) if row["stands"] else None, error
+    )
 
 
 def _at_rest(row: asyncpg.Record) -> AtRest:

@@ -18,6 +18,7 @@ ACKNOWLEDGE_SECONDS: Final = 0.5  # for the server to acknowledge a cancellation
 AMBIGUOUS: Final = (asyncpg.InterfaceError, asyncpg.InternalClientError)  # a programming mistake, or a connection that closed at the wrong moment
 
 PooledConnection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+SingleConnection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 Connection: TypeAlias = "asyncpg.Pool[asyncpg.Record] | asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 
 # Settings of a session, and what sets the same for one transaction. Keep-alives are between the pooler and the server, and none of ours.

@@ -1,19 +1,16 @@
 """The dead letter queue in Postgres: read it, group it, retry and remove. The caller owns the transaction where a function says so."""
 
 from datetime import datetime
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-import asyncpg
 import msgspec
 
 from waggle.redrive import DeadLetterFilter
-from waggle.store.client import Connection
+from waggle.store.client import Connection, SingleConnection
 from waggle.store.sql import statement
 from waggle.store.tasks import as_task
 from waggle.task import Object, Task
-
-Borrowed: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 
 AUTOMATIC_CAP: Final = 86_400.0  # seconds; the longest wait for an automatic retry
 
@@ -38,14 +35,14 @@ class DeadLetterGroup(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=T
     example: UUID
 
 
-class Revival(NamedTuple):
+class Retried(NamedTuple):
     """What became of dead letters that were to be retried: now pending, and those left where they are, with their obstacle."""
 
-    revived: list[UUID]
+    retried: list[UUID]
     obstacles: dict[UUID, str]  # "deadline": it passed; "unique_key": another task has it
 
 
-async def planned_anew(connection: Borrowed) -> None:
+async def plan_for_values(connection: SingleConnection) -> None:
     """For the rest of this transaction: a plan for any filter is slow for all."""
     await connection.execute("SET LOCAL plan_cache_mode = force_custom_plan")
 
@@ -64,27 +61,27 @@ def values(wanted: DeadLetterFilter, at: datetime) -> dict[str, Any]:
     }
 
 
-async def page(connection: Borrowed, wanted: DeadLetterFilter, after: tuple[datetime, UUID] | None, most: int) -> tuple[list[Task], bool]:
+async def page(connection: SingleConnection, wanted: DeadLetterFilter, after: tuple[datetime, UUID] | None, most: int) -> tuple[list[Task], bool]:
     """The `most` that died last before the place `after` (updated, id), without payloads, and whether more follow."""
     place, place_id = after or (None, None)
     async with connection.transaction(readonly=True):
-        await planned_anew(connection)
+        await plan_for_values(connection)
         given = values(wanted, await now(connection))
         rows = await statement("dead_letters/list").fetch(connection, before=place, before_id=place_id, most=most, **given)
     return [as_task(row) for row in rows[:most]], len(rows) > most
 
 
-async def groups(connection: Borrowed, wanted: DeadLetterFilter, most: int) -> list[DeadLetterGroup]:
+async def groups(connection: SingleConnection, wanted: DeadLetterFilter, most: int) -> list[DeadLetterGroup]:
     """The `most` largest groups of dead letters."""
     async with connection.transaction(readonly=True):
-        await planned_anew(connection)
+        await plan_for_values(connection)
         rows = await statement("dead_letters/groups").fetch(connection, most=most, **values(wanted, await now(connection)))
     return [DeadLetterGroup(**row) for row in rows]
 
 
-async def count(connection: Borrowed, wanted: DeadLetterFilter) -> int:
+async def count(connection: SingleConnection, wanted: DeadLetterFilter) -> int:
     """How many match, in a transaction of the caller."""
-    await planned_anew(connection)
+    await plan_for_values(connection)
     return int(await statement("dead_letters/count").fetchval(connection, **values(wanted, await now(connection))))
 
 
@@ -97,16 +94,16 @@ async def get(connection: Connection, task_id: UUID) -> DeadLetter | None:
     return DeadLetter(**msgspec.structs.asdict(as_task(row)), original_payload=None if original is None else msgspec.Raw(original))
 
 
-async def revive(
+async def retry(
     connection: Connection, ids: list[UUID], *, how: str, retried_by: str | None = None, redrive_id: UUID | None = None, payload: str | None = None
-) -> Revival:
+) -> Retried:
     """Make dead letters pending; what is in neither list is no dead letter. `payload` (JSON text) replaces that of one task; the old one is kept.
 
     Raises UniqueViolationError when somebody took a unique key at this moment: then nothing happened, repeat it.
     """
-    rows = await statement("dead_letters/revive").fetch(connection, ids=ids, how=how, retried_by=retried_by, redrive_id=redrive_id, payload=payload)
+    rows = await statement("dead_letters/retry").fetch(connection, ids=ids, how=how, retried_by=retried_by, redrive_id=redrive_id, payload=payload)
     obstacles = {row["id"]: row["obstacle"] for row in rows if row["obstacle"] is not None}
-    return Revival([row["id"] for row in rows if row["id"] not in obstacles], obstacles)
+    return Retried([row["id"] for row in rows if row["id"] not in obstacles], obstacles)
 
 
 async def remove(connection: Connection, task_id: UUID) -> bool:
@@ -114,21 +111,21 @@ async def remove(connection: Connection, task_id: UUID) -> bool:
     return await statement("dead_letters/remove").fetchval(connection, id=task_id) is not None
 
 
-async def lock_ripe(connection: Connection, *, retries: int, backoff: float, since: datetime, most: int) -> list[UUID]:
+async def lock_retryable(connection: Connection, *, retries: int, backoff: float, since: datetime, most: int) -> list[UUID]:
     """Lock what is due for an automatic retry, of what died after `since`; `backoff` is in seconds. In a transaction of the caller."""
-    rows = await statement("dead_letters/lock_ripe").fetch(connection, retries=retries, backoff=backoff, cap=AUTOMATIC_CAP, since=since, most=most)
+    rows = await statement("dead_letters/lock_retryable").fetch(connection, retries=retries, backoff=backoff, cap=AUTOMATIC_CAP, since=since, most=most)
     return [row["id"] for row in rows]
 
 
-async def name_nameless(connection: Connection, after: tuple[datetime, UUID], most: int) -> tuple[datetime, UUID] | None:
+async def add_fingerprints(connection: Connection, after: tuple[datetime, UUID], most: int) -> tuple[datetime, UUID] | None:
     """Give dead letters the fingerprint that they lack, among the next `most` behind the place `after` (updated, id); how far this came, None at the end."""
-    row = await statement("dead_letters/name").fetchrow(connection, reached=after[0], reached_id=after[1], most=most)
+    row = await statement("dead_letters/add_fingerprints").fetchrow(connection, reached=after[0], reached_id=after[1], most=most)
     return None if row is None else (row["updated"], row["id"])
 
 
-async def forget_retries(connection: Connection, after: UUID, most: int) -> UUID | None:
+async def delete_expired_retries(connection: Connection, after: UUID, most: int) -> UUID | None:
     """Forget the retries of tasks that are gone, among the next `most`; how far this came, None at the end."""
-    row = await statement("dead_letters/forget_retries").fetchrow(connection, after=after, most=most)
+    row = await statement("dead_letters/delete_expired_retries").fetchrow(connection, after=after, most=most)
     assert row is not None
     reached: UUID | None = row["reached"]
     return reached if row["seen"] == most else None

@@ -71,9 +71,9 @@ async def overdue(connection: Connection, seconds: float) -> int:
     return int(await statement("diagnosis/overdue").fetchval(connection, seconds=seconds, most=MOST))
 
 
-async def forsaken(connection: Connection, seconds: float) -> int:
+async def without_worker(connection: Connection, seconds: float) -> int:
     """Running tasks whose worker is gone."""
-    return int(await statement("diagnosis/forsaken").fetchval(connection, seconds=seconds, most=MOST))
+    return int(await statement("diagnosis/without_worker").fetchval(connection, seconds=seconds, most=MOST))
 
 
 async def unserved_types(connection: Connection) -> list[asyncpg.Record]:

@@ -12,7 +12,7 @@ from waggle.store.sql import statement
 from waggle.task import Fence, Lost, Step, Tries, decide
 
 
-class Lease(msgspec.Struct, frozen=True, kw_only=True):
+class LeaseRow(msgspec.Struct, frozen=True, kw_only=True):
     """A worker as it registers; `seconds` is how long it is believed alive after a heartbeat."""
 
     id: str
@@ -40,7 +40,7 @@ class LostTask(NamedTuple):
     step: Step
 
 
-async def register(connection: Connection, lease: Lease) -> None:
+async def register(connection: Connection, lease: LeaseRow) -> None:
     await statement("leases/register").execute(
         connection,
         id=lease.id,
@@ -89,9 +89,9 @@ async def lock_lost(connection: Connection, most: int) -> list[LostTask]:
     ]
 
 
-async def forget(connection: Connection, keep: float) -> int:
+async def delete_expired(connection: Connection, keep: float) -> int:
     """Delete the rows of workers that have been gone for `keep` seconds; returns how many."""
-    return await statement("leases/forget").execute(connection, keep=keep)
+    return await statement("leases/delete_expired").execute(connection, keep=keep)
 
 
 async def workers(connection: Connection) -> Sequence[asyncpg.Record]:

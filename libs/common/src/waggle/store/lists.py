@@ -41,7 +41,7 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
     metadata: str | None = None
 
 
-class Found(NamedTuple):
+class FoundIds(NamedTuple):
     """Ids that fit, the newest first; all of them down to `horizon`, which is None where nothing older is left to be looked at."""
 
     ids: list[UUID]
@@ -70,11 +70,11 @@ async def page(
     return [as_task(row) for row in rows], rows[-1]["id"] if len(rows) < len(found.ids) else found.horizon
 
 
-async def _walk(connection: Connection, asked: dict[str, Any], only: Status | None = None) -> Found:
-    return Found(*await _row(connection, "lists/walk", only=only, **asked))
+async def _walk(connection: Connection, asked: dict[str, Any], only: Status | None = None) -> FoundIds:
+    return FoundIds(*await _row(connection, "lists/walk", only=only, **asked))
 
 
-async def _by_index(connection: Connection, asked: dict[str, Any]) -> Found | None:
+async def _by_index(connection: Connection, asked: dict[str, Any]) -> FoundIds | None:
     """None when there are too many unfinished tasks, or too many kinds of final ones."""
     statuses = set(asked["statuses"] or Status)
     parts = []
@@ -86,28 +86,28 @@ async def _by_index(connection: Connection, asked: dict[str, Any]) -> Found | No
             parts.append(part)
     horizon = max((part.horizon for part in parts if part.horizon), default=None)
     ids = sorted((found for part in parts for found in part.ids if horizon is None or found >= horizon), reverse=True)
-    return Found(ids[: asked["most"] + 1], horizon)
+    return FoundIds(ids[: asked["most"] + 1], horizon)
 
 
-async def _unfinished(connection: Connection, asked: dict[str, Any]) -> Found | None:
+async def _unfinished(connection: Connection, asked: dict[str, Any]) -> FoundIds | None:
     del asked["examine"]
     count, ids = await _row(connection, "lists/unfinished", enough=UNFINISHED_ENOUGH, **asked)
-    return Found(ids, None) if count <= UNFINISHED_ENOUGH else None
+    return FoundIds(ids, None) if count <= UNFINISHED_ENOUGH else None
 
 
-async def _final(connection: Connection, asked: dict[str, Any]) -> Found | None:
+async def _final(connection: Connection, asked: dict[str, Any]) -> FoundIds | None:
     filters = {name: asked.pop(name) for name in ("statuses", "types", "queue")}
     others = asked["priority"] is not None or asked["metadata"] is not None
     count, types, queues, statuses = await _row(connection, "lists/kinds", enough=KINDS_ENOUGH, **filters)
     if not types and count <= KINDS_ENOUGH:
-        return Found([], None)
+        return FoundIds([], None)
     if count > KINDS_ENOUGH or (others and len(types) > KINDS_SHARED):
         return None
     asked |= {"types": types, "queues": queues, "statuses": statuses, "examine": max(asked["examine"] // len(types), 1)}
-    return Found(*await _row(connection, "lists/final", **asked))
+    return FoundIds(*await _row(connection, "lists/final", **asked))
 
 
-async def _dead(connection: Connection, asked: dict[str, Any]) -> Found:
+async def _dead(connection: Connection, asked: dict[str, Any]) -> FoundIds:
     return await _walk(connection, asked, only=Status.DEAD_LETTER)
 
 

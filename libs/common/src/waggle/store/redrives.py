@@ -9,8 +9,8 @@ import msgspec
 
 from waggle.redrive import DeadLetterFilter, Progress, Recent, Redrive
 from waggle.store import dead_letters
-from waggle.store.client import Connection
-from waggle.store.dead_letters import Borrowed, Revival
+from waggle.store.client import Connection, SingleConnection
+from waggle.store.dead_letters import Retried
 from waggle.store.sql import statement
 
 
@@ -28,10 +28,10 @@ class Due(NamedTuple):
     progress: Progress  # without the outcomes that nobody has looked at yet
 
 
-class Portion(NamedTuple):
+class RedriveBatch(NamedTuple):
     """What a step let go: how it went, where the walk stands, and whether it came to the end."""
 
-    revival: Revival
+    revival: Retried
     reached: tuple[datetime, UUID] | None
     is_last: bool
 
@@ -44,7 +44,7 @@ class Outcomes(NamedTuple):
     failed: int
 
 
-async def begin(connection: Borrowed, redrive_id: UUID, wanted: DeadLetterFilter, *, rate: float, limit: int | None, submitted_by: str) -> None:
+async def begin(connection: SingleConnection, redrive_id: UUID, wanted: DeadLetterFilter, *, rate: float, limit: int | None, submitted_by: str) -> None:
     """A new redrive; a repeated one is left as it is."""
     async with connection.transaction():
         matched = await dead_letters.count(connection, wanted)
@@ -68,7 +68,7 @@ async def cancel(connection: Connection, redrive_id: UUID, reason: str) -> bool:
     return await statement("redrives/cancel").fetchval(connection, id=redrive_id, reason=reason) is not None
 
 
-async def lock_due(connection: Borrowed) -> Due | None:
+async def lock_due(connection: SingleConnection) -> Due | None:
     """The redrive whose step has waited longest, locked until the end of the caller's transaction."""
     row = await statement("redrives/lock_due").fetchrow(connection)
     if row is None:
@@ -101,19 +101,19 @@ async def note_outcomes(connection: Connection, redrive_id: UUID) -> Outcomes:
     return Outcomes(*row)
 
 
-async def let_go(connection: Borrowed, due: Due, most: int) -> Portion:
+async def retry_batch(connection: SingleConnection, due: Due, most: int) -> RedriveBatch:
     """Retry the next `most` dead letters of a redrive."""
     place, place_id = due.reached or (None, None)
-    await dead_letters.planned_anew(connection)
+    await dead_letters.plan_for_values(connection)
     given = dead_letters.values(due.filter, due.created)
-    rows = await statement("redrives/lock_portion").fetch(connection, created=due.created, reached=place, reached_id=place_id, most=most, **given)
+    rows = await statement("redrives/lock_batch").fetch(connection, created=due.created, reached=place, reached_id=place_id, most=most, **given)
     ids = [row["id"] for row in rows]
-    revival = await dead_letters.revive(connection, ids, how="redrive", retried_by=due.submitted_by, redrive_id=due.id) if ids else Revival([], {})
-    return Portion(revival, (rows[-1]["updated"], rows[-1]["id"]) if rows else None, len(rows) < most)
+    revival = await dead_letters.retry(connection, ids, how="redrive", retried_by=due.submitted_by, redrive_id=due.id) if ids else Retried([], {})
+    return RedriveBatch(revival, (rows[-1]["updated"], rows[-1]["id"]) if rows else None, len(rows) < most)
 
 
 async def advance(
-    connection: Connection, due: Due, *, state: str, outcomes: Outcomes, portion: Portion, recent: Recent, reason: str | None, seconds: float | None
+    connection: Connection, due: Due, *, state: str, outcomes: Outcomes, portion: RedriveBatch, recent: Recent, reason: str | None, seconds: float | None
 ) -> None:
     """Write what a step did; the next one is due after so many seconds, or never."""
     reached, reached_id = portion.reached or (None, None)
@@ -121,7 +121,7 @@ async def advance(
         connection,
         id=due.id,
         state=state,
-        retried=len(portion.revival.revived),
+        retried=len(portion.revival.retried),
         skipped=len(portion.revival.obstacles),
         ended=outcomes.ended,
         failed=outcomes.failed,
@@ -134,14 +134,14 @@ async def advance(
     )
 
 
-async def put_off(connection: Connection, redrive_id: UUID, seconds: float) -> None:
+async def postpone(connection: Connection, redrive_id: UUID, seconds: float) -> None:
     """Let a step that is due come so much later."""
-    await statement("redrives/put_off").execute(connection, id=redrive_id, seconds=seconds)
+    await statement("redrives/postpone").execute(connection, id=redrive_id, seconds=seconds)
 
 
-async def forget(connection: Connection, keep: float) -> None:
+async def delete_expired(connection: Connection, keep: float) -> None:
     """Forget redrives that ended more than `keep` seconds ago."""
-    await statement("redrives/forget").execute(connection, keep=keep)
+    await statement("redrives/delete_expired").execute(connection, keep=keep)
 
 
 def _shown(row: asyncpg.Record) -> Redrive:

@@ -25,7 +25,7 @@ class Overdue(NamedTuple):
     worker_id: str | None
 
 
-class Walk(NamedTuple):
+class RetentionStep(NamedTuple):
     """One step of a retention walk: how far it came, rows seen and deleted."""
 
     reached: UUID | None
@@ -71,29 +71,29 @@ async def fail_overdue(connection: Connection, most: int) -> list[Overdue]:
     return [Overdue(row["id"], row["type"], Status(row["was"]), row["attempt"], row["worker_id"]) for row in rows]
 
 
-async def retire(connection: Connection, status: Status, after: UUID, keep: float, most: int) -> Walk:
+async def delete_expired(connection: Connection, status: Status, after: UUID, keep: float, most: int) -> RetentionStep:
     """Delete what ended with this status more than `keep` seconds ago among the next `most` tasks after `after`."""
     if status is Status.COMPLETED:
-        row = await statement("tasks/retire").fetchrow(connection, after=after, keep=keep, most=most)
+        row = await statement("tasks/delete_expired").fetchrow(connection, after=after, keep=keep, most=most)
     else:
-        row = await statement("tasks/retire_ended_badly").fetchrow(connection, status=status, after=after, keep=keep, most=most)
+        row = await statement("tasks/delete_expired_failed").fetchrow(connection, status=status, after=after, keep=keep, most=most)
     assert row is not None
-    return Walk(*row)
+    return RetentionStep(*row)
 
 
-async def retire_keys(connection: Connection, keep: float, most: int) -> int:
+async def delete_expired_keys(connection: Connection, keep: float, most: int) -> int:
     """Delete idempotency keys older than `keep` seconds whose tasks are gone; returns how many."""
-    return await statement("keys/retire").execute(connection, keep=keep, most=most)
+    return await statement("keys/delete_expired").execute(connection, keep=keep, most=most)
 
 
-async def bury_old(connection: Connection, keep: float, most: int) -> list[UUID]:
+async def remove_expired(connection: Connection, keep: float, most: int) -> list[UUID]:
     """Dead letters older than `keep` seconds become failed."""
-    return [row["id"] for row in await statement("dead_letters/bury_old").fetch(connection, keep=keep, most=most)]
+    return [row["id"] for row in await statement("dead_letters/remove_expired").fetch(connection, keep=keep, most=most)]
 
 
-async def bury_excess(connection: Connection, max_size: int, most: int) -> list[UUID]:
+async def remove_excess(connection: Connection, max_size: int, most: int) -> list[UUID]:
     """The oldest dead letters over `max_size` become failed."""
-    return [row["id"] for row in await statement("dead_letters/bury_excess").fetch(connection, max_size=max_size, most=most)]
+    return [row["id"] for row in await statement("dead_letters/remove_excess").fetch(connection, max_size=max_size, most=most)]
 
 
 async def dead_letters(connection: Connection) -> int:

@@ -1,4 +1,4 @@
-"""What the schema consists of: described from Postgres's catalogue, and compared with what the migrations make, which `catalog.json` holds."""
+"""What the schema consists of: described from Postgres's catalogue, and compared with what the migrations make, which `definitions.json` holds."""
 
 import asyncio
 import json
@@ -10,21 +10,21 @@ from waggle.settings.shared import DEFAULT_SCHEMA
 from waggle.store.client import Connection, TimeLimitedConnection
 from waggle.store.sql import statement
 
-Catalog: TypeAlias = dict[str, dict[str, str]]
+Definitions: TypeAlias = dict[str, dict[str, str]]
 """For each kind of object its definitions by name; those of a table are named `table.name`. A definition names the schema `waggle`."""
 
 OF_TABLES: Final = {"column": "schema/columns", "constraint": "schema/constraints", "index": "schema/indexes", "trigger": "schema/triggers"}
 
 
-async def described(connection: TimeLimitedConnection) -> Catalog:
+async def read(connection: TimeLimitedConnection) -> Definitions:
     """The tables, columns, constraints, indexes, triggers and functions of the connection's schema."""
     async with connection.transaction(readonly=True):
         await connection.execute("SET LOCAL search_path TO pg_catalog")  # Postgres leaves out schemas that stand in the search path
-        return await _described(connection, connection.schema)
+        return await _read(connection, connection.schema)
 
 
-async def _described(connection: Connection, schema: str) -> Catalog:
-    found: Catalog = {"table": {}}
+async def _read(connection: Connection, schema: str) -> Definitions:
+    found: Definitions = {"table": {}}
     for kind, name in OF_TABLES.items():
         rows = await statement(name).fetch(connection, schema=f'"{schema}"')
         found[kind] = {f"{row['relation']}.{row['name']}": _portable(row["definition"], schema) for row in rows}
@@ -34,13 +34,13 @@ async def _described(connection: Connection, schema: str) -> Catalog:
     return found
 
 
-def expected() -> Catalog:
-    """What the migrations make. `python -m waggle.store.catalog URL` writes the file from a database that was migrated."""
-    found: Catalog = json.loads(resources.files("waggle.store").joinpath("catalog.json").read_text())
+def expected() -> Definitions:
+    """What the migrations make. `python -m waggle.store.definitions URL` writes the file from a database that was migrated."""
+    found: Definitions = json.loads(resources.files("waggle.store").joinpath("definitions.json").read_text())
     return found
 
 
-def differences(wanted: Catalog, found: Catalog) -> list[str]:
+def differences(wanted: Definitions, found: Definitions) -> list[str]:
     """What is missing or not as the migrations made it, a line each. What others added is no difference."""
     lines = []
     missing = set(wanted["table"]) - set(found["table"])
@@ -68,8 +68,8 @@ async def _write(url: str) -> None:
     from waggle.settings.services import DirectSettings
     from waggle.store.postgres import connect
 
-    connection = await connect(DirectSettings(postgres_url=url, nats_url="nats://not.used"), "catalog")
-    print(json.dumps(await described(connection), indent=1, sort_keys=True))
+    connection = await connect(DirectSettings(postgres_url=url, nats_url="nats://not.used"), "definitions")
+    print(json.dumps(await read(connection), indent=1, sort_keys=True))
     await connection.close()
 
 

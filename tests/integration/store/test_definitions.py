@@ -10,7 +10,7 @@ import pytest
 from support.command_line import waggle
 from support.fleet import FleetSettings
 from support.schemas import install_old
-from waggle.store import catalog, postgres
+from waggle.store import definitions, postgres
 from waggle.store.migrate import migrate
 from waggle.store.postgres import head
 from waggle_embedded.binaries import find_postgres
@@ -18,10 +18,10 @@ from waggle_embedded.binaries import find_postgres
 Pool = asyncpg.Pool
 
 
-async def described(database: str, schema: str = "waggle") -> catalog.Catalog:
+async def read(database: str, schema: str = "waggle") -> definitions.Definitions:
     connection = await postgres.connect(FleetSettings(postgres_url=database, nats_url="nats://not.used", postgres_schema=schema), "test")
     try:
-        return await catalog.described(connection)
+        return await definitions.read(connection)
     finally:
         await connection.close()
 
@@ -29,7 +29,7 @@ async def described(database: str, schema: str = "waggle") -> catalog.Catalog:
 @pytest.mark.parametrize("schema", ["waggle", "user"])
 async def test_the_file_holds_what_the_migrations_make(database: str, schema: str) -> None:
     await migrate(database, schema)
-    assert await described(database, schema) == catalog.expected(), "run `just catalog URL` with a migrated database"
+    assert await read(database, schema) == definitions.expected(), "run `just definitions URL` with a migrated database"
 
 
 DAMAGE = {
@@ -51,14 +51,14 @@ DAMAGE = {
 @pytest.mark.parametrize("damage", DAMAGE)
 async def test_what_was_damaged_is_named(database: str, pool: Pool, damage: str) -> None:
     await pool.execute(damage)
-    (line,) = catalog.differences(catalog.expected(), await described(database))
+    (line,) = definitions.differences(definitions.expected(), await read(database))
     assert line.startswith(DAMAGE[damage])
 
 
 async def test_what_others_added_is_no_damage(database: str, pool: Pool) -> None:
     await pool.execute("CREATE TABLE waggle.notes (id int)")
     await pool.execute("CREATE INDEX by_type ON waggle.tasks (type)")
-    assert catalog.differences(catalog.expected(), await described(database)) == []
+    assert definitions.differences(definitions.expected(), await read(database)) == []
 
 
 async def test_the_command_checks_and_says_by_its_exit_code(database: str, pool: Pool, folder: Path) -> None:
@@ -87,7 +87,7 @@ async def test_the_printed_sql_does_what_migrate_does(database: str, folder: Pat
     run = waggle("migrate", "--sql", place=folder, **environ)
     assert (run.returncode, run.stderr) == (0, "")
     await asyncio.to_thread(psql, database, run.stdout)
-    assert await described(database) == catalog.expected()
+    assert await read(database) == definitions.expected()
     assert waggle("migrate", "--check", place=folder, **environ).returncode == 0
     assert waggle("migrate", "--sql", place=folder, **environ).stdout == f"-- The schema is up to date ({head()}).\n"
 

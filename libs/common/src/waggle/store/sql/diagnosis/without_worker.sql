@@ -4,4 +4,4 @@ SELECT count(*) FROM (
     WHERE t.status = 'running' AND t.started_at < now() - :seconds * interval '1 second'
       AND (w.id IS NULL OR waggle.lease_expired(w.last_seen, w.lease + :seconds * interval '1 second'))
     LIMIT :most
-) forsaken;
+) without_worker;

@@ -1,4 +1,4 @@
--- As tasks/retire.sql, for tasks that failed or were cancelled: an index of their own leads to them, however many completed ones stand between.
+-- As tasks/delete_expired.sql, for tasks that failed or were cancelled: an index of their own leads to them, however many completed ones stand between.
 WITH seen AS MATERIALIZED (
     SELECT id FROM waggle.tasks
     WHERE status IN ('failed', 'cancelled', 'dead_letter') AND status = :status AND id > :after

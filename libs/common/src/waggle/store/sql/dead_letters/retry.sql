@@ -15,7 +15,7 @@ WITH held AS MATERIALIZED (
         ) THEN 'unique_key'
     END AS obstacle
     FROM held h
-), revived AS (
+), retried AS (
     UPDATE waggle.tasks t
     SET status = 'pending', updated = now(), run_at = now(), rung_at = NULL, worker_id = NULL, completed_at = NULL, retry_count = 0, fingerprint = NULL,
         payload = coalesce(:payload::json, t.payload)
@@ -24,8 +24,8 @@ WITH held AS MATERIALIZED (
     RETURNING t.id, j.attempt, j.edited
 ), recorded AS (
     INSERT INTO waggle.dead_letter_retries (task_id, attempt, how, redrive_id, retried_by, payload)
-    SELECT id, attempt, :how::text, :redrive_id::uuid, :retried_by::text, edited FROM revived
+    SELECT id, attempt, :how::text, :redrive_id::uuid, :retried_by::text, edited FROM retried
 ), woken AS (
-    SELECT pg_notify('waggle_wake', '') FROM revived LIMIT 1
+    SELECT pg_notify('waggle_wake', '') FROM retried LIMIT 1
 )
 SELECT id, obstacle FROM judged WHERE (SELECT count(*) FROM woken) >= 0;
