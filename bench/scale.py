@@ -65,7 +65,7 @@ FROM waggle.tasks WHERE type = 'bench.large' AND status = 'completed'
 async def pause(settings: FleetSettings, *, paused: bool) -> None:
     async with postgres.pool(settings, "bench", 1) as pool, connection.connection(settings, "bench") as bus:
         await queues.pause(pool, "default", paused=paused)
-        await bus.publish(subjects.CONTROL_ALL, subjects.LOOK)
+        await bus.publish(subjects.CONTROL_ALL, subjects.RELOAD_PAUSES)
         await bus.flush()
 
 

@@ -30,7 +30,7 @@ _numbers = itertools.count(1)
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """A test that fails shows the end of the log of each process that it started."""
+    """Add the end of the log of each started process to the report of a failed test."""
     report = yield
     if report.failed:
         report.sections += [(f"log of {name}", last_lines(log, count=40)) for name, log in item.stash.get(LOGS, {}).items()]
@@ -40,7 +40,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 
 def waiting() -> str:
-    """Where each task of asyncio in this process waits; the stack of a test that hangs shows only its loop."""
+    """Where each asyncio task of this process waits: the stack of a hanging test shows only the event loop."""
     return "\n".join(
         f"{task.get_name()}: {' > '.join(places(task.get_coro()))}" for task in gc.get_objects() if isinstance(task, asyncio.Task) and not task.done()
     )
@@ -69,7 +69,7 @@ def session_folder() -> Iterator[Path]:
 
 @pytest.fixture
 def folder(session_folder: Path) -> Path:
-    """A folder of this test's own."""
+    """A folder for this test."""
     made = session_folder / f"test-{next(_numbers)}"
     made.mkdir(mode=0o711)
     return made
@@ -77,7 +77,7 @@ def folder(session_folder: Path) -> Path:
 
 @pytest.fixture
 def effects(folder: Path) -> Path:
-    """Where the handlers of this test leave a line for each thing they did (give it to a worker as `EFFECTS`)."""
+    """The file to which the handlers of this test append a line per effect (give it to a worker as `EFFECTS`)."""
     path = folder / "effects"
     path.touch()
     return path
@@ -85,7 +85,7 @@ def effects(folder: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def postgres(session_folder: Path) -> Iterator[PostgresServer]:
-    """One Postgres for all tests; whoever wants to kill one takes `own_postgres`."""
+    """One Postgres for all tests; a test that kills Postgres takes `own_postgres`."""
     server = PostgresServer(session_folder / "postgres")
     yield server
     server.close()
@@ -93,7 +93,7 @@ def postgres(session_folder: Path) -> Iterator[PostgresServer]:
 
 @pytest.fixture
 def own_postgres(folder: Path, logs: dict[str, Path]) -> Iterator[PostgresServer]:
-    """A Postgres of this test's own, to be killed and started again; `database`, and all that stands on it, then lives there."""
+    """A Postgres for this test, which may kill and restart it; `database` and the fixtures that use it are then on this server."""
     server = PostgresServer(folder / "postgres")
     logs["postgres"] = server.log
     yield server
@@ -102,7 +102,7 @@ def own_postgres(folder: Path, logs: dict[str, Path]) -> Iterator[PostgresServer
 
 @pytest.fixture
 def database(request: pytest.FixtureRequest) -> Iterator[str]:
-    """The address of a fresh, migrated database of this test's own."""
+    """The URL of a fresh, migrated database for this test."""
     if "own_postgres" in request.fixturenames:
         yield request.getfixturevalue("own_postgres").url
     else:
@@ -112,7 +112,7 @@ def database(request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.fixture
 def nats(folder: Path, logs: dict[str, Path]) -> Iterator[NatsServer]:
-    """A NATS server of this test's own, to be killed, wiped and started again; without any stream yet."""
+    """A NATS server for this test, which may kill, wipe and restart it; it has no stream yet."""
     server = NatsServer(folder / "nats")
     logs["nats"] = server.log
     yield server
@@ -121,20 +121,20 @@ def nats(folder: Path, logs: dict[str, Path]) -> Iterator[NatsServer]:
 
 @pytest.fixture
 def settings(database: str, nats: NatsServer) -> FleetSettings:
-    """The settings of this test's services: free ports, short times."""
+    """The settings of the services of this test: free ports, short times."""
     return FleetSettings(postgres_url=database, nats_url=nats.url, api_port=0, lease=2.0, grace=2.0)
 
 
 @pytest.fixture
 async def pool(database: str) -> AsyncIterator["asyncpg.Pool[asyncpg.Record]"]:
-    """Connections to the test's database, as the services have them. (Needs no NATS.)"""
+    """A connection pool for the database of this test, as in a service. (Needs no NATS.)"""
     async with store.pool(FleetSettings(postgres_url=database, nats_url="nats://not.used"), "test", 5) as made:
         yield made
 
 
 @pytest.fixture
 async def bus(settings: FleetSettings) -> AsyncIterator[Bus]:
-    """A connection to the test's NATS."""
+    """A connection to the NATS server of this test."""
     async with connection.connection(settings, "test") as opened:
         await until(lambda: opened.connected)
         yield opened
@@ -142,13 +142,13 @@ async def bus(settings: FleetSettings) -> AsyncIterator[Bus]:
 
 @pytest.fixture
 async def lanes(bus: Bus, settings: FleetSettings) -> None:
-    """The work stream, and the consumers of the queue `default`; where a scheduler runs, it makes them."""
+    """Creates the work stream and the consumers of the queue `default`, as a scheduler would."""
     await topology.ensure(bus, settings, ["default"])
 
 
 @pytest.fixture
 async def start(settings: FleetSettings, folder: Path, logs: dict[str, Path]) -> AsyncIterator[Services]:
-    """Starts services: `worker = await start("worker", concurrency=5)`. They are stopped at the end; one that died by itself fails the test."""
+    """Starts services: `worker = await start("worker", concurrency=5)`. They are stopped at the end; one that ended by itself fails the test."""
     services = Services(settings, folder, logs)
     yield services
     await processes.end(*services.processes)
@@ -156,12 +156,12 @@ async def start(settings: FleetSettings, folder: Path, logs: dict[str, Path]) ->
 
 @pytest.fixture
 async def system(start: Services) -> System:
-    """api, worker, dlq and scheduler, ready to work."""
+    """api, worker, dlq and scheduler, ready."""
     return await System.start(start)
 
 
 @pytest.fixture
 async def client(system: System) -> AsyncIterator[Client]:
-    """The API of the system."""
+    """An HTTP client for the API of the system."""
     async with client_of(system.api) as opened:
         yield opened

@@ -11,14 +11,14 @@ from support.fleet import FleetSettings
 from support.scale import dice, figures, sized
 from support.servers import NatsServer
 from waggle.bus import connection
-from waggle.bus.connection import RECONNECT_CAP, Bus
+from waggle.bus.connection import RECONNECT_CAP_SECONDS, Bus
 
 CLIENTS = sized(15, 50)
 RESTARTS = sized(2, 5)
 AWAY = 3.0  # seconds until the waits have grown to their cap
 WINDOW = 0.25
 # At the cap a wait is between a quarter of it and all of it: this is the average number of reconnects in a window. Chance may double it, and a bit more.
-FAIR = CLIENTS * WINDOW / (RECONNECT_CAP * 3 / 4)
+FAIR = CLIENTS * WINDOW / (RECONNECT_CAP_SECONDS * 3 / 4)
 MOST = 2 * FAIR + 5
 
 

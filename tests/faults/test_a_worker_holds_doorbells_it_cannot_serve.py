@@ -12,7 +12,7 @@ from support.scale import figures, sized
 from support.system import Services, client_of
 from waggle.bus import subjects
 from waggle.bus.connection import Bus
-from waggle.bus.jetstream import ask
+from waggle.bus.jetstream import api_request
 
 Pool = asyncpg.Pool
 QUICK = 300
@@ -26,7 +26,7 @@ async def test_they_go_to_others_and_nothing_starts_late(start: Services, pool: 
     holder = await start("worker", environ=environ, app="support.handlers:app", concurrency=1)
 
     async def held() -> int:
-        return int((await ask(bus, subjects.consumer_info("default", 1)))["num_ack_pending"])
+        return int((await api_request(bus, subjects.consumer_info("default", 1)))["num_ack_pending"])
 
     async with pool.acquire() as connection, connection.transaction():  # they appear at the same time, in this order
         quick = await given.waiting(connection, QUICK, ring=False, type="test.work")

@@ -73,7 +73,7 @@ async def test_a_stream_that_is_full_is_told_and_a_delay(start: Services, pool: 
     async with client_of(api) as client:
         await submit_load(client, history, sized(150, 1_000), pause=0.3, type="test.work")  # the API checks the stream four times a second
         assert not history.refused
-        await until(lambda: api.logged("the stream takes no doorbells; the tasks are safe and will be rung again", reason="stream full"))
+        await until(lambda: api.logged("stream refuses doorbells", reason="stream full"))
         assert (await counted(api, "waggle_doorbells_refused_total"))["stream full"] > 0
         await start("worker", environ={"EFFECTS": str(effects)}, app="support.handlers:app")
         await all_at_rest(pool, sized(40, 240))

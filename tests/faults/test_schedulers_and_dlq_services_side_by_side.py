@@ -16,7 +16,7 @@ from support.scale import dice, figures, sized
 from support.system import Services
 from waggle.bus import subjects
 from waggle.bus.connection import Bus
-from waggle_scheduler.due import MOST
+from waggle_scheduler.due import DUE_BATCH
 
 Pool = asyncpg.Pool
 
@@ -58,6 +58,6 @@ async def test_due_tasks_are_rung_about_once_and_dead_letters_buried_once(start:
     counts = await check(pool, history, effects, duplicates_at_most=0)
     # A scheduler that dies between its commit and its ring leaves a batch to the orphan rule: rung late, not twice. Superfluous are only doorbells that the
     # orphan rule rings beside one that took more than five seconds, or that a killed scheduler had sent.
-    assert TASKS <= bells <= TASKS + KILLS * MOST // 10, f"{bells} doorbells for {TASKS} tasks"
+    assert TASKS <= bells <= TASKS + KILLS * DUE_BATCH // 10, f"{bells} doorbells for {TASKS} tasks"
     assert await pool.fetchval("SELECT count(*) FROM waggle.task_attempts") == TASKS + DEAD
     figures("schedulers and dlq services side by side", kills=f"{KILLS} of each", doorbells=bells, buried=moves["dead_letter", "failed"], **counts)

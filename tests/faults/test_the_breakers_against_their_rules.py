@@ -100,7 +100,7 @@ class Fleet:
     async def _call(self, worker: Worker) -> None:
         guard = BreakerCall(worker.breakers, NAME, (), asyncio.get_running_loop(), set())
         # A revision from an earlier bucket may by chance belong to another record in this one.
-        knows_bucket = worker.breakers.sharing.reader.made == (await bucket.look(self.real)).made
+        knows_bucket = worker.breakers.sharing.reader.made == (await bucket.snapshot(self.real)).made
         asked_fleet = worker.link.connected and worker.breakers.sharing.in_touch and knows_bucket
         try:
             await guard.enter()
@@ -304,7 +304,7 @@ async def bus_of(settings: FleetSettings) -> AsyncIterator[Bus]:
 
 async def test_whatever_gets_lost_or_comes_late(nats: NatsServer, monkeypatch: pytest.MonkeyPatch) -> None:
     chance, clock = dice(), Clock()
-    monkeypatch.setattr(bucket, "PATIENCE", 60.0)  # a request that the test delays is not an outage
+    monkeypatch.setattr(bucket, "BUCKET_TIMEOUT_SECONDS", 60.0)  # a request that the test delays is not an outage
     monkeypatch.setattr(sharing, "SYNC_TIMEOUT_SECONDS", 60.0)
     settings = FleetSettings(postgres_url="x", nats_url=nats.url)
     steps = probes = 0

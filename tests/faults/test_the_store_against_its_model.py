@@ -20,7 +20,7 @@ from support.fleet import FleetSettings
 from support.journal import check_journal, keep_journal
 from support.scale import SEED, dice, figures, sized
 from waggle.errors import ErrorCode, TaskError
-from waggle.repair.reclaim import take_back
+from waggle.repair.reclaim import reclaim
 from waggle.store import postgres as store
 from waggle.store import tasks, waiting
 from waggle.task import Done, Failed, Fence, Lost, Outcome, Snoozed, Status, Tries, decide
@@ -157,7 +157,7 @@ class Store(RuleBasedStateMachine):
     @rule()
     def take_back(self) -> None:
         lost = {row.fence for row in self.rows.values() if row.fence and not self.alive[row.fence.worker_id]}
-        assert {task.fence for task in self.run(take_back(self.pool, 100))} == lost
+        assert {task.fence for task in self.run(reclaim(self.pool, 100))} == lost
         for fence in lost:
             self.rows[fence.id].settle(Lost())
 
@@ -183,7 +183,7 @@ class Store(RuleBasedStateMachine):
             return fence.id in {one.id for one in await waiting.fail_overdue(self.pool, 1000)}
 
         async def taken() -> bool:
-            return fence in {task.fence for task in await take_back(self.pool, 100)}
+            return fence in {task.fence for task in await reclaim(self.pool, 100)}
 
         return await asyncio.gather(tasks.settle(self.pool, [(fence, step)]), tasks.cancel(self.pool, fence.id), overdue(), taken())
 

@@ -31,4 +31,4 @@ async def metric(dlq: Process, line: str) -> float:
 
 async def a_retry(pool: "asyncpg.Pool[asyncpg.Record]", task_id: UUID, seconds: float = 5.0, payload: str | None = None) -> bytes:
     until_ = await dead_letters.now(pool) + timedelta(seconds=seconds)
-    return msgspec.json.encode(dlq_commands.Retry(asked_by="anna", until=until_, id=task_id, payload=payload))
+    return msgspec.json.encode(dlq_commands.RetryTask(asked_by="anna", until=until_, id=task_id, payload=payload))

@@ -1,4 +1,4 @@
-"""How hypothesis runs here: an example may take as long as it likes, since a busy machine is no failure; pytest-timeout bounds the whole test."""
+"""Settings of hypothesis: no time limit per example, because a slow machine is no failure. pytest-timeout limits the whole test."""
 
 from hypothesis import settings
 

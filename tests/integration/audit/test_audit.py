@@ -133,7 +133,7 @@ async def worker(pool: Pool, lanes: None) -> str:
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that a few tasks and doorbells fill several."""
     monkeypatch.setattr(conditions, "PAGE", 2)
-    monkeypatch.setattr(doorbells, "BATCH", 2)
+    monkeypatch.setattr(doorbells, "FETCH_BATCH", 2)
 
 
 async def test_tasks_of_every_kind_are_in_order(settings: FleetSettings, pool: Pool, bus: Bus, worker: str, small_pages: None) -> None:

@@ -1,4 +1,4 @@
-"""What a subscription's callback raises belongs to one message: it is logged, and the next message is heard."""
+"""An error in a subscription's callback concerns one message: it is logged, and the next message arrives."""
 
 from nats.aio.msg import Msg
 from structlog.testing import capture_logs

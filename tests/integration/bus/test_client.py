@@ -29,7 +29,7 @@ async def test_a_close_does_not_wait_for_a_dead_link(nats: NatsServer) -> None:
         client = NatsClient()
         await client.connect(link.url(nats.url), allow_reconnect=False, pending_size=64 * MEBIBYTE)
         link.kill_links()
-        for _ in range(32):  # more than the buffers of the link hold
+        for _ in range(32):  # more than all buffers on the way hold
             await client.publish("test.nowhere", bytes(MEBIBYTE))
         began = time.monotonic()
         await client.close()
@@ -76,7 +76,7 @@ async def test_many_messages_of_one_write_arrive_in_their_order(bus: Bus) -> Non
 
 
 async def test_what_the_server_says_against_a_connection_is_a_refusal() -> None:
-    """It greets with an error, as a server does that has too many connections."""
+    """The server greets with an error, as it does with too many connections."""
 
     async def refuse(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"-ERR 'maximum connections exceeded'\r\n")

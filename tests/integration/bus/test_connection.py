@@ -1,4 +1,4 @@
-"""The connection to NATS: away at any time, back by itself, and clear about a server that is too old."""
+"""The connection to NATS: it may fail at any time, reconnects by itself, and reports a server that is too old."""
 
 import asyncio
 from collections import Counter
@@ -15,7 +15,7 @@ from support.facts import until
 from support.fleet import FleetSettings
 from support.servers import NatsServer
 from waggle.bus import connection
-from waggle.bus.connection import RECONNECT_CAP, RECONNECT_FIRST, Bus, _servers, _with_jitter
+from waggle.bus.connection import RECONNECT_CAP_SECONDS, RECONNECT_FIRST_SECONDS, Bus, _servers, _with_jitter
 from waggle.settings.shared import SettingsError
 
 
@@ -27,7 +27,7 @@ def a_server(reconnects: int) -> Server:
 
 def test_the_wait_before_a_reconnect_rises_and_never_passes_the_cap() -> None:
     for reconnects in range(50):
-        most = min(RECONNECT_CAP, RECONNECT_FIRST * 2**reconnects)
+        most = min(RECONNECT_CAP_SECONDS, RECONNECT_FIRST_SECONDS * 2**reconnects)
         waits = [_with_jitter([a_server(reconnects)], {})[1] for _ in range(50)]
         assert all(most / 4 <= wait <= most for wait in waits)
 
@@ -44,7 +44,7 @@ def test_any_server_of_the_list_may_be_the_next_one() -> None:
 
 
 def bus_on(version: tuple[int, int, int]) -> Bus:
-    """A bus that believes to be connected to a server of this version."""
+    """A bus that seems connected to a server of this version."""
     bus = Bus(["nats://127.0.0.1:1"], "test")
     major, minor, patch = version
     client: Any = SimpleNamespace(is_connected=True, connected_url=None, connected_server_version=SimpleNamespace(major=major, minor=minor, patch=patch))
@@ -105,7 +105,7 @@ async def test_while_nats_is_away_a_publish_is_refused_and_a_request_raises(nats
     except connection.OUTAGE:
         pass
     else:
-        raise AssertionError("a request was answered by nobody")
+        raise AssertionError("a request got a reply without a server")
 
 
 async def test_a_service_starts_without_nats_and_finds_it_later(nats: NatsServer, settings: FleetSettings) -> None:

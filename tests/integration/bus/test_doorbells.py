@@ -1,4 +1,4 @@
-"""Doorbells in the stream: rung, pulled, acked, refused when a lane is full; and what the stream says of a lane."""
+"""Doorbells in the stream: rung, pulled, acked, refused by a full lane; and the state of a lane."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -22,7 +22,7 @@ from waggle.bus.connection import OUTAGE, Bus, UnexpectedReply
 from waggle.bus.pull import Pull
 from waggle.bus.ring import Bell, Ringer
 
-AT_ONCE = 2.5  # seconds: half of what a pull waits when it has to notice by itself that it is deaf
+AT_ONCE = 2.5  # seconds: half the time after which a pull notices missing heartbeats
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
@@ -39,7 +39,7 @@ async def ringer(bus: Bus) -> Ringer:
 
 @asynccontextmanager
 async def pulling(bus: Bus, queue: str = "default", priority: int = 1, want: int = 100) -> AsyncIterator[Pull]:
-    """A pull that is kept topped up, as a worker does it."""
+    """A pull that requests doorbells continuously, as in a worker."""
     made = Pull(bus, queue, priority, lambda: None)
     await made.open()
 
@@ -97,7 +97,7 @@ async def test_what_is_no_doorbell_is_removed_and_told(bus: Bus, ringer: Ringer)
         async with pulling(bus) as lane:
             await until(lambda: [held.id for held in lane.buffer] == [rung[0][0]])
             await until(lambda: _holds(bus, 1))
-    assert any("no doorbell" in line["event"] for line in lines)
+    assert any("malformed doorbell" in line["event"] for line in lines)
 
 
 async def _holds(bus: Bus, count: int) -> bool:
@@ -185,7 +185,7 @@ async def test_a_full_lane_is_seen_counted_and_logged(bus: Bus, ringer: Ringer) 
     with structlog.testing.capture_logs() as lines:
         await ringer.ring(bells(20))
         await until(lambda: REGISTRY.get_sample_value("waggle_doorbells_refused_total", {"reason": "stream full"}) == before + 1)
-    (line,) = [line for line in lines if "takes no doorbells" in line["event"]]
+    (line,) = [line for line in lines if "refuses doorbells" in line["event"]]
     assert (line["log_level"], line["reason"], line["lane"]) == ("warning", "stream full", "default-medium")
     assert await stream.doorbells(bus) == 5
 
@@ -211,10 +211,10 @@ async def test_a_confirmed_ring_without_a_stream_is_an_outage(ringer: Ringer) ->
 async def test_ringing_without_a_stream_is_seen_and_harms_nobody(ringer: Ringer) -> None:
     with structlog.testing.capture_logs() as lines:
         await ringer.ring(bells(3))
-        await until(lambda: [line["reason"] for line in lines if "takes no doorbells" in line["event"]] == ["no stream"])
+        await until(lambda: [line["reason"] for line in lines if "refuses doorbells" in line["event"]] == ["no stream"])
 
 
-# what the stream says of a lane
+# the state of a lane
 
 
 @pytest.mark.usefixtures("lanes")
@@ -224,7 +224,7 @@ async def test_the_head_of_a_lane_is_its_oldest_doorbell(bus: Bus) -> None:
     assert await lane_head.oldest_rung_at(bus, "default", 1) == NOON
     async with pulling(bus, want=2) as lane:
         await until(lambda: len(lane.buffer) == 2)
-        assert await lane_head.oldest_rung_at(bus, "default", 1) == NOON, "a doorbell that a worker holds is in the stream still"
+        assert await lane_head.oldest_rung_at(bus, "default", 1) == NOON, "a held doorbell is still in the stream"
         await pull.ack(bus, lane.take(1))
         await until(lambda: _holds(bus, 2))
         assert await lane_head.oldest_rung_at(bus, "default", 1) == NOON + timedelta(seconds=1)

@@ -1,4 +1,4 @@
-"""The stream and the lanes' consumers: made when missing, changed when the settings changed, by several at once without harm."""
+"""The stream and the consumers of the lanes: created when missing, updated when settings change; several processes may do it at once."""
 
 import asyncio
 

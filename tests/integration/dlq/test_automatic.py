@@ -1,4 +1,4 @@
-"""Automatic retries: only what is retryable, only so often, later each time, whoever of several services does it."""
+"""Automatic retries: only retryable errors, up to the limit, with a growing backoff, with any number of services."""
 
 import asyncio
 
@@ -17,7 +17,7 @@ Pool = asyncpg.Pool
 
 
 async def retry(pool: Pool, retries: int = 3, backoff: float = 60.0, age: float | None = None, most: int = 100) -> int:
-    return await automatic.retry_ripe(pool, retries, backoff, most, age)
+    return await automatic.retry_due(pool, retries, backoff, most, age)
 
 
 async def die_again(pool: Pool, ago: str) -> None:
@@ -41,7 +41,7 @@ async def test_each_further_one_waits_twice_as_long_and_after_the_limit_there_is
     await dead(pool)
     for number in range(3):
         await pool.execute(f"UPDATE waggle.tasks SET updated = now() - {30 * 2**number} * interval '1 s' + interval '1 s'")
-        assert await retry(pool) == 0, "before the least of its time"
+        assert await retry(pool) == 0, "before the shortest backoff"
         await pool.execute(f"UPDATE waggle.tasks SET updated = now() - {60 * 2**number} * interval '1 s'")
         assert await retry(pool) == 1
         await die_again(pool, "0 s")

@@ -1,4 +1,4 @@
-"""The dead letter queue keeps within its period and its size; what falls out becomes failed, the oldest first."""
+"""The dead letter queue keeps its retention period and maximum size; removed dead letters become failed, oldest first."""
 
 import asyncio
 from uuid import UUID
@@ -45,7 +45,7 @@ async def test_dead_letters_past_their_period_become_failed(pool: Pool) -> None:
     with structlog.testing.capture_logs() as lines:
         assert await cleanup.clean(pool, 3600.0, 100) == Cleaned(30, 10)
     (line,) = lines
-    assert (line["event"], line["old"], line["excess"], line["remaining"]) == ("dead letters became failed", 30, 0, 10)
+    assert (line["event"], line["old"], line["excess"], line["remaining"]) == ("dead letters removed by cleanup", 30, 0, 10)
     assert await statuses(pool) == {"failed": 30, "dead_letter": 10}
 
 
@@ -79,7 +79,7 @@ async def test_several_services_at_once_bury_no_more_than_the_excess(pool: Pool)
 
 
 async def test_batch_after_batch_until_nothing_is_left(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cleanup, "MOST", 7)
+    monkeypatch.setattr(cleanup, "CLEANUP_BATCH", 7)
     await dead(pool, 50, "3 hours")
     await dead(pool, 20)
     assert (await cleanup.clean(pool, 3600.0, 5)).cleaned == 65
@@ -97,7 +97,7 @@ async def test_a_buried_dead_letter_keeps_its_error(pool: Pool) -> None:
 async def test_its_metrics_have_the_seeds_names(pool: Pool, start: Services) -> None:
     await dead(pool, 30)
     dlq = await start("dlq", dlq_max_size=12)
-    await until(lambda: dlq.logged("dead letters became failed"))
+    await until(lambda: dlq.logged("dead letters removed by cleanup"))
     page = await metrics(dlq)
     for name in SEED:
         assert f"# TYPE {name}" in page, name

@@ -1,4 +1,4 @@
-"""Commands of operators travel from the API to a dlq service: shared by several, told when nobody answers, not done when nobody waits any more."""
+"""Commands of operators go from the API to a dlq service: shared by several services, refused clearly when none listens, not done after their deadline."""
 
 import asyncio
 from uuid import uuid4
@@ -15,7 +15,7 @@ from support.servers import NatsServer, PostgresServer
 from support.system import Client, Services, client_of, ok
 from waggle.bus import rpc, subjects
 from waggle.bus.connection import Bus
-from waggle.bus.dlq_commands import Refusal, Refused
+from waggle.bus.dlq_commands import CommandRefused, RefusalCode
 
 Pool = asyncpg.Pool
 
@@ -85,7 +85,7 @@ async def test_a_service_that_stands_still_leaves_the_outcome_open_and_does_not_
 async def test_several_services_share_the_work_and_each_command_is_done_once(start: Services, pool: Pool, bus: Bus) -> None:
     services = [await start("dlq") for _ in range(2)]
     ids = await dead(pool, 60)
-    await asyncio.gather(*[rpc.ask(bus, subjects.DLQ_RETRY, await a_retry(pool, task_id), 10) for task_id in ids])
+    await asyncio.gather(*[rpc.request(bus, subjects.DLQ_RETRY, await a_retry(pool, task_id), 10) for task_id in ids])
     done = [await metric(dlq, 'waggle_dlq_retried_total{how="manual"}') for dlq in services]
     assert sum(done) == 60
     assert all(done), done
@@ -98,16 +98,16 @@ async def test_an_outage_of_postgres_leaves_the_outcome_open(start: Services, ow
     (task_id,) = await dead(pool)
     command = await a_retry(pool, task_id, seconds=60)
     own_postgres.kill()
-    with pytest.raises(Refused, match="may or may not") as refused:
-        await rpc.ask(bus, subjects.DLQ_RETRY, command, 20)
-    assert refused.value.refusal is Refusal.UNKNOWN
+    with pytest.raises(CommandRefused, match="may or may not") as refused:
+        await rpc.request(bus, subjects.DLQ_RETRY, command, 20)
+    assert refused.value.refusal is RefusalCode.UNKNOWN
     own_postgres.start()
 
     async def retried() -> bool:
         try:
-            await rpc.ask(bus, subjects.DLQ_RETRY, command, 20)
-        except Refused as again:
-            return again.refusal is Refusal.NOT_FOUND
+            await rpc.request(bus, subjects.DLQ_RETRY, command, 20)
+        except CommandRefused as again:
+            return again.refusal is RefusalCode.NOT_FOUND
         return True
 
     await until(retried)
@@ -119,8 +119,8 @@ async def test_a_stopping_service_finishes_what_it_was_asked(start: Services, po
     (task_id,) = await dead(pool)
     async with pool.acquire() as connection, connection.transaction():
         await connection.execute("SELECT FROM waggle.tasks WHERE id = $1 FOR UPDATE", task_id)
-        asked = asyncio.create_task(rpc.ask(bus, subjects.DLQ_RETRY, await a_retry(pool, task_id), 10))
-        await until(lambda: pool.fetchval("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"))
+        asked = asyncio.create_task(rpc.request(bus, subjects.DLQ_RETRY, await a_retry(pool, task_id), 10))
+        await until(lambda: pool.fetchval("SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database())"))
         dlq.terminate()
         await until(lambda: dlq.logged("stopping"))
     assert msgspec.json.decode(await asked)["status"] == "pending"

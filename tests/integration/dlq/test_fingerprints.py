@@ -1,4 +1,4 @@
-"""What died of the same has one fingerprint, whatever it names; and what belongs to dead letters goes with them."""
+"""Dead letters with the same cause have one fingerprint, whatever their messages name; rows that belong to dead letters are deleted with them."""
 
 from typing import Any
 from uuid import UUID
@@ -66,7 +66,7 @@ async def test_it_is_written_when_a_task_dies_and_only_then(pool: Pool) -> None:
 
 
 async def test_retries_of_tasks_that_are_gone_are_forgotten_and_old_redrives_too(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cleanup, "MOST", 7)
+    monkeypatch.setattr(cleanup, "CLEANUP_BATCH", 7)
     kept = await given.waiting(pool, 10)
     for task_id in [*kept, *[UUID(int=number) for number in range(1, 31)]]:
         for later in ("1 s", "2 s"):

@@ -1,4 +1,4 @@
-"""A bulk retry goes on step by step, in whichever dlq service: watched, paced, stopped, and never twice over the same task."""
+"""A redrive proceeds step by step, in any dlq service: watched, paced, stopped, and never twice for the same task."""
 
 import asyncio
 from uuid import UUID, uuid4
@@ -11,7 +11,7 @@ from support import given
 from support.facts import until
 from support.given_dead import dead, error_of, many_dead
 from support.loops import loop
-from waggle.redrive import FIRST, DeadLetterFilter, Redrive
+from waggle.redrive import FIRST_BATCH, DeadLetterFilter, Redrive
 from waggle.store import dead_letters, redrives, tasks
 from waggle.task import Done, Failed, Outcome, Snoozed, Tries, decide
 from waggle_dlq import redriving
@@ -30,7 +30,7 @@ async def begin(pool: Pool, *, rate: float = 1000.0, limit: int | None = None, *
 
 
 async def step(pool: Pool, redrive_id: UUID) -> Redrive:
-    """The next step, without the wait before it."""
+    """Execute the next step without the wait before it."""
     await pool.execute("UPDATE waggle.redrives SET next_at = now() - interval '1 s' WHERE id = $1", redrive_id)
     assert await redriving.go_on(pool)
     return await state(pool, redrive_id)
@@ -43,7 +43,7 @@ async def state(pool: Pool, redrive_id: UUID) -> Redrive:
 
 
 async def run(pool: Pool, outcome: Outcome, most: int = 1000) -> int:
-    """Let a worker run what is pending; how many it ran."""
+    """Run pending tasks in a worker; returns how many."""
     worker_id = f"w-{uuid4()}"
     await given.alive(pool, worker_id)
     ids = [row["id"] for row in await pool.fetch("SELECT id FROM waggle.tasks WHERE status = 'pending' ORDER BY id LIMIT $1", most)]
@@ -56,15 +56,15 @@ async def run(pool: Pool, outcome: Outcome, most: int = 1000) -> int:
 async def test_what_fails_again_at_once_stops_it_after_the_first_few(pool: Pool) -> None:
     await dead(pool, 50)
     redrive_id = await begin(pool)
-    assert (await step(pool, redrive_id)).retried == FIRST
-    assert (await step(pool, redrive_id)).retried == FIRST  # it waits for their outcomes
+    assert (await step(pool, redrive_id)).retried == FIRST_BATCH
+    assert (await step(pool, redrive_id)).retried == FIRST_BATCH  # it waits for their outcomes
     await run(pool, FAILED)
     with structlog.testing.capture_logs() as lines:
         stopped = await step(pool, redrive_id)
-    assert (stopped.state, stopped.retried, stopped.failed_again) == ("stopped", FIRST, FIRST)
-    assert stopped.reason == "10 of the last 10 that came to an end failed again"
+    assert (stopped.state, stopped.retried, stopped.failed_again) == ("stopped", FIRST_BATCH, FIRST_BATCH)
+    assert stopped.reason == "10 of the last 10 finished tasks failed again"
     assert stopped.ended_at
-    assert [(line["event"], line["asked_by"]) for line in lines] == [("redrive stopped: what it retried failed again", "anna")]
+    assert [(line["event"], line["asked_by"]) for line in lines] == [("redrive stopped, its tasks failed again", "anna")]
     assert await pool.fetchval("SELECT count(*) FROM waggle.tasks WHERE status = 'dead_letter'") == 40
 
 
@@ -117,8 +117,8 @@ async def test_a_snooze_is_no_outcome_and_a_cancelled_task_counts_as_neither(poo
     redrive_id = await begin(pool)
     await step(pool, redrive_id)
     await run(pool, Snoozed(0.0))
-    assert (await step(pool, redrive_id)).retried == FIRST
-    assert await pool.fetchval("SELECT count(*) FROM waggle.dead_letter_retries WHERE outcome IS NULL") == FIRST
+    assert (await step(pool, redrive_id)).retried == FIRST_BATCH
+    assert await pool.fetchval("SELECT count(*) FROM waggle.dead_letter_retries WHERE outcome IS NULL") == FIRST_BATCH
     for row in await pool.fetch("SELECT id FROM waggle.tasks WHERE status = 'pending'"):
         await tasks.cancel(pool, row["id"])
     found = await step(pool, redrive_id)
@@ -168,7 +168,10 @@ async def test_a_unique_key_that_is_taken_at_the_same_moment_costs_only_a_step(p
         await transaction.start()
         await given.waiting(connection, unique_key="k")
         going = asyncio.create_task(redriving.go_on(pool))
-        await until(lambda: pool.fetchval("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"), what="the retry waits for the key")
+        await until(
+            lambda: pool.fetchval("SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database())"),
+            what="the retry waits for the key",
+        )
         await transaction.commit()
     assert await going
     assert (await state(pool, redrive_id)).retried == 0
@@ -209,7 +212,7 @@ async def test_one_whose_rows_somebody_holds_does_not_hold_up_the_others(pool: P
     second = await begin(pool, ids=await dead(pool, 3))
     async with pool.acquire() as other, other.transaction():
         await other.execute("SELECT FROM waggle.tasks WHERE id = $1 FOR UPDATE", held)
-        assert await redriving.go_on(pool)  # it waits for lock_timeout, and is put off
+        assert await redriving.go_on(pool)  # it waits for lock_timeout, and is postponed
         assert await redriving.go_on(pool)
         assert [(await state(pool, each)).retried for each in (first, second)] == [0, 3]
     assert (await step(pool, first)).retried == 1

@@ -1,4 +1,4 @@
-"""A database of the release before is upgraded in place: its dead letters are grouped, retried and named like new ones."""
+"""A database of the previous release is upgraded in place: its dead letters are grouped, retried and named like new ones."""
 
 import asyncpg
 import pytest

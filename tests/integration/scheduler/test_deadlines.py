@@ -1,4 +1,4 @@
-"""A task that passed its deadline fails, whether it waits or runs; its worker is told to stop, and whoever waits for it is told the end."""
+"""A pending or running task fails at its deadline; its worker gets a stop message, and the end is published."""
 
 import asyncio
 from uuid import UUID
@@ -20,7 +20,7 @@ Pool = asyncpg.Pool
 
 @pytest.fixture
 async def told(bus: Bus) -> list[UUID]:
-    """The tasks whose end was told."""
+    """The tasks whose end was published."""
     found: list[UUID] = []
 
     async def hear(message: Msg) -> None:
@@ -35,7 +35,7 @@ async def test_the_workers_of_running_tasks_are_told_to_stop_these_attempts(pool
 
     async def listen(worker_id: str) -> None:
         async def hear(message: Msg) -> None:
-            stopped[worker_id] += subjects.read_command(message.data).stop
+            stopped[worker_id] += subjects.read_control_message(message.data).stop
 
         await bus.subscribe(subjects.control(worker_id), hear)
 

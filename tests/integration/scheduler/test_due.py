@@ -1,4 +1,4 @@
-"""A due task is rung when its time comes, once, however many schedulers there are, and only while somebody can hear it."""
+"""A due task is rung at its time, once, with any number of schedulers, and only while NATS is connected."""
 
 import asyncio
 import statistics
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("lanes")
 
 @asynccontextmanager
 async def ringing(pool: Pool, bus: Bus, settings: FleetSettings) -> AsyncIterator[None]:
-    """A scheduler's loop for due tasks, and the one that listens for new ones."""
+    """The loop of a scheduler for due tasks, and the one that listens for new ones."""
     wake, stopping = asyncio.Event(), asyncio.Event()
     async with loop(due.listen(settings, wake, stopping)), loop(due.ring(pool, bus, Ringer(bus), wake, stopping)):
         yield
@@ -39,7 +39,7 @@ async def scheduler(pool: Pool, bus: Bus, settings: FleetSettings) -> AsyncItera
 
 
 async def listener(pool: Pool) -> int | None:
-    """The process of Postgres that serves the connection that listens."""
+    """The backend of the listening connection."""
     found: int | None = await pool.fetchval("SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'waggle-scheduler'")
     return found
 
@@ -67,14 +67,14 @@ async def test_tasks_are_rung_when_their_time_comes(pool: Pool, bus: Bus) -> Non
 @pytest.mark.usefixtures("scheduler")
 async def test_a_row_inserted_by_sql_wakes_the_scheduler(pool: Pool, bus: Bus) -> None:
     for count in (1, 2, 3):
-        await asyncio.sleep(10 * due.GATHER)  # it has fallen asleep
+        await asyncio.sleep(10 * due.GATHER_SECONDS)  # it sleeps now
         await pool.execute("INSERT INTO waggle.tasks (id, type) VALUES (gen_random_uuid(), 'demo.echo')")
         await pool.execute("NOTIFY waggle_wake")
         await until(partial(holds, bus, count), 1)
 
 
 async def test_a_task_that_came_without_a_wake_is_found_all_the_same(pool: Pool, bus: Bus, settings: FleetSettings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(due, "LONGEST", 0.3)
+    monkeypatch.setattr(due, "LONGEST_SLEEP_SECONDS", 0.3)
     async with ringing(pool, bus, settings):
         await pool.execute("INSERT INTO waggle.tasks (id, type) VALUES (gen_random_uuid(), 'demo.echo')")
         await until(lambda: holds(bus, 1), 3)

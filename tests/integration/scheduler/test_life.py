@@ -1,4 +1,4 @@
-"""The scheduler's life: it keeps the topology, waits for servers that are away, comes back by itself, and stops when it is asked to."""
+"""The scheduler keeps the topology, waits for missing servers, recovers by itself, and stops on a signal."""
 
 import asyncio
 
@@ -30,7 +30,7 @@ async def metric(url: str, name: str) -> float:
 async def test_it_makes_the_topology_and_the_lanes_of_queues_that_appear(
     pool: Pool, bus: Bus, settings: FleetSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(topology, "EVERY", 0.1)
+    monkeypatch.setattr(topology, "TOPOLOGY_CHECK_SECONDS", 0.1)
     async with loop(topology.keep(pool, bus, settings, asyncio.Event(), asyncio.Event())):
         await until(lambda: _has_lanes(bus, "default"))
         await catalogue.announce(pool, [catalogue.TaskType("a.b", "mail", 3, 10.0, True, "{}")], ["mail"])
@@ -90,7 +90,7 @@ async def test_it_waits_for_the_migration(pool: Pool, start: Services) -> None:
 async def test_it_goes_on_after_postgres_was_killed_and_started_again(own_postgres: PostgresServer, pool: Pool, bus: Bus, start: Services) -> None:
     scheduler = await start("scheduler")
     own_postgres.kill()
-    await until(lambda: scheduler.logged("outage, waiting", loop="take back"))
+    await until(lambda: scheduler.logged("outage, waiting", loop="reclaim"))
     own_postgres.start()
 
     async def insert() -> bool:

@@ -1,4 +1,4 @@
-"""The orphan rule: a claimable task that was rung before the head of its lane, and before the question, has lost its doorbell."""
+"""The orphan rule: a claimable task rung before the oldest doorbell of its lane, and before the request for that, has lost its doorbell."""
 
 import asyncio
 from datetime import datetime, timedelta
@@ -34,14 +34,14 @@ def ringer(bus: Bus) -> Ringer:
 
 
 async def rung_ago(pool: Pool, seconds: float, count: int = 1) -> list[UUID]:
-    """Tasks that were rung so long ago; their doorbells are not in the stream."""
+    """Tasks rung the given seconds ago, without a doorbell in the stream."""
     ids = await given.waiting(pool, count)
     await given.change(pool, ids, f"rung_at = now() - interval '{seconds} s'")
     return ids
 
 
 async def head(pool: Pool, bus: Bus, seconds: float, lane: tuple[str, int] = LANE) -> None:
-    """The oldest doorbell of the lane was rung so long ago; for a task that ended meanwhile."""
+    """A doorbell at the head of the lane, rung the given seconds ago for a task that has ended."""
     await stream.ring(bus, (uuid7(), *lane, await waiting.now(pool) - timedelta(seconds=seconds)))
 
 
@@ -62,13 +62,13 @@ def test_the_limit_is_five_seconds_before_the_head_or_the_question_whichever_cam
 @pytest.mark.parametrize(
     ("oldest_doorbell", "task", "is_orphan"),
     [
-        (None, 6.0, True),  # an empty lane: whatever was rung is lost
-        (None, 3.0, False),  # its doorbell may be on its way
+        (None, 6.0, True),  # an empty lane: every doorbell is lost
+        (None, 3.0, False),  # its doorbell may be in transit
         (30.0, 60.0, True),  # rung long before the head: it should have been the head
-        (30.0, 33.0, False),  # within the slack of the head
+        (30.0, 33.0, False),  # within the grace period of the head
         (30.0, 20.0, False),  # behind the head: waits its turn
         (60.0, 60.0, False),  # may be the head itself
-        (1.0, 5.5, False),  # older than the head by less than the slack
+        (1.0, 5.5, False),  # older than the head by less than the grace period
         (1.0, 6.5, True),
     ],
 )
@@ -136,7 +136,7 @@ async def test_no_more_are_rung_than_the_lane_has_room_for(pool: Pool, bus: Bus,
 
 @pytest.mark.usefixtures("lanes")
 async def test_a_full_batch_may_have_more_behind_it(pool: Pool, bus: Bus, ringer: Ringer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(orphans, "MOST", 10)
+    monkeypatch.setattr(orphans, "ORPHAN_BATCH", 10)
     await rung_ago(pool, 60.0, 15)
     assert await orphans.ring_lane(pool, bus, ringer, LANE)
     assert not await orphans.ring_lane(pool, bus, ringer, LANE)
@@ -166,7 +166,7 @@ async def test_the_orphans_of_every_lane_are_rung_and_told(pool: Pool, bus: Bus,
 
 @pytest.mark.usefixtures("lanes")
 async def test_the_orphans_of_a_paused_queue_are_left_alone(pool: Pool, bus: Bus, ringer: Ringer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(orphans, "EVERY", 0.1)
+    monkeypatch.setattr(orphans, "ORPHAN_SCAN_SECONDS", 0.1)
     await pool.execute("INSERT INTO waggle.queues (name, paused) VALUES ('a-paused-one', true)")
     paused = await rung_ago(pool, 60.0, 5)
     await given.change(pool, paused, "queue = 'a-paused-one'")

@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import nullcontext
 
 import asyncpg
 import pytest
 
 from support.facts import until
 from waggle.settings.shared import Settings
-from waggle.store import postgres
+from waggle.store import postgres, tasks
 from waggle.store.client import PooledConnection
 from waggle.store.postgres import OUTAGE
 
@@ -59,6 +60,36 @@ async def test_a_statement_in_a_transaction_whose_connection_closed_is_an_outage
 
     with pytest.raises(OUTAGE):
         await block()
+
+
+@pytest.mark.parametrize("closed", [close, close_and_notice])
+@pytest.mark.parametrize("in_transaction", [True, False])
+async def test_a_statement_of_ours_on_a_closed_connection_is_an_outage(pool: Pool, closed: Close, in_transaction: bool) -> None:
+    async def block() -> None:
+        async with pool.acquire() as acquired, acquired.transaction() if in_transaction else nullcontext():
+            await closed(acquired, pool)
+            await tasks.get_many(acquired, [])
+
+    with pytest.raises(OUTAGE):
+        await block()
+
+
+async def test_a_second_use_of_a_connection_that_closed_is_an_outage(pool: Pool) -> None:
+    async def block() -> None:
+        async with pool.acquire() as acquired:
+            await close_and_notice(acquired, pool)
+            await acquired.fetchval("SELECT 1")
+
+    with pytest.raises(OUTAGE):
+        await block()
+
+
+async def test_a_use_of_a_connection_after_its_block_is_no_outage(pool: Pool) -> None:
+    async with pool.acquire() as acquired:
+        pass
+    with pytest.raises(asyncpg.InterfaceError) as raised:
+        await acquired.fetchval("SELECT 1")
+    assert not isinstance(raised.value, OUTAGE)
 
 
 @pytest.mark.parametrize("closed", [close, close_and_notice])

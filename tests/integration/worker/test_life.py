@@ -42,7 +42,7 @@ async def test_a_command_stops_a_handler_and_its_outcome_is_dropped(pool: Pool, 
     worker_id = await until(begun)
     await until(lambda: "began" in effects.read_text())
     await pool.execute("UPDATE waggle.tasks SET status = 'cancelled' WHERE id = $1", task_id)
-    await bus.publish(subjects.control(worker_id), subjects.command([(task_id, 1)]))
+    await bus.publish(subjects.control(worker_id), subjects.control_message([(task_id, 1)]))
     await until(lambda: "cancelled" in effects.read_text(), 1.0)
     assert (await given.row(pool, task_id))["status"] == "cancelled"
 

@@ -1,4 +1,4 @@
-"""The bytes and names that travel over NATS."""
+"""Subject names and message encodings."""
 
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -60,18 +60,22 @@ def test_a_settle_batch_that_is_cut_off_harms_nobody(data: bytes) -> None:
 
 @given(st.lists(st.tuples(st.uuids(), st.integers(1, 2**31 - 1))))
 def test_a_command_names_the_attempts_to_stop(attempts: list[tuple[UUID, int]]) -> None:
-    assert subjects.read_command(subjects.command(attempts)).stop == attempts
+    assert subjects.read_control_message(subjects.control_message(attempts)).stop == attempts
 
 
 def test_commands_may_hold_more_and_less_than_this_version_knows() -> None:
-    assert subjects.read_command(b"{}") == subjects.Command(stop=[], look=False)
-    assert subjects.read_command(b'{"drain": {"now": 1}, "look": true}') == subjects.read_command(subjects.LOOK) == subjects.Command(look=True)
+    assert subjects.read_control_message(b"{}") == subjects.ControlMessage(stop=[], look=False)
+    assert (
+        subjects.read_control_message(b'{"drain": {"now": 1}, "look": true}')
+        == subjects.read_control_message(subjects.RELOAD_PAUSES)
+        == subjects.ControlMessage(look=True)
+    )
 
 
 @given(st.binary())
 def test_a_command_that_is_none_is_told(data: bytes) -> None:
     try:
-        subjects.read_command(data)
+        subjects.read_control_message(data)
     except msgspec.DecodeError:
         return
 

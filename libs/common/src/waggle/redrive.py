@@ -1,7 +1,7 @@
-"""Retrying dead letters in bulk: which ones, a redrive as the API shows it, and the rule that paces and stops it. Pure.
+"""Redrives (bulk retries of dead letters): the filter, a redrive as the API shows it, and the rule that paces and stops one. Pure.
 
-It begins with a few and looks how they do. It stops when most of those that came to an end of late failed again at once, and never has more on
-their way than it lets go in a minute: handlers that take long do not hold it up, a paused queue does.
+A redrive begins with a few tasks and checks their outcomes. It stops when most of the recent outcomes are failures, and has at most the tasks of one
+minute without an outcome: slow handlers do not stop it, a paused queue does.
 """
 
 from datetime import datetime
@@ -10,21 +10,21 @@ from uuid import UUID
 
 import msgspec
 
-FIRST: Final = 10  # the portion whose outcomes are looked at before more follow
-ENOUGH: Final = 5  # outcomes from which it is judged
-PATIENCE: Final = 10.0  # seconds to wait for these
-MEMORY: Final = 100  # outcomes that count as of late
-OPEN_SECONDS: Final = 60.0  # how many may be on their way, in seconds of the rate
-OPEN_MOST: Final = 10_000
-TICK: Final = 0.25  # seconds between two portions, where the rate allows
-PORTION_MOST: Final = 1_000
-RATE_LEAST: Final = 0.001  # tasks a second
-RATE_MOST: Final = 10_000.0
-LIMIT_MOST: Final = 1_000_000_000
+FIRST_BATCH: Final = 10  # tasks in the first batch, whose outcomes are awaited
+OUTCOMES_NEEDED: Final = 5  # outcomes before it may stop
+FIRST_OUTCOMES_SECONDS: Final = 10.0  # to wait for them
+RECENT_LIMIT: Final = 100  # outcomes that count as recent
+OPEN_SECONDS: Final = 60.0  # tasks without an outcome, in seconds of the rate
+OPEN_LIMIT: Final = 10_000
+TICK_SECONDS: Final = 0.25  # between two batches, if the rate allows
+BATCH_LIMIT: Final = 1_000
+RATE_MIN: Final = 0.001  # tasks per second
+RATE_MAX: Final = 10_000.0
+LIMIT_MAX: Final = 1_000_000_000
 
 
 class DeadLetterFilter(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """Which dead letters are meant: all that every given field fits. Ages are in seconds since they died; `text` is contained in the error's message."""
+    """Selects dead letters: all given fields must match. Ages are seconds since the death; the message of the error contains `text`."""
 
     type: list[str] | None = None
     queue: str | None = None
@@ -39,7 +39,7 @@ class DeadLetterFilter(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=
 class Redrive(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """A bulk retry of dead letters. `state` is running, completed, stopped (by itself; `reason` says why) or cancelled (by an operator).
 
-    `skipped` had a deadline that passed or a `unique_key` that is taken again; of those retried, `failed_again` failed their first attempt.
+    `skipped` tasks had a passed deadline or a `unique_key` in use; `failed_again` counts retried tasks whose first attempt failed.
     """
 
     id: UUID
@@ -59,21 +59,21 @@ class Redrive(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class Recent(NamedTuple):
-    """How those that were retried did of late: first attempts that ended, and those of them that failed."""
+    """Recent outcomes of retried tasks: first attempts that ended, and how many of them failed."""
 
     ended: int
     failed: int
 
     def after(self, ended: int, failed: int) -> "Recent":
-        """With these added; old ones are forgotten by halves."""
+        """The counts with these added; old ones are dropped by halving."""
         found = Recent(self.ended + ended, self.failed + failed)
-        while found.ended > MEMORY:
+        while found.ended > RECENT_LIMIT:
             found = Recent(found.ended // 2, found.failed // 2)
         return found
 
 
 class Progress(NamedTuple):
-    """Where a redrive stands. `waited` is the age of its last portion in seconds, None before the first; `open` have no outcome yet."""
+    """The progress of a redrive. `waited` is the age of its last batch in seconds, None before the first; `open` tasks have no outcome yet."""
 
     rate: float
     limit: int | None
@@ -85,43 +85,43 @@ class Progress(NamedTuple):
 
 
 class LetGo(NamedTuple):
-    """Retry so many, then look again after so many seconds."""
+    """Retry up to `most` tasks; the next step is due after `seconds`."""
 
     most: int
     seconds: float
 
 
 class Wait(NamedTuple):
-    """Retry nothing, look again after so many seconds."""
+    """Retry nothing; the next step is due after `seconds`."""
 
     seconds: float
 
 
 class Stop(NamedTuple):
-    """What is retried fails again."""
+    """Stop: the retried tasks fail again."""
 
     reason: str
 
 
 class Finish(NamedTuple):
-    """As many as were wanted."""
+    """Complete: the limit is reached."""
 
 
 def next_step(at: Progress) -> LetGo | Wait | Stop | Finish:
-    """What a redrive does now. A rate that no door lets in is taken as the nearest that one does: a step that fails would fail for ever."""
-    if at.recent.ended >= ENOUGH and 2 * at.recent.failed >= at.recent.ended:
-        return Stop(f"{at.recent.failed} of the last {at.recent.ended} that came to an end failed again")
+    """The next step of a redrive. A rate out of range counts as the nearest valid one: otherwise the step would fail for ever."""
+    if at.recent.ended >= OUTCOMES_NEEDED and 2 * at.recent.failed >= at.recent.ended:
+        return Stop(f"{at.recent.failed} of the last {at.recent.ended} finished tasks failed again")
     if at.limit is not None and at.retried >= at.limit:
         return Finish()
-    if at.retried == FIRST and at.ended < ENOUGH and at.open and at.waited is not None and at.waited < PATIENCE:
-        return Wait(TICK)
-    rate = min(max(at.rate, RATE_LEAST), RATE_MOST)
-    room = min(max(FIRST, int(rate * OPEN_SECONDS)), OPEN_MOST) - at.open
+    if at.retried == FIRST_BATCH and at.ended < OUTCOMES_NEEDED and at.open and at.waited is not None and at.waited < FIRST_OUTCOMES_SECONDS:
+        return Wait(TICK_SECONDS)
+    rate = min(max(at.rate, RATE_MIN), RATE_MAX)
+    room = min(max(FIRST_BATCH, int(rate * OPEN_SECONDS)), OPEN_LIMIT) - at.open
     if room <= 0:
-        return Wait(2 * TICK)
-    count = min(max(1, round(rate * TICK)), PORTION_MOST, room)
-    if at.retried < FIRST:
-        count = min(count, FIRST - at.retried)
+        return Wait(2 * TICK_SECONDS)
+    count = min(max(1, round(rate * TICK_SECONDS)), BATCH_LIMIT, room)
+    if at.retried < FIRST_BATCH:
+        count = min(count, FIRST_BATCH - at.retried)
     if at.limit is not None:
         count = min(count, at.limit - at.retried)
     return LetGo(count, count / rate)

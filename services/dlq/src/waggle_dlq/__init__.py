@@ -1,1 +1,1 @@
-"""The dead letter queue's service: keeps it within its period and its size, retries what is in it, and does what operators ask."""
+"""The service of the dead letter queue: retention, automatic retries, redrives, and the commands of operators."""

@@ -1,4 +1,4 @@
-"""`python -m waggle_dlq`: the service's life."""
+"""`python -m waggle_dlq`: start, run and stop the dlq service."""
 
 import asyncio
 from typing import Final, NoReturn
@@ -12,11 +12,11 @@ from waggle_dlq import automatic, cleanup, redriving
 from waggle_dlq.commands import Commands
 
 CONNECTIONS: Final = 6
-PATIENCE: Final = 2.0  # seconds to wait for NATS before the service is ready without it
+NATS_WAIT_SECONDS: Final = 2.0  # then it is ready without NATS
 
 
 async def run(settings: DlqSettings) -> None:
-    """Without NATS it cleans up, retries and redrives all the same; only commands wait for it."""
+    """Cleanup, retries and redrives work without NATS; only commands need it."""
     async with service.running("dlq", settings) as dlq:
         metrics_url = await dlq.enter(service.metrics_endpoint(dlq, settings.metrics_host, settings.metrics_port))
         pool = await dlq.enter(postgres.pool(settings, "dlq", CONNECTIONS))
@@ -30,7 +30,7 @@ async def run(settings: DlqSettings) -> None:
         dlq.start("redrive", redriving.redrive(pool, wake, dlq.stopping))
         dlq.start("automatic retry", automatic.retry(pool, settings, dlq.stopping))
         if not bus.connected:
-            await dlq.until(bus.renewed(PATIENCE))
+            await dlq.until(bus.renewed(NATS_WAIT_SECONDS))
         dlq.ready(metrics_url=metrics_url)
         await dlq.stopped()
         await endpoints.close()

@@ -1,7 +1,7 @@
-"""Automatic retries (the seed's retryLimit and backoffMs): dead letters whose error is retryable, a few times, later each time.
+"""Automatic retries of dead letters with a retryable error: up to `dlq_retry_limit` times, with a growing backoff.
 
-Nothing is kept in memory: who is due is asked of Postgres, and how often a task was retried stands there too, so several services never exceed the
-limit. Usually only those that died lately are looked at; a sweep over all finds what was left while no service ran.
+All state is in Postgres, so several services together keep the limit. Usually a step reads only recent dead letters; a sweep over all finds those
+that became due while no service ran.
 """
 
 import asyncio
@@ -20,26 +20,26 @@ from waggle_dlq import metrics
 
 log = structlog.get_logger()
 
-SHORTEST, LONGEST = 0.2, 5.0  # seconds between two looks
-SWEEP_EVERY: Final = 600.0
-EVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
+SHORTEST_SECONDS, LONGEST_SECONDS = 0.2, 5.0  # between two steps
+SWEEP_SECONDS: Final = 600.0
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 async def retry(pool: "asyncpg.Pool[asyncpg.Record]", settings: DlqSettings, stopping: asyncio.Event) -> None:
-    """The loop; it ends at once when there are no automatic retries."""
+    """The loop; it ends at once when automatic retries are off."""
     if not settings.dlq_retry_limit:
         return
     backoff = settings.dlq_backoff_ms / 1000
-    interval = min(max(backoff / 4, SHORTEST), LONGEST)
+    interval = min(max(backoff / 4, SHORTEST_SECONDS), LONGEST_SECONDS)
     most = max(1, round(settings.dlq_redrive_rate * interval))
     longest = min(backoff * 2.0 ** (settings.dlq_retry_limit - 1), dead_letters.AUTOMATIC_CAP)
-    swept = -SWEEP_EVERY
+    swept = -SWEEP_SECONDS
 
     async def step() -> bool:
         nonlocal swept
         began = time.monotonic()
-        is_sweep = began - swept >= SWEEP_EVERY
-        retried = await retry_ripe(pool, settings.dlq_retry_limit, backoff, most, None if is_sweep else longest + 2 * SWEEP_EVERY)
+        is_sweep = began - swept >= SWEEP_SECONDS
+        retried = await retry_due(pool, settings.dlq_retry_limit, backoff, most, None if is_sweep else longest + 2 * SWEEP_SECONDS)
         if is_sweep and retried < most:
             swept = began
         return False
@@ -47,16 +47,16 @@ async def retry(pool: "asyncpg.Pool[asyncpg.Record]", settings: DlqSettings, sto
     await periodic(interval, step, OUTAGE, stopping)
 
 
-async def retry_ripe(pool: "asyncpg.Pool[asyncpg.Record]", retries: int, backoff: float, most: int, age: float | None) -> int:
-    """Retry up to `most` that are due, of all or of those that died at most `age` seconds ago; returns how many were due."""
+async def retry_due(pool: "asyncpg.Pool[asyncpg.Record]", retries: int, backoff: float, most: int, age: float | None) -> int:
+    """Retry up to `most` due dead letters, of all (None) or of those at most `age` seconds old; returns how many were due."""
     try:
         async with pool.acquire() as connection, connection.transaction():
-            since = EVER if age is None else dead_letters.before(await dead_letters.now(connection), age)
+            since = EPOCH if age is None else dead_letters.before(await dead_letters.now(connection), age)
             due = await dead_letters.lock_retryable(connection, retries=retries, backoff=backoff, since=since, most=most)
             if not due:
                 return 0
             outcome = await dead_letters.retry(connection, due, how="automatic")
-    except asyncpg.UniqueViolationError:  # somebody took a key at this moment: the next look sees it
+    except asyncpg.UniqueViolationError:  # another task took a unique key just now; the next step sees it
         return most
     metrics.RETRIED.labels("automatic").inc(len(outcome.retried))
     log.info("dead letters retried automatically", count=len(outcome.retried))

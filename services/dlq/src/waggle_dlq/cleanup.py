@@ -1,7 +1,7 @@
-"""Retention of the dead letter queue: what is past its period, or over the maximum size, becomes `failed`, the oldest first.
+"""Retention of the dead letter queue: dead letters past the period or over the maximum size become `failed`, oldest first.
 
-Several services may do it at once: they mean the same rows. Nothing is published, because a dead letter was at rest already. What belongs to it is
-kept in order too: fingerprints that are missing, retries of tasks that are gone, redrives that ended long ago.
+Several services may do it at once: they select the same rows. It publishes nothing, because a dead letter is at rest already. It also fills in missing
+fingerprints, and deletes retries of deleted tasks and redrives that ended long ago.
 """
 
 import asyncio
@@ -22,9 +22,9 @@ from waggle_dlq import metrics
 
 log = structlog.get_logger()
 
-MOST: Final = 1000  # dead letters moved in one transaction
-EVER: Final = (datetime(1970, 1, 1, tzinfo=UTC), UUID(int=0))  # before all of them
-LOOK_EVERY: Final = 10.0  # seconds between two looks at the size
+CLEANUP_BATCH: Final = 1000  # dead letters in one transaction
+FIRST_POSITION: Final = (datetime(1970, 1, 1, tzinfo=UTC), UUID(int=0))  # before all dead letters
+SIZE_REFRESH_SECONDS: Final = 10.0  # between two counts
 
 
 async def keep_clean(pool: Connection, settings: DlqSettings, stopping: asyncio.Event) -> None:
@@ -43,39 +43,39 @@ async def watch_size(pool: Connection, stopping: asyncio.Event) -> None:
         metrics.SIZE.set(await waiting.dead_letters(pool))
         return False
 
-    await periodic(LOOK_EVERY, step, OUTAGE, stopping)
+    await periodic(SIZE_REFRESH_SECONDS, step, OUTAGE, stopping)
 
 
 async def clean(pool: Connection, keep: float, max_size: int | None) -> Cleaned:
-    """Bury what is older than `keep` seconds, then, with a `max_size`, what is over it."""
-    old = await _to_the_last(lambda: waiting.remove_expired(pool, keep, MOST))
-    excess = 0 if max_size is None else await _to_the_last(lambda: waiting.remove_excess(pool, max_size, MOST))
+    """Remove dead letters older than `keep` seconds, then those over `max_size` if it is given."""
+    old = await _to_the_last(lambda: waiting.remove_expired(pool, keep, CLEANUP_BATCH))
+    excess = 0 if max_size is None else await _to_the_last(lambda: waiting.remove_excess(pool, max_size, CLEANUP_BATCH))
     remaining = await waiting.dead_letters(pool)
     metrics.SIZE.set(remaining)
     metrics.REMAINING.set(remaining)
     metrics.CLEANED.labels("old").inc(old)
     metrics.CLEANED.labels("excess").inc(excess)
     if old or excess:
-        log.info("dead letters became failed", old=old, excess=excess, remaining=remaining)
+        log.info("dead letters removed by cleanup", old=old, excess=excess, remaining=remaining)
     return Cleaned(old + excess, remaining)
 
 
 async def put_in_order(pool: Connection, keep: float) -> None:
-    """What nobody waits for; `keep` is how long redrives are remembered after their end, in seconds."""
-    place: tuple[datetime, UUID] | None = EVER
+    """Background maintenance; redrives are deleted `keep` seconds after their end."""
+    place: tuple[datetime, UUID] | None = FIRST_POSITION
     while place is not None:
-        place = await dead_letters.add_fingerprints(pool, place, MOST)
+        place = await dead_letters.add_fingerprints(pool, place, CLEANUP_BATCH)
     reached: UUID | None = UUID(int=0)
     while reached is not None:
-        reached = await dead_letters.delete_expired_retries(pool, reached, MOST)
+        reached = await dead_letters.delete_expired_retries(pool, reached, CLEANUP_BATCH)
     await redrives.delete_expired(pool, keep)
 
 
 async def _to_the_last(remove: Callable[[], Awaitable[list[UUID]]]) -> int:
-    """Batch after batch; one that is not full means that nothing is left, or that another service has it."""
+    """Repeat until a batch is not full: then nothing is left, or another service has it."""
     total = 0
     while True:
         removed = len(await remove())
         total += removed
-        if removed < MOST:
+        if removed < CLEANUP_BATCH:
             return total

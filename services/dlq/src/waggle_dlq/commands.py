@@ -1,4 +1,4 @@
-"""The commands of operators: each one a transaction, safe to repeat, with one log line that says who asked for what."""
+"""The commands of operators: each is a transaction, safe to repeat, and logs one line with its caller."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -12,7 +12,7 @@ import structlog
 
 from waggle import nesting
 from waggle.bus import dlq_commands, subjects
-from waggle.bus.dlq_commands import Cleaned, Command, Refusal, Refused
+from waggle.bus.dlq_commands import Cleaned, CommandRefused, DlqCommand, RefusalCode
 from waggle.redrive import Redrive
 from waggle.settings.services import DlqSettings
 from waggle.store import dead_letters, redrives, tasks
@@ -23,34 +23,34 @@ from waggle_dlq import cleanup, metrics
 
 log = structlog.get_logger()
 
-C = TypeVar("C", bound=Command)
+C = TypeVar("C", bound=DlqCommand)
 
 ACQUIRE_SECONDS: Final = 4.0
 KEY_TRIES: Final = 3
 OBSTACLES: Final[Mapping[str, str]] = {
-    "deadline": "the task's deadline has passed: it cannot be retried",
-    "unique_key": "another task of this type that has not ended has the same unique_key",
+    "deadline": "the task's deadline has passed; it cannot be retried",
+    "unique_key": "another unfinished task of this type has the same unique_key",
 }
 
 
 class Commands:
-    """What this service does when it is asked; `wake` is set when a redrive began."""
+    """Executes commands; sets `wake` when a redrive began."""
 
     def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", settings: DlqSettings, wake: asyncio.Event) -> None:
         self._pool, self._settings, self._wake = pool, settings, wake
 
     def handlers(self) -> dict[str, Callable[[bytes], Awaitable[bytes]]]:
-        """By their subjects."""
+        """The handlers, by subject."""
         return {
-            subjects.DLQ_RETRY: _taking(dlq_commands.Retry, self.retry),
-            subjects.DLQ_REMOVE: _taking(dlq_commands.Remove, self.remove),
-            subjects.DLQ_CLEANUP: _taking(dlq_commands.Cleanup, self.clean),
+            subjects.DLQ_RETRY: _taking(dlq_commands.RetryTask, self.retry),
+            subjects.DLQ_REMOVE: _taking(dlq_commands.RemoveTask, self.remove),
+            subjects.DLQ_CLEANUP: _taking(dlq_commands.CleanUp, self.clean),
             subjects.DLQ_REDRIVE: _taking(dlq_commands.BeginRedrive, self.begin_redrive),
             subjects.DLQ_CANCEL: _taking(dlq_commands.CancelRedrive, self.cancel_redrive),
         }
 
-    async def retry(self, command: dlq_commands.Retry) -> object:
-        """One dead letter becomes pending."""
+    async def retry(self, command: dlq_commands.RetryTask) -> object:
+        """Retry one dead letter: it becomes pending."""
         if command.payload is not None:
             nesting.check(command.payload.encode())
         for left in reversed(range(KEY_TRIES)):
@@ -59,28 +59,28 @@ class Commands:
                 break
             except asyncpg.UniqueViolationError:
                 if not left:
-                    raise Refused(Refusal.CONFLICT, OBSTACLES["unique_key"]) from None
+                    raise CommandRefused(RefusalCode.CONFLICT, OBSTACLES["unique_key"]) from None
         metrics.RETRIED.labels("manual").inc()
         log.info("dead letter retried", task_id=str(command.id), edited=command.payload is not None, asked_by=command.asked_by)
         return found
 
-    async def _retry(self, command: dlq_commands.Retry) -> object:
+    async def _retry(self, command: dlq_commands.RetryTask) -> object:
         async with self._transaction(command) as connection:
             revival = await dead_letters.retry(connection, [command.id], how="manual", retried_by=command.asked_by, payload=command.payload)
             if command.id in revival.obstacles:
-                raise Refused(Refusal.CONFLICT, OBSTACLES[revival.obstacles[command.id]])
+                raise CommandRefused(RefusalCode.CONFLICT, OBSTACLES[revival.obstacles[command.id]])
             return await _task(connection, command.id, bool(revival.retried))
 
-    async def remove(self, command: dlq_commands.Remove) -> object:
-        """One dead letter becomes failed."""
+    async def remove(self, command: dlq_commands.RemoveTask) -> object:
+        """Remove one dead letter: it becomes failed."""
         async with self._transaction(command) as connection:
             found = await _task(connection, command.id, await dead_letters.remove(connection, command.id))
         metrics.REMOVED.inc()
         log.info("dead letter removed", task_id=str(command.id), asked_by=command.asked_by)
         return found
 
-    async def clean(self, command: dlq_commands.Cleanup) -> Cleaned:
-        """By the settings, or what is older than the command says, whatever the size."""
+    async def clean(self, command: dlq_commands.CleanUp) -> Cleaned:
+        """Clean up by the settings, or only by the age in the command."""
         async with self._transaction(command):
             pass
         if command.older_than is None:
@@ -91,7 +91,7 @@ class Commands:
         return done
 
     async def begin_redrive(self, command: dlq_commands.BeginRedrive) -> Redrive:
-        """A row; the loop does the rest."""
+        """Insert the redrive; the loop does the rest."""
         rate = self._settings.dlq_redrive_rate if command.rate is None else command.rate
         async with self._transaction(command) as connection:
             await redrives.begin(connection, command.id, command.filter, rate=rate, limit=command.limit, submitted_by=command.asked_by)
@@ -102,59 +102,59 @@ class Commands:
         return begun
 
     async def cancel_redrive(self, command: dlq_commands.CancelRedrive) -> Redrive:
-        """Cancelling it again is fine."""
+        """Cancel a redrive; safe to repeat."""
         async with self._transaction(command) as connection:
             cancelled = await redrives.cancel(connection, command.id, f"cancelled by {command.asked_by}")
             found = await redrives.get(connection, command.id)
         if found is None:
-            raise Refused(Refusal.NOT_FOUND, "there is no bulk retry with this id")
+            raise CommandRefused(RefusalCode.NOT_FOUND, "there is no redrive with this id")
         if found.state != "cancelled":
-            raise Refused(Refusal.CONFLICT, f"the bulk retry has ended already: {found.state}")
+            raise CommandRefused(RefusalCode.CONFLICT, f"the redrive has already ended: {found.state}")
         if cancelled:
             metrics.REDRIVES.labels("cancelled").inc()
             log.info("redrive cancelled", redrive_id=str(command.id), retried=found.retried, asked_by=command.asked_by)
         return found
 
     @asynccontextmanager
-    async def _transaction(self, command: Command) -> AsyncIterator[SingleConnection]:
-        """A transaction, if the caller still waits for it by the database's clock."""
+    async def _transaction(self, command: DlqCommand) -> AsyncIterator[SingleConnection]:
+        """A transaction, if the caller still waits, by the clock of the database."""
         async with self._pool.acquire(timeout=ACQUIRE_SECONDS) as connection, connection.transaction():
             if await dead_letters.now(connection) > command.until:
-                raise Refused(Refusal.TOO_LATE, "the request came so late that nobody waits for it any more: nothing was done")
+                raise CommandRefused(RefusalCode.TOO_LATE, "the request arrived after its caller stopped waiting; nothing was done")
             yield connection
 
 
 async def _task(connection: Connection, task_id: UUID, changed: bool) -> object:
-    """The task after its change, without its payload. Raises Refused when it was no dead letter."""
+    """The changed task, without its payload. Raises CommandRefused when it was no dead letter."""
     found = (await tasks.get_many(connection, [task_id])).get(task_id)
     if found is None:
-        raise Refused(Refusal.NOT_FOUND, "there is no task with this id")
+        raise CommandRefused(RefusalCode.NOT_FOUND, "there is no task with this id")
     if not changed:
-        told = "has been a dead letter for no time at all: repeat the request" if found.status is Status.DEAD_LETTER else f"is {found.status}"
-        raise Refused(Refusal.NOT_FOUND, f"there is no dead letter with this id: the task {told}")
+        told = "has just become a dead letter; repeat the request" if found.status is Status.DEAD_LETTER else f"is {found.status}"
+        raise CommandRefused(RefusalCode.NOT_FOUND, f"there is no dead letter with this id: the task {told}")
     return found
 
 
 def _taking(of: type[C], do: Callable[[C], Awaitable[Any]]) -> Callable[[bytes], Awaitable[bytes]]:
-    """A handler of raw requests. Raises Refused."""
+    """A handler that decodes its request. Raises CommandRefused."""
     decoder = msgspec.json.Decoder(of)
 
     async def handle(data: bytes) -> bytes:
         try:
             nesting.check(data)
             return msgspec.json.encode(await do(decoder.decode(data)))
-        except Refused as refused:
+        except CommandRefused as refused:
             metrics.REFUSED.labels(refused.refusal.value).inc()
             raise
         except (msgspec.DecodeError, RecursionError) as error:
-            metrics.REFUSED.labels(Refusal.UNREADABLE.value).inc()
-            raise Refused(Refusal.UNREADABLE, str(error)) from error
+            metrics.REFUSED.labels(RefusalCode.UNREADABLE.value).inc()
+            raise CommandRefused(RefusalCode.UNREADABLE, str(error)) from error
         except REFUSED as error:
-            metrics.REFUSED.labels(Refusal.INVALID.value).inc()
-            raise Refused(Refusal.INVALID, "the database does not take a value of this request") from error
+            metrics.REFUSED.labels(RefusalCode.INVALID.value).inc()
+            raise CommandRefused(RefusalCode.INVALID, "Postgres refuses a value of this request") from error
         except OUTAGE as error:
-            log.warning("command without an answer of the database", error=str(error) or type(error).__name__)
-            metrics.REFUSED.labels(Refusal.UNKNOWN.value).inc()
-            raise Refused(Refusal.UNKNOWN, "the database does not answer; what was sent may or may not have been done") from error
+            log.warning("command failed, Postgres unavailable", error=str(error) or type(error).__name__)
+            metrics.REFUSED.labels(RefusalCode.UNKNOWN.value).inc()
+            raise CommandRefused(RefusalCode.UNKNOWN, "Postgres does not answer; the request may or may not have been done") from error
 
     return handle

@@ -1,6 +1,6 @@
-"""Redrives: every service goes on with whichever is due, a step at a time.
+"""Redrives: every service executes one step of a due redrive at a time.
 
-The lock of a step ends with its commit, so a service that dies leaves the rest to another.
+The lock of a step ends with its commit, so that another service continues when one dies.
 """
 
 import asyncio
@@ -21,31 +21,31 @@ from waggle_dlq import metrics
 
 log = structlog.get_logger()
 
-AGAIN: Final = 0.5  # seconds until the next try in an outage
-SHORTEST, LONGEST = 0.02, 1.0  # seconds between two looks
-WATCH_SECONDS: Final = 3600.0  # how long outcomes are counted after a redrive has ended
-WATCH_EVERY: Final = 1.0
-# A step that could not be done for a reason of its own: others hold its rows, or its filter took too long. Other redrives must not wait for it.
+REDRIVE_RETRY_SECONDS: Final = 0.5  # in an outage
+SHORTEST_SECONDS, LONGEST_SECONDS = 0.02, 1.0  # between two steps
+WATCH_SECONDS: Final = 3600.0  # for which outcomes are counted after the end of a redrive
+WATCH_INTERVAL_SECONDS: Final = 1.0
+# A step failed by itself: another client holds its rows, or its filter took too long. Other redrives must not wait for it.
 STUCK: Final = (asyncpg.LockNotAvailableError, asyncpg.QueryCanceledError)
-PUT_OFF: Final = 5.0  # seconds
-NOTHING: Final = RedriveBatch(Retried([], {}), None, is_last=False)
+POSTPONE_SECONDS: Final = 5.0  # seconds
+NO_BATCH: Final = RedriveBatch(Retried([], {}), None, is_last=False)
 
 
 async def redrive(pool: "asyncpg.Pool[asyncpg.Record]", wake: asyncio.Event, stopping: asyncio.Event) -> None:
-    """Wakes when a redrive began here, and looks for those of others."""
+    """Execute due steps; `wake` announces a redrive that began here, and polling finds the others."""
 
     async def step() -> bool:
         wake.clear()
         if not await go_on(pool):
             seconds = await redrives.seconds_to_next(pool)
-            await wait_for(wake, LONGEST if seconds is None else min(max(seconds, SHORTEST), LONGEST))
+            await wait_for(wake, LONGEST_SECONDS if seconds is None else min(max(seconds, SHORTEST_SECONDS), LONGEST_SECONDS))
         return True
 
-    await periodic(AGAIN, step, OUTAGE, stopping)
+    await periodic(REDRIVE_RETRY_SECONDS, step, OUTAGE, stopping)
 
 
 async def go_on(pool: "asyncpg.Pool[asyncpg.Record]") -> bool:
-    """One step of one redrive; False when none is due. A unique key that was taken at this moment undoes the step, and the next one sees it."""
+    """Execute one step of one redrive; False when none is due. A unique key taken just now undoes the step, and the next one sees it."""
     due: Due | None = None
     try:
         async with pool.acquire() as connection, connection.transaction():
@@ -59,17 +59,17 @@ async def go_on(pool: "asyncpg.Pool[asyncpg.Record]") -> bool:
     except STUCK as error:
         if due is None:
             raise
-        await redrives.postpone(pool, due.id, PUT_OFF)
-        log.warning("redrive put off: its step could not be done", redrive_id=str(due.id), error=str(error))
+        await redrives.postpone(pool, due.id, POSTPONE_SECONDS)
+        log.warning("redrive step failed, postponed", redrive_id=str(due.id), error=str(error))
         return True
-    _tell(due, state, portion)
+    _log_end(due, state, portion)
     return True
 
 
 async def _step(connection: SingleConnection, due: Due, outcomes: Outcomes) -> tuple[str, RedriveBatch]:
     recent = due.progress.recent.after(outcomes.ended, outcomes.failed)
     at = due.progress._replace(recent=recent, ended=due.progress.ended + outcomes.ended, open=outcomes.open)
-    state, seconds, portion = "running", 0.0, NOTHING
+    state, seconds, portion = "running", 0.0, NO_BATCH
     reason: str | None = None
     match next_step(at):
         case Stop(told):
@@ -86,15 +86,15 @@ async def _step(connection: SingleConnection, due: Due, outcomes: Outcomes) -> t
 
 
 async def _watch(connection: SingleConnection, due: Due, outcomes: Outcomes) -> tuple[str, RedriveBatch]:
-    """Of one that has ended: only how those that are still on their way do."""
+    """A step of an ended redrive: only count the outcomes of its retried tasks."""
     is_young = due.ended_at is None or (due.now - due.ended_at).total_seconds() < WATCH_SECONDS
     recent = due.progress.recent.after(outcomes.ended, outcomes.failed)
-    seconds = WATCH_EVERY if outcomes.open and is_young else None
-    await redrives.advance(connection, due, state=due.state, outcomes=outcomes, portion=NOTHING, recent=recent, reason=None, seconds=seconds)
-    return due.state, NOTHING
+    seconds = WATCH_INTERVAL_SECONDS if outcomes.open and is_young else None
+    await redrives.advance(connection, due, state=due.state, outcomes=outcomes, portion=NO_BATCH, recent=recent, reason=None, seconds=seconds)
+    return due.state, NO_BATCH
 
 
-def _tell(due: Due, state: str, portion: RedriveBatch) -> None:
+def _log_end(due: Due, state: str, portion: RedriveBatch) -> None:
     retried = len(portion.revival.retried)
     metrics.RETRIED.labels("redrive").inc(retried)
     for reason, count in Counter(portion.revival.obstacles.values()).items():
@@ -104,6 +104,6 @@ def _tell(due: Due, state: str, portion: RedriveBatch) -> None:
     metrics.REDRIVES.labels(state).inc()
     told = {"redrive_id": str(due.id), "retried": due.progress.retried + retried, "asked_by": due.submitted_by}
     if state == "stopped":
-        log.warning("redrive stopped: what it retried failed again", **told)
+        log.warning("redrive stopped, its tasks failed again", **told)
     else:
         log.info("redrive completed", **told)

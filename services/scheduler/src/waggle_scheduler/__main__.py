@@ -1,4 +1,4 @@
-"""`python -m waggle_scheduler`: the scheduler's life."""
+"""`python -m waggle_scheduler`: start, run and stop the scheduler."""
 
 import asyncio
 from typing import Final, NoReturn
@@ -13,10 +13,10 @@ from waggle.loops import wait_for
 from waggle.service import Service
 from waggle.settings.services import SchedulerSettings
 from waggle.store import postgres
-from waggle_scheduler import deadlines, due, orphans, retention, take_back, topology
+from waggle_scheduler import deadlines, due, orphans, reclaim, retention, topology
 
 CONNECTIONS: Final = 6
-PATIENCE: Final = 5.0  # seconds to wait for NATS before the rest of the work begins without it
+NATS_WAIT_SECONDS: Final = 5.0  # then it is ready without NATS
 
 
 async def run(settings: SchedulerSettings) -> None:
@@ -26,13 +26,13 @@ async def run(settings: SchedulerSettings) -> None:
         bus = await scheduler.enter(connection.connection(settings, "scheduler"))
         await scheduler.until(postgres.wait_until_migrated(pool))
         ensured = await _start_loops(scheduler, pool, bus)
-        await scheduler.until(wait_for(ensured, PATIENCE))
+        await scheduler.until(wait_for(ensured, NATS_WAIT_SECONDS))
         scheduler.ready(metrics_url=metrics_url)
         await scheduler.stopped()
 
 
 async def _start_loops(scheduler: Service[SchedulerSettings], pool: "asyncpg.Pool[asyncpg.Record]", bus: Bus) -> asyncio.Event:
-    """Returns what is set once the topology was seen to be there."""
+    """Returns an event that is set once the topology exists."""
     settings, stopping = scheduler.settings, scheduler.stopping
     ringer = Ringer(bus)
     await ringer.open()
@@ -41,9 +41,9 @@ async def _start_loops(scheduler: Service[SchedulerSettings], pool: "asyncpg.Poo
     scheduler.start("wake", due.listen(settings, wake, stopping))
     scheduler.start("due", due.ring(pool, bus, ringer, wake, stopping))
     scheduler.start("orphans", orphans.ring(pool, bus, ringer, stopping))
-    scheduler.start("take back", take_back.keep_taking_back(pool, bus, settings.lease, stopping))
+    scheduler.start("reclaim", reclaim.keep_reclaiming(pool, bus, settings.lease, stopping))
     scheduler.start("deadlines", deadlines.fail_overdue(pool, bus, stopping))
-    scheduler.start("retention", retention.retire(pool, retention.ages(settings), stopping))
+    scheduler.start("retention", retention.delete_expired(pool, retention.ages(settings), stopping))
     return ensured
 
 

@@ -1,4 +1,4 @@
-"""Fails tasks that passed their deadline, waiting or running, and tells the workers of those that ran to stop."""
+"""Fails pending and running tasks whose deadline has passed, and tells the workers of running ones to stop them."""
 
 import asyncio
 from typing import Final
@@ -16,23 +16,23 @@ from waggle_scheduler import OUTAGE
 
 log = structlog.get_logger()
 
-EVERY: Final = 1.0
-MOST: Final = 1000
+DEADLINE_SCAN_SECONDS: Final = 1.0
+DEADLINE_BATCH: Final = 1000
 
 OVERDUE: Final = catalogue.TASKS_OVERDUE.create()
 
 
 async def fail_overdue(pool: Connection, bus: Bus, stopping: asyncio.Event) -> None:
     async def step() -> bool:
-        failed = await waiting.fail_overdue(pool, MOST)
-        _report(failed)
+        failed = await waiting.fail_overdue(pool, DEADLINE_BATCH)
+        _log_failed(failed)
         await deadlines.announce(bus, failed)
-        return len(failed) == MOST
+        return len(failed) == DEADLINE_BATCH
 
-    await periodic(EVERY, step, OUTAGE, stopping)
+    await periodic(DEADLINE_SCAN_SECONDS, step, OUTAGE, stopping)
 
 
-def _report(failed: list[Overdue]) -> None:
+def _log_failed(failed: list[Overdue]) -> None:
     for task in failed:
         OVERDUE.labels(task.was).inc()
-        log.warning("a task passed its deadline", task_id=str(task.id), type=task.type, was=task.was, worker_id=task.worker_id, attempt=task.attempt)
+        log.warning("task deadline passed", task_id=str(task.id), type=task.type, was=task.was, worker_id=task.worker_id, attempt=task.attempt)

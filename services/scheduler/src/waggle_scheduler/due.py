@@ -1,6 +1,6 @@
-"""Rings tasks whose time has come: sleeps until the earliest one is due, and wakes when somebody wrote one that nobody rang.
+"""Rings due tasks: sleeps until the earliest one is due, and wakes when one is written without a doorbell.
 
-Tasks of a paused queue are rung too, as the API rings those that it takes: their doorbells wait in the lane, and nobody has to look for them at the resume.
+It rings tasks of paused queues too, as the API does: their doorbells wait in the lane, so that a resume needs no extra work.
 """
 
 import asyncio
@@ -17,31 +17,31 @@ from waggle.store.client import Connection, TimeLimitedConnection
 from waggle.store.sql import channel
 from waggle_scheduler import OUTAGE
 
-MOST: Final = 1000  # tasks rung in one transaction
-LONGEST: Final = 5.0  # seconds of sleep, however far away the next task is
-GATHER: Final = 0.02  # seconds in which many wakes become one
-AGAIN: Final = 0.5  # seconds until the next try in an outage, and between two looks at the connection that listens
+DUE_BATCH: Final = 1000  # tasks in one transaction
+LONGEST_SLEEP_SECONDS: Final = 5.0  # even if the next task is due later
+GATHER_SECONDS: Final = 0.02  # in which several wakes become one
+DUE_RETRY_SECONDS: Final = 0.5  # in an outage; also between two checks of the listening connection
 
 log = structlog.get_logger()
 
 
 async def ring(pool: Connection, bus: Bus, ringer: Ringer, wake: asyncio.Event, stopping: asyncio.Event) -> None:
-    """Only while NATS is there: a task marked as rung that nobody heard would have to wait for the orphan rule."""
+    """Ring due tasks, but only while NATS is connected: a task marked as rung without a doorbell would wait for the orphan rule."""
 
     async def step() -> bool:
         wake.clear()
         if not bus.connected:
-            await bus.renewed(LONGEST)
+            await bus.renewed(LONGEST_SLEEP_SECONDS)
             return True
-        bells = await waiting.mark_due(pool, MOST)
+        bells = await waiting.mark_due(pool, DUE_BATCH)
         await ringer.ring(bells)
-        if len(bells) < MOST:
-            await asyncio.sleep(GATHER)
+        if len(bells) < DUE_BATCH:
+            await asyncio.sleep(GATHER_SECONDS)
             seconds = await waiting.next_due(pool)
-            await wait_for(wake, LONGEST if seconds is None else min(max(seconds, 0.0), LONGEST))
+            await wait_for(wake, LONGEST_SLEEP_SECONDS if seconds is None else min(max(seconds, 0.0), LONGEST_SLEEP_SECONDS))
         return True
 
-    await periodic(AGAIN, step, OUTAGE, stopping)
+    await periodic(DUE_RETRY_SECONDS, step, OUTAGE, stopping)
 
 
 async def listen(settings: SchedulerSettings, wake: asyncio.Event, stopping: asyncio.Event) -> None:
@@ -59,7 +59,7 @@ async def listen(settings: SchedulerSettings, wake: asyncio.Event, stopping: asy
                 log.warning("no direct connection to Postgres", effect="due tasks start up to 0.5 s late", setting="WAGGLE_POSTGRES_DIRECT_URL")
             else:
                 await connection.add_listener(channel(settings.postgres_schema), lambda *_: wake.set())
-            wake.set()  # for what was written while nobody listened
+            wake.set()  # for tasks written before it listened
         try:
             await connection.fetchval("SELECT 1")
         except OUTAGE:  # also a connection that died silently
@@ -70,7 +70,7 @@ async def listen(settings: SchedulerSettings, wake: asyncio.Event, stopping: asy
         return False
 
     try:
-        await periodic(AGAIN, step, OUTAGE, stopping)
+        await periodic(DUE_RETRY_SECONDS, step, OUTAGE, stopping)
     finally:
         if connection is not None:
             connection.terminate()

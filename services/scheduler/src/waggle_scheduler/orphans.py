@@ -17,8 +17,8 @@ from waggle_scheduler import OUTAGE
 
 log = structlog.get_logger()
 
-EVERY: Final = 2.0
-MOST: Final = 5000  # orphans of a lane rung in one transaction
+ORPHAN_SCAN_SECONDS: Final = 2.0
+ORPHAN_BATCH: Final = 5000  # orphans of one lane in one transaction
 
 ORPHANS_RUNG: Final = catalogue.ORPHANS_RUNG.create()
 
@@ -26,20 +26,20 @@ Lane = tuple[str, int]
 
 
 async def ring(pool: Connection, bus: Bus, ringer: Ringer, stopping: asyncio.Event) -> None:
-    """Lane after lane; at once again while one had more than fits a batch."""
+    """Ring the orphans of each lane; again at once while a lane has more than a batch."""
 
     async def step() -> bool:
         if not bus.connected:
             return False
         return any([await ring_lane(pool, bus, ringer, lane) for lane in await waiting.lanes(pool) if subjects.fits(lane[0])])
 
-    await periodic(EVERY, step, OUTAGE, stopping)
+    await periodic(ORPHAN_SCAN_SECONDS, step, OUTAGE, stopping)
 
 
 async def ring_lane(pool: Connection, bus: Bus, ringer: Ringer, lane: Lane) -> bool:
     """Whether the lane may have more."""
-    rung = await orphans.ring_lane(pool, bus, ringer, lane, MOST)
+    rung = await orphans.ring_lane(pool, bus, ringer, lane, ORPHAN_BATCH)
     if rung.number:
         ORPHANS_RUNG.labels(lane[0]).inc(rung.number)
-        log.warning("rang tasks whose doorbell was lost", queue=lane[0], priority=lane[1], count=rung.number, refused=rung.refused)
-    return rung.number == MOST and rung.refused is None
+        log.warning("lost doorbells rung again", queue=lane[0], priority=lane[1], count=rung.number, refused=rung.refused)
+    return rung.number == ORPHAN_BATCH and rung.refused is None

@@ -1,7 +1,7 @@
-"""Deletes what finished longer ago than the retention of its status, with its attempts, its idempotency keys, and workers that are long gone.
+"""Deletes finished tasks after the retention of their status, with their attempts and idempotency keys, and rows of workers long gone.
 
-A walk per status. Rows that a walk has to leave (unfinished tasks, dead letters, what is kept longer) are read again by the next one; when there are
-very many of them a walk ends early, and the next one goes on where it was.
+One walk per status. A walk reads rows that it must keep (unfinished tasks, dead letters, other statuses) each time; with very many of them it ends
+early, and the next walk continues there.
 """
 
 import asyncio
@@ -21,55 +21,55 @@ from waggle_scheduler import OUTAGE
 
 log = structlog.get_logger()
 
-EVERY: Final = 60.0
-MOST: Final = 2000
-PAUSE: Final = 0.05  # seconds between two steps of a walk, so that it does not crowd out the work
-LEFT_MOST: Final = 500_000  # rows that one walk reads and leaves
-WORKERS: Final = 3600.0  # seconds that a worker that is gone is still shown
+RETENTION_SECONDS: Final = 60.0
+RETENTION_BATCH: Final = 2000
+BATCH_PAUSE_SECONDS: Final = 0.05  # between two batches, so that other work is not delayed
+KEPT_LIMIT: Final = 500_000  # rows that one walk reads and keeps
+WORKER_SECONDS: Final = 3600.0  # for which a dead worker is still listed
 START: Final = UUID(int=0)
 
 DELETED: Final = catalogue.TASKS_RETIRED.create()
 
 
 def ages(settings: SchedulerSettings) -> dict[Status, float]:
-    """How many seconds a task is kept after it finished, by its status."""
+    """The seconds that finished tasks are kept, by status."""
     own = {Status.COMPLETED: settings.retention_completed, Status.FAILED: settings.retention_failed, Status.CANCELLED: settings.retention_cancelled}
     return {status: settings.retention if keep is None else keep for status, keep in own.items()}
 
 
-class Walk:
-    """The walk through the tasks that ended with one status, from the oldest to those too young to be deleted."""
+class RetentionWalk:
+    """The walk through the finished tasks of one status, from the oldest to the first that is too young to delete."""
 
     def __init__(self, status: Status, keep: float) -> None:
         self._status, self._keep = status, keep
         self._reached = START
 
     async def go(self, pool: Connection, stopping: asyncio.Event) -> int:
-        """To the end, or until it left LEFT_MOST rows; returns how many it deleted."""
+        """Walk to the end, or until KEPT_LIMIT rows were kept; returns how many tasks it deleted."""
         deleted = left = 0
-        while left < LEFT_MOST:
-            step = await waiting.delete_expired(pool, self._status, self._reached, self._keep, MOST)
+        while left < KEPT_LIMIT:
+            step = await waiting.delete_expired(pool, self._status, self._reached, self._keep, RETENTION_BATCH)
             deleted += step.deleted
             left += step.seen - step.deleted
             DELETED.inc(step.deleted)
-            self._reached = START if step.reached is None or step.seen < MOST else step.reached
-            if self._reached == START or await wait_for(stopping, PAUSE):
+            self._reached = START if step.reached is None or step.seen < RETENTION_BATCH else step.reached
+            if self._reached == START or await wait_for(stopping, BATCH_PAUSE_SECONDS):
                 break
         return deleted
 
 
-async def retire(pool: Connection, keep: Mapping[Status, float], stopping: asyncio.Event) -> None:
-    walks = [Walk(status, seconds) for status, seconds in keep.items()]
+async def delete_expired(pool: Connection, keep: Mapping[Status, float], stopping: asyncio.Event) -> None:
+    walks = [RetentionWalk(status, seconds) for status, seconds in keep.items()]
 
     async def step() -> bool:
         tasks = sum([await walk.go(pool, stopping) for walk in walks])
-        keys = await waiting.delete_expired_keys(pool, max(keep.values()), MOST)  # of the tasks that are kept longest: then most of the others' are gone too
-        workers = await leases.delete_expired(pool, WORKERS)
+        keys = await waiting.delete_expired_keys(pool, max(keep.values()), RETENTION_BATCH)  # by the longest retention: most keys then have no task left
+        workers = await leases.delete_expired(pool, WORKER_SECONDS)
         hooks = await cleanups.delete_expired(pool, min(keep.values()))
         if hooks:
-            log.warning("cleanup hooks were never called, their tasks are gone: no worker had them", count=hooks)
+            log.warning("cleanup hooks expired, no worker had them", count=hooks)
         if tasks or keys or workers:
-            log.info("deleted what was past its retention", tasks=tasks, idempotency_keys=keys, workers=workers)
-        return keys == MOST
+            log.info("expired rows deleted", tasks=tasks, idempotency_keys=keys, workers=workers)
+        return keys == RETENTION_BATCH
 
-    await periodic(EVERY, step, OUTAGE, stopping)
+    await periodic(RETENTION_SECONDS, step, OUTAGE, stopping)

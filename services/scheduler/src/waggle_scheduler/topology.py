@@ -1,4 +1,4 @@
-"""Keeps the stream and a consumer for each lane there: at the start, at each new connection (the store may be gone), and as queues appear."""
+"""Keeps the stream and a consumer per lane in place: at the start, after each reconnect (the store may be wiped), and for new queues."""
 
 import asyncio
 from typing import Final
@@ -15,23 +15,23 @@ from waggle_scheduler import OUTAGE
 
 log = structlog.get_logger()
 
-EVERY: Final = 2.0
-AGAIN: Final = 0.5  # seconds until the next try in an outage
+TOPOLOGY_CHECK_SECONDS: Final = 2.0
+TOPOLOGY_RETRY_SECONDS: Final = 0.5  # in an outage
 
 
 async def keep(pool: Connection, bus: Bus, settings: SchedulerSettings, ensured: asyncio.Event, stopping: asyncio.Event) -> None:
-    """Sets `ensured` once all was there. Several schedulers may create the same thing at once: NATS takes the second for a repetition."""
+    """Set `ensured` once everything exists. Several schedulers may create the same thing at once: NATS treats the second as a repetition."""
     unfit: set[str] = set()
 
     async def step() -> bool:
         if bus.connected:
-            queues = {*await catalogue.queues(pool), *(queue for queue, _ in await waiting.lanes(pool))}  # announced, or waited in all the same
+            queues = {*await catalogue.queues(pool), *(queue for queue, _ in await waiting.lanes(pool))}  # announced by a worker, or named by a task
             for queue in sorted(queue for queue in queues - unfit if not subjects.fits(queue)):
                 log.error("queue name not usable, its tasks wait", queue=queue)
                 unfit.add(queue)
             await topology.ensure(bus, settings, sorted(queues - unfit))
             ensured.set()
-        await bus.renewed(EVERY)
+        await bus.renewed(TOPOLOGY_CHECK_SECONDS)
         return True
 
-    await periodic(AGAIN, step, OUTAGE, stopping)
+    await periodic(TOPOLOGY_RETRY_SECONDS, step, OUTAGE, stopping)

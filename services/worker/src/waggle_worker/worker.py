@@ -132,7 +132,7 @@ class Worker:
 
     async def _command(self, message: Msg) -> None:
         try:
-            command = subjects.read_command(message.data)
+            command = subjects.read_control_message(message.data)
         except msgspec.DecodeError as error:
             log.warning("malformed control message ignored", error=str(error))
             return

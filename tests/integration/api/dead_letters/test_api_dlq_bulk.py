@@ -70,7 +70,7 @@ async def test_a_bulk_retry_that_has_ended_cannot_be_cancelled(api: Client, pool
 @pytest.mark.parametrize("method", ["get", "delete"])
 async def test_an_unknown_bulk_retry_is_not_found(api: Client, method: str) -> None:
     for path in (uuid4(), "x"):
-        assert "no bulk retry" in ok(await getattr(api, method)(f"/api/dlq/retries/{path}"), 404)["detail"]
+        assert "no redrive" in ok(await getattr(api, method)(f"/api/dlq/retries/{path}"), 404)["detail"]
 
 
 async def test_pages_of_bulk_retries_follow_each_other(api: Client, pool: Pool, kind: str) -> None:

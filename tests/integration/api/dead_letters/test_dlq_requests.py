@@ -14,7 +14,7 @@ from support.processes import Process
 from support.system import Client, ok
 from waggle.bus import rpc, subjects
 from waggle.bus.connection import Bus
-from waggle.bus.dlq_commands import Refusal, Refused
+from waggle.bus.dlq_commands import CommandRefused, RefusalCode
 from waggle.nesting import LEVELS
 from waggle.store import dead_letters, redrives
 
@@ -24,28 +24,28 @@ Pool = asyncpg.Pool
 async def test_a_repeated_command_is_harmless(dlq: Process, pool: Pool, bus: Bus) -> None:
     (task_id,) = await dead(pool)
     command = await a_retry(pool, task_id)
-    await rpc.ask(bus, subjects.DLQ_RETRY, command, 10)
-    with pytest.raises(Refused, match="the task is pending") as refused:
-        await rpc.ask(bus, subjects.DLQ_RETRY, command, 10)
-    assert refused.value.refusal is Refusal.NOT_FOUND
+    await rpc.request(bus, subjects.DLQ_RETRY, command, 10)
+    with pytest.raises(CommandRefused, match="the task is pending") as refused:
+        await rpc.request(bus, subjects.DLQ_RETRY, command, 10)
+    assert refused.value.refusal is RefusalCode.NOT_FOUND
     assert await pool.fetchval("SELECT count(*) FROM waggle.dead_letter_retries WHERE task_id = $1", task_id) == 1
 
 
 async def test_what_cannot_be_read_or_stored_is_refused_and_the_service_goes_on(dlq: Process, pool: Pool, bus: Bus) -> None:
     (task_id,) = await dead(pool)
     for data, refusal in [
-        (b"not JSON", Refusal.UNREADABLE),
-        (b"{}", Refusal.UNREADABLE),
-        (b"[" * (LEVELS + 1) + b"]" * (LEVELS + 1), Refusal.UNREADABLE),
-        (await a_retry(pool, task_id, payload='{"a":' + "[" * LEVELS + "]" * LEVELS + "}"), Refusal.UNREADABLE),
-        (await a_retry(pool, task_id, payload='{"no JSON'), Refusal.INVALID),
-        (await a_retry(pool, task_id, seconds=-1), Refusal.TOO_LATE),
-        (b"x" * (3 << 20) + b"x", Refusal.UNREADABLE),
+        (b"not JSON", RefusalCode.UNREADABLE),
+        (b"{}", RefusalCode.UNREADABLE),
+        (b"[" * (LEVELS + 1) + b"]" * (LEVELS + 1), RefusalCode.UNREADABLE),
+        (await a_retry(pool, task_id, payload='{"a":' + "[" * LEVELS + "]" * LEVELS + "}"), RefusalCode.UNREADABLE),
+        (await a_retry(pool, task_id, payload='{"no JSON'), RefusalCode.INVALID),
+        (await a_retry(pool, task_id, seconds=-1), RefusalCode.TOO_LATE),
+        (b"x" * (3 << 20) + b"x", RefusalCode.UNREADABLE),
     ]:
-        with pytest.raises(Refused) as refused:
-            await rpc.ask(bus, subjects.DLQ_RETRY, data, 10)
+        with pytest.raises(CommandRefused) as refused:
+            await rpc.request(bus, subjects.DLQ_RETRY, data, 10)
         assert refused.value.refusal is refusal
-    await rpc.ask(bus, subjects.DLQ_RETRY, await a_retry(pool, task_id), 10)
+    await rpc.request(bus, subjects.DLQ_RETRY, await a_retry(pool, task_id), 10)
     assert not dlq.logged("request crashed")
 
 
@@ -54,16 +54,16 @@ async def test_a_bulk_retry_at_an_impossible_rate_is_refused_and_breaks_no_servi
     redrive_id = uuid4()
     until_ = (await dead_letters.now(pool) + timedelta(seconds=5)).isoformat()
     command = f'{{"asked_by": "anna", "until": "{until_}", "id": "{redrive_id}", "filter": {{}}, "rate": {rate}}}'
-    with pytest.raises(Refused) as refused:
-        await rpc.ask(bus, subjects.DLQ_REDRIVE, command.encode(), 10)
-    assert refused.value.refusal is Refusal.UNREADABLE
+    with pytest.raises(CommandRefused) as refused:
+        await rpc.request(bus, subjects.DLQ_REDRIVE, command.encode(), 10)
+    assert refused.value.refusal is RefusalCode.UNREADABLE
     assert await redrives.get(pool, redrive_id) is None
 
 
 async def test_a_time_without_its_offset_is_refused(dlq: Process, bus: Bus) -> None:
-    with pytest.raises(Refused) as refused:
-        await rpc.ask(bus, subjects.DLQ_REMOVE, b'{"asked_by": "anna", "until": "2026-11-22T00:00:00", "id": "%s"}' % str(uuid4()).encode(), 10)
-    assert refused.value.refusal is Refusal.UNREADABLE
+    with pytest.raises(CommandRefused) as refused:
+        await rpc.request(bus, subjects.DLQ_REMOVE, b'{"asked_by": "anna", "until": "2026-11-22T00:00:00", "id": "%s"}' % str(uuid4()).encode(), 10)
+    assert refused.value.refusal is RefusalCode.UNREADABLE
     assert not dlq.logged("request crashed")
 
 
@@ -71,7 +71,7 @@ async def test_a_command_whose_caller_no_longer_waits_is_not_done(dlq: Process, 
     (task_id,) = await dead(pool)
     await bus.publish(subjects.DLQ_RETRY, await a_retry(pool, task_id))
     await bus.publish(subjects.DLQ_RETRY, b"not JSON")
-    await until(lambda: dlq.logged("a request without a reply subject was left alone"))
+    await until(lambda: dlq.logged("request without a reply subject ignored"))
     assert not dlq.logged("Task exception was never retrieved")
     assert await pool.fetchval("SELECT status FROM waggle.tasks WHERE id = $1", task_id) == "dead_letter"
 

@@ -26,10 +26,10 @@ async def test_a_pending_task_is_cancelled_and_cancelling_again_is_fine(api: Cli
 async def test_the_worker_of_a_cancelled_task_is_told_to_stop_it(api: Client, process: Process, rows: Pool) -> None:
     await given.alive(rows, "told")
     [claimed] = await given.running(rows, worker_id="told")
-    commands: list[subjects.Command] = []
+    commands: list[subjects.ControlMessage] = []
 
     async def hear(message: Any) -> None:
-        commands.append(subjects.read_command(message.data))
+        commands.append(subjects.read_control_message(message.data))
 
     async with connection.connection(process.settings, "test") as bus:
         await until(lambda: bus.connected)
@@ -37,7 +37,7 @@ async def test_the_worker_of_a_cancelled_task_is_told_to_stop_it(api: Client, pr
         await bus.flush()
         assert (await api.cancel(str(claimed.id)))["status"] == "cancelled"
         await until(lambda: commands)
-    assert commands == [subjects.Command([(claimed.id, claimed.attempt)])]
+    assert commands == [subjects.ControlMessage([(claimed.id, claimed.attempt)])]
 
 
 @pytest.mark.parametrize("status", ["completed", "failed", "dead_letter"])

@@ -59,10 +59,10 @@ async def test_a_queue_is_paused_and_resumed_and_repeating_it_is_fine(api: Clien
 
 async def test_workers_are_notified_of_each_pause_and_resume(api: Client, process: Process, rows: Pool) -> None:
     await announce(rows, "hinted")
-    heard: list[tuple[subjects.Command, bool | None]] = []
+    heard: list[tuple[subjects.ControlMessage, bool | None]] = []
 
     async def hear(message: Any) -> None:
-        heard.append((subjects.read_command(message.data), await paused(rows, "hinted")))
+        heard.append((subjects.read_control_message(message.data), await paused(rows, "hinted")))
 
     async with connection.connection(process.settings, "test") as bus:
         await until(lambda: bus.connected)
@@ -72,7 +72,7 @@ async def test_workers_are_notified_of_each_pause_and_resume(api: Client, proces
             before = len(heard)
             ok(await api.post(f"/api/queues/hinted/{verb}"))
             await until(lambda before=before: len(heard) > before)  # type: ignore[misc]
-    assert heard == [(subjects.Command(look=True), True), (subjects.Command(look=True), False)], "the hint follows the commit"
+    assert heard == [(subjects.ControlMessage(look=True), True), (subjects.ControlMessage(look=True), False)], "the hint follows the commit"
 
 
 async def test_a_queue_that_only_its_tasks_know_can_be_paused_before_a_worker_announces_it(api: Client, rows: Pool) -> None:

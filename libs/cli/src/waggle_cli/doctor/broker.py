@@ -8,7 +8,7 @@ from nats.js.api import ConsumerConfig
 
 from waggle.bus import subjects, topology
 from waggle.bus.connection import MINIMUM_VERSION
-from waggle.bus.jetstream import ask
+from waggle.bus.jetstream import api_request
 from waggle.store import catalogue
 from waggle.task import Priority
 from waggle_cli.doctor.deployment import Deployment
@@ -43,7 +43,7 @@ async def version(deployment: Deployment) -> list[Finding]:
 async def jetstream(deployment: Deployment) -> list[Finding]:
     assert deployment.bus
     try:
-        answer = await ask(deployment.bus, subjects.ACCOUNT_INFO)
+        answer = await api_request(deployment.bus, subjects.ACCOUNT_INFO)
     except nats.errors.NoRespondersError:
         answer = {"error": {"description": "no response"}}
     if "error" in answer:
@@ -59,7 +59,7 @@ async def jetstream(deployment: Deployment) -> list[Finding]:
 async def stream(deployment: Deployment) -> list[Finding]:
     """The work stream: whether it is configured as the settings say, and how full it is."""
     assert deployment.bus
-    answer = await ask(deployment.bus, subjects.STREAM_INFO, {"subjects_filter": subjects.WORK_ALL})
+    answer = await api_request(deployment.bus, subjects.STREAM_INFO, {"subjects_filter": subjects.WORK_ALL})
     if "error" in answer:
         return [_missing(subjects.WORK_STREAM, answer["error"])]
     config, state = answer["config"], answer["state"]
@@ -125,7 +125,7 @@ def _differ(config: ConsumerConfig, wanted: ConsumerConfig) -> bool:
 
 async def breakers(deployment: Deployment) -> list[Finding]:
     assert deployment.bus
-    answer = await ask(deployment.bus, subjects.BREAKERS_INFO)
+    answer = await api_request(deployment.bus, subjects.BREAKERS_INFO)
     if "error" not in answer:
         return [ok(f"the bucket of shared breakers holds {answer['state']['messages']:,}")]
     if answer["error"].get("err_code") == NO_STREAM:

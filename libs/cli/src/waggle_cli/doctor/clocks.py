@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Final, NamedTuple
 
 from waggle.bus import subjects
-from waggle.bus.jetstream import ask
+from waggle.bus.jetstream import api_request
 from waggle.store import diagnosis
 from waggle_cli.doctor.deployment import Deployment
 from waggle_cli.doctor.findings import Finding, ok, warning
@@ -55,6 +55,6 @@ async def _nats(deployment: Deployment) -> ClockReading | None:
     """JetStream reports its time with the information about a stream; None without the stream."""
     assert deployment.bus
     asked = time.time()
-    answer = await ask(deployment.bus, subjects.STREAM_INFO)
+    answer = await api_request(deployment.bus, subjects.STREAM_INFO)
     answered = time.time()
     return read(asked, answered, datetime.fromisoformat(answer["ts"]).timestamp()) if "ts" in answer else None

@@ -14,7 +14,7 @@ import asyncpg
 
 from waggle.bus import doorbells, subjects
 from waggle.bus.connection import Bus
-from waggle.bus.doorbells import Lying, Stream
+from waggle.bus.doorbells import QueuedDoorbell, Stream
 from waggle.store import audit, catalogue, waiting
 
 GRACE: Final = 5.0  # seconds that a scheduler's loop may take
@@ -93,7 +93,7 @@ class Observation:
     notes: list[str] = field(default_factory=list)
     tasks: int = 0
     doorbells: int = 0
-    strays: list[Lying] = field(default_factory=list)
+    strays: list[QueuedDoorbell] = field(default_factory=list)
 
     @property
     def holds(self) -> bool:
@@ -164,7 +164,7 @@ async def _no_lane(bus: Bus, seen: Observation, subject: str, stream: Stream) ->
 
 
 async def _lane(pool: Pool, bus: Bus, seen: Observation, lane: tuple[str, int], stream: Stream, asked: datetime) -> None:
-    subject, ids, strays = subjects.work(*lane), set[int](), list[Lying]()
+    subject, ids, strays = subjects.work(*lane), set[int](), list[QueuedDoorbell]()
     if subject in stream.held:
         async for batch in doorbells.walk(bus, subject, stream.last):
             seen.doorbells += len(batch)
@@ -191,12 +191,12 @@ async def _orphans(pool: Pool, lane: tuple[str, int], before: datetime, present:
     return orphans
 
 
-async def _strays(pool: Pool, batch: list[Lying], asked: datetime) -> list[Lying]:
+async def _strays(pool: Pool, batch: list[QueuedDoorbell], asked: datetime) -> list[QueuedDoorbell]:
     """Doorbells of a batch that should have been acked long ago. If the task is missing, the doorbell's own time decides."""
     ended = await audit.stale_doorbells(pool, [bell.task for bell in batch if bell.task], STRAY_GRACE)
     late = asked - timedelta(seconds=STRAY_GRACE)
 
-    def is_stray(bell: Lying) -> bool:
+    def is_stray(bell: QueuedDoorbell) -> bool:
         if bell.task is None:
             return True
         return bell.task in ended and (not ended[bell.task] or bell.rung_at is None or bell.rung_at < late)
@@ -204,6 +204,6 @@ async def _strays(pool: Pool, batch: list[Lying], asked: datetime) -> list[Lying
     return [bell for bell in batch if is_stray(bell)]
 
 
-def _add_strays(seen: Observation, strays: list[Lying]) -> None:
+def _add_strays(seen: Observation, strays: list[QueuedDoorbell]) -> None:
     seen.found["stray"].add(bell.task or f"message {bell.number}" for bell in strays)
     seen.strays += strays[: NAMED_LIMIT - len(seen.strays)]

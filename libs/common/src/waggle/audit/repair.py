@@ -22,7 +22,7 @@ async def repair(pool: Pool, bus: Bus, seen: Observation, lease: float) -> dict[
     ringer = Ringer(bus)
     await ringer.open()
     return {
-        "lost": await _take_back(pool, bus, lease) if seen.found["lost"].count else 0,
+        "lost": await _reclaim(pool, bus, lease) if seen.found["lost"].count else 0,
         "overdue": await _all(lambda: _fail_overdue(pool, bus), BATCH),
         "unrung": await _all(lambda: _ring_due(pool, ringer), BATCH),
         "orphan": sum([await _ring_lane(pool, bus, ringer, lane) for lane in await waiting.lanes(pool) if subjects.fits(lane[0])]),
@@ -30,20 +30,20 @@ async def repair(pool: Pool, bus: Bus, seen: Observation, lease: float) -> dict[
     }
 
 
-async def _take_back(pool: Pool, bus: Bus, lease: float) -> int:
+async def _reclaim(pool: Pool, bus: Bus, lease: float) -> int:
     """Only after this process was itself connected for a lease: then it would have seen the heartbeats."""
     connected = reclaim.Connected()
     for _ in range(int(LEASES * lease / REPAIR_POLL_SECONDS) + 1):
         if connected.seen(await leases.server_started(pool), gap=max(lease / 2, 3 * REPAIR_POLL_SECONDS)) >= lease:
-            return await _all(lambda: _take_some_back(pool, bus), RECLAIM_BATCH)
+            return await _all(lambda: _reclaim_some(pool, bus), RECLAIM_BATCH)
         await asyncio.sleep(REPAIR_POLL_SECONDS)
     return 0
 
 
-async def _take_some_back(pool: Pool, bus: Bus) -> int:
-    taken = await reclaim.take_back(pool, RECLAIM_BATCH)
-    await reclaim.announce(bus, taken)
-    return len(taken)
+async def _reclaim_some(pool: Pool, bus: Bus) -> int:
+    reclaimed = await reclaim.reclaim(pool, RECLAIM_BATCH)
+    await reclaim.announce(bus, reclaimed)
+    return len(reclaimed)
 
 
 async def _fail_overdue(pool: Pool, bus: Bus) -> int:
@@ -69,7 +69,7 @@ async def _ring_lane(pool: Pool, bus: Bus, ringer: Ringer, lane: orphans.Lane) -
 async def _remove_strays(pool: Pool, bus: Bus, seen: Observation) -> int:
     """Only doorbells whose tasks still cannot be claimed; a worker would ack those, too."""
     still = await audit.stale_doorbells(pool, [bell.task for bell in seen.strays if bell.task], STRAY_GRACE)
-    return sum([await doorbells.remove(bus, bell.number) for bell in seen.strays if bell.task is None or bell.task in still])
+    return sum([await doorbells.delete(bus, bell.number) for bell in seen.strays if bell.task is None or bell.task in still])
 
 
 async def _all(step: Callable[[], Awaitable[int]], batch: int) -> int:

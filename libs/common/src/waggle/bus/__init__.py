@@ -1,1 +1,1 @@
-"""NATS: the doorbells and the short messages between services. Nothing here is the truth."""
+"""NATS: the doorbells and the short messages between services. Postgres holds the truth, not NATS."""

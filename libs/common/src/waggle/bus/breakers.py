@@ -1,6 +1,6 @@
-"""The circuit breakers as the fleet shares them: one record a name in the KV bucket `waggle_breakers`, changed by compare-and-set on its revision.
+"""The circuit breakers that the workers share: one record per name in the KV bucket `waggle_breakers`, changed by compare-and-set on its revision.
 
-The times in a record are those of the bucket's server: whoever reads or writes one learns that clock with `look()`, so no machine's own clock counts.
+Times in a record are by the clock of the NATS server, which `snapshot()` returns; clocks of other machines do not matter.
 """
 
 import base64
@@ -14,9 +14,9 @@ from nats.js.errors import APIError
 
 from waggle.bus import subjects
 from waggle.bus.connection import Bus, UnexpectedReply
-from waggle.bus.jetstream import NO_MESSAGE, ask
+from waggle.bus.jetstream import NO_MESSAGE, api_request
 
-PATIENCE: Final = 1.0  # seconds; a handler may wait for this
+BUCKET_TIMEOUT_SECONDS: Final = 1.0  # a handler may wait for it
 WRONG_REVISION: Final = 10071
 ERROR_LENGTH: Final = 500
 
@@ -28,10 +28,10 @@ class State(StrEnum):
 
 
 class Record(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What the bucket holds of a breaker. `failures` and `error` are those that opened it; `again` counts failed probes, each doubles the wait.
+    """A breaker in the bucket. `failures` and `error` opened it; `again` counts failed probes, each of which doubles the wait.
 
-    `probe` names the one probe of a half-open breaker; after `probe_until` its holder is taken for dead, and another may probe.
-    `closed_at` is when a probe succeeded or somebody reset it: a closed record without it says only that nobody had heard of a failure.
+    `probe` names the only probe of a half-open breaker; after `probe_until` its worker counts as dead, and another one may probe.
+    `closed_at` is when a probe succeeded or an operator reset it; a closed record without it only registers the name.
     """
 
     name: str
@@ -48,15 +48,15 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Entry(NamedTuple):
-    """A record with its revision, and when that was written."""
+    """A record, its revision, and when that was written."""
 
     record: Record
     revision: int
     updated: datetime
 
 
-class Look(NamedTuple):
-    """The bucket at one moment of its server's clock. Another `made` means that it is another bucket, with revisions of its own."""
+class Snapshot(NamedTuple):
+    """The bucket at `now` by the clock of its server. A different `made` means a different bucket, with its own revisions."""
 
     now: datetime
     made: str
@@ -64,31 +64,31 @@ class Look(NamedTuple):
 
 
 class Changed(Exception):
-    """Somebody else has changed the record: read it again."""
+    """Another client changed the record: read it again."""
 
 
-async def look(bus: Bus) -> Look:
-    """The bucket's clock and last revision. Raises one of OUTAGE, such as UnexpectedReply while there is no bucket."""
-    answer = await ask(bus, subjects.BREAKERS_INFO)
+async def snapshot(bus: Bus) -> Snapshot:
+    """The clock and last revision of the bucket. Raises one of OUTAGE, such as UnexpectedReply while there is no bucket."""
+    answer = await api_request(bus, subjects.BREAKERS_INFO)
     try:
-        return Look(msgspec.convert(answer["ts"], datetime), answer["created"], answer["state"]["last_seq"])
+        return Snapshot(msgspec.convert(answer["ts"], datetime), answer["created"], answer["state"]["last_seq"])
     except (KeyError, TypeError, msgspec.ValidationError):
-        raise UnexpectedReply(str(answer.get("error") or "the bucket's state cannot be read")) from None
+        raise UnexpectedReply(str(answer.get("error") or "the state of the bucket is unreadable")) from None
 
 
 async def entry(bus: Bus, name: str) -> Entry | None:
-    """One breaker's entry. Raises one of OUTAGE."""
+    """The entry of a breaker, or None. Raises one of OUTAGE."""
     return (await newest(bus, name))[0]
 
 
 async def newest(bus: Bus, name: str) -> tuple[Entry | None, int]:
-    """What is under a name, and its revision, which a deleted key and what is no record have as well (0: there is nothing). Raises as `entry`."""
+    """The entry of a name, or None, and the last revision of its key, also when that was deleted or is unreadable (0: no such key). Raises as `entry`."""
     message = await _message(bus, {"last_by_subj": subjects.breaker(name)})
     return _entry(message), 0 if message is None else int(message["seq"])
 
 
 async def entries(bus: Bus, after: int = 0) -> AsyncIterator[Entry]:
-    """What was written after a revision, the newest entry of each breaker, in the order of the revisions. Raises one of OUTAGE."""
+    """The newest entry of each breaker written after a revision, in the order of revisions. Raises one of OUTAGE."""
     while (message := await _message(bus, {"seq": after + 1, "next_by_subj": subjects.BREAKERS_ALL})) is not None:
         after = message["seq"]
         found = _entry(message)
@@ -97,10 +97,10 @@ async def entries(bus: Bus, after: int = 0) -> AsyncIterator[Entry]:
 
 
 async def put(bus: Bus, record: Record, revision: int | None) -> int:
-    """Write over this revision (0: there is none yet; None: over any); the new one. Raises Changed when there is another one, or one of bus.OUTAGE."""
+    """Replace this revision (0: create; None: replace any) and return the new one. Raises Changed when the revision is another one, or one of OUTAGE."""
     headers = None if revision is None else {"Nats-Expected-Last-Subject-Sequence": str(revision)}
     try:
-        ack = await bus.jetstream().publish(subjects.breaker(record.name), msgspec.json.encode(record), timeout=PATIENCE, headers=headers)
+        ack = await bus.jetstream().publish(subjects.breaker(record.name), msgspec.json.encode(record), timeout=BUCKET_TIMEOUT_SECONDS, headers=headers)
     except APIError as error:
         if error.err_code == WRONG_REVISION:
             raise Changed from error
@@ -109,16 +109,16 @@ async def put(bus: Bus, record: Record, revision: int | None) -> int:
 
 
 async def reset(bus: Bus, name: str) -> Entry | None:
-    """Close a breaker for the whole fleet, whoever writes at the same time; None when there is none of this name. Raises one of OUTAGE."""
+    """Close a breaker for all workers, overriding concurrent writes; None when the name is unknown. Raises one of OUTAGE."""
     found = await entry(bus, name)
     if found is None:
         return None
-    await put(bus, Record(name, State.CLOSED, trips=found.record.trips, closed_at=(await look(bus)).now), None)
+    await put(bus, Record(name, State.CLOSED, trips=found.record.trips, closed_at=(await snapshot(bus)).now), None)
     return await entry(bus, name)
 
 
 async def _message(bus: Bus, query: dict[str, Any]) -> dict[str, Any] | None:
-    answer = await ask(bus, subjects.BREAKERS_GET, query)
+    answer = await api_request(bus, subjects.BREAKERS_GET, query)
     if "error" in answer:
         if answer["error"].get("err_code") == NO_MESSAGE:
             return None
@@ -128,7 +128,7 @@ async def _message(bus: Bus, query: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _entry(message: dict[str, Any] | None) -> Entry | None:
-    """None for a deleted key, and for what is no record: somebody else wrote it."""
+    """None for a deleted key and for a value that is no record (written by another client)."""
     if message is None:
         return None
     try:

@@ -1,6 +1,6 @@
-"""The connection to NATS: it may be away at any time, and comes back by itself, for ever, with jitter.
+"""The connection to NATS: it may fail at any time and reconnects by itself, for ever, with jitter.
 
-What is published while it is away is dropped, not kept: whoever needs certainty has Postgres.
+Messages published without a connection are dropped: Postgres holds the truth.
 """
 
 import asyncio
@@ -27,14 +27,14 @@ from waggle.settings.sources import masked
 log = structlog.get_logger()
 
 MINIMUM_VERSION: Final = (2, 12)
-RECONNECT_FIRST, RECONNECT_CAP = 0.1, 2.0
-UNSENT_MOST: Final = 16 << 20  # bytes; a server that takes no more must not hold up who publishes
+RECONNECT_FIRST_SECONDS, RECONNECT_CAP_SECONDS = 0.1, 2.0
+UNSENT_BYTES: Final = 16 << 20  # beyond it publish refuses, so that a server that reads nothing does not block the caller
 Callback = Callable[[Msg], Awaitable[None]]
 Attachment = Callable[[NatsClient], Awaitable[None]]
 
 
 class UnexpectedReply(Exception):
-    """The reply of a JetStream server does not answer the request."""
+    """JetStream replied with something else than the answer to the request."""
 
 
 # What a caller may wait out: the server is away, refuses, or answers something else; the outcome of a request is unknown then.
@@ -54,11 +54,11 @@ OUTAGE: Final[tuple[type[Exception], ...]] = (
     nats.js.errors.APIError,  # JetStream refuses: a limit of the account, a stream that is gone, storage that is full
     nats.js.errors.NoStreamResponseError,
 )
-NOT_SENT: Final[tuple[type[Exception], ...]] = (*OUTAGE, nats.errors.BadSubjectError)  # a subject can come from a row that somebody inserted by SQL
+NOT_SENT: Final[tuple[type[Exception], ...]] = (*OUTAGE, nats.errors.BadSubjectError)  # a row inserted by SQL can hold a bad name
 
 
 class Bus:
-    """One connection. `generation` rises with each new one, so that a puller knows that its requests are forgotten."""
+    """One connection. `generation` rises with each reconnect, by which a puller knows that its requests are gone."""
 
     def __init__(self, servers: list[str], name: str) -> None:
         self._servers, self._name = servers, name
@@ -77,8 +77,8 @@ class Bus:
         return self._client is not None and self._client.is_connected and self._said == ""
 
     async def publish(self, subject: str, data: bytes, reply: str = "") -> bool:
-        """Publish without an answer; False when the connection is away or does not take it. The caller bounds the size of `data`."""
-        if self._client is None or not self._client.is_connected or self._client.pending_data_size > UNSENT_MOST:
+        """Publish without waiting for an ack; False when there is no connection or it refuses. The caller limits the size of `data`."""
+        if self._client is None or not self._client.is_connected or self._client.pending_data_size > UNSENT_BYTES:
             return False
         try:
             await self._client.publish(subject, data, reply)
@@ -87,8 +87,8 @@ class Bus:
         return True
 
     async def publish_all(self, messages: Iterable[tuple[str, bytes]]) -> bool:
-        """Publish many small messages, (subject, data), as one write; False when the connection is away or will not take them."""
-        if self._client is None or not self._client.is_connected or self._client.pending_data_size > UNSENT_MOST:
+        """Publish many small messages, (subject, data), as one write; False when there is no connection or it refuses."""
+        if self._client is None or not self._client.is_connected or self._client.pending_data_size > UNSENT_BYTES:
             return False
         try:
             await self._client.publish_all(messages)
@@ -97,19 +97,19 @@ class Bus:
         return True
 
     async def request(self, subject: str, data: bytes = b"", seconds: float = 2.0) -> Msg:
-        """Ask and wait. Raises one of OUTAGE."""
+        """Send a request and wait for its reply. Raises one of OUTAGE."""
         if self._client is None or not self._client.is_connected:
             raise nats.errors.ConnectionClosedError
         return await self._client.request(subject, data, timeout=seconds)
 
     async def subscribe(self, subject: str, callback: Callback) -> None:
-        """Listen for as long as the bus lives, over reconnects too."""
+        """Subscribe for the life of the bus, across reconnects."""
         self._subscriptions[subject] = callback
         if self._client is not None and not self._client.is_closed:
             await self._listen(self._client, subject, callback)
 
     async def unsubscribe(self, subject: str) -> None:
-        """Listen no longer, once what has come already is dealt with; a server that is away learns it with the next connection."""
+        """Unsubscribe after the callbacks of received messages; without a connection the subscription ends with the old one."""
         self._subscriptions.pop(subject, None)
         subscription = self._open.pop(subject, None)
         if subscription is not None and self.connected:
@@ -118,28 +118,28 @@ class Bus:
                     await subscription.drain()  # type: ignore[no-untyped-call]
 
     async def attach(self, attachment: Attachment) -> None:
-        """Call this with the client, and with each that follows it when one gave up for good; perhaps twice with the same."""
+        """Call `attachment` with the client, and with each one that replaces it; possibly twice with the same one."""
         self._attachments.append(attachment)
         if self._client is not None and not self._client.is_closed:
             await attachment(self._client)
 
     async def renewed(self, seconds: float) -> None:
-        """Wait for the next connection, for at most so many seconds."""
+        """Wait up to `seconds` for the next connection."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._renewed.wait()
 
     def inbox(self) -> str:
-        return f"_INBOX.{random.getrandbits(96):024x}"  # a name that does not collide, not a secret
+        return f"_INBOX.{random.getrandbits(96):024x}"  # unique, not secret
 
     def jetstream(self) -> JetStreamContext:
-        """For what is not hot. Raises ConnectionClosedError while NATS is away."""
+        """For administrative requests, off the hot path. Raises ConnectionClosedError without a connection."""
         if self._client is None or not self._client.is_connected:
             raise nats.errors.ConnectionClosedError
         return self._client.jetstream(timeout=2)
 
     async def flush(self) -> None:
-        """Everything published so far has left; an outage is not waited for."""
+        """Wait until published data is sent, but not for an outage."""
         if self._client is not None and self._client.is_connected:
             try:
                 await self._client.flush(timeout=1)
@@ -147,7 +147,7 @@ class Bus:
                 return
 
     async def keep(self) -> None:
-        """Connect, and connect anew whenever the client gave up for good (it does so on protocol errors)."""
+        """Connect, and replace the client whenever it closes for good, as it does on protocol errors."""
         while True:
             self._closed.clear()
             client = NatsClient()
@@ -163,10 +163,10 @@ class Bus:
                 await self._closed.wait()
                 log.warning("NATS connection closed, opening a new one", error=str(client.last_error))
             except OUTAGE as error:
-                log.warning("the connection to NATS broke while it was opened", error=str(error) or type(error).__name__)
+                log.warning("opening the NATS connection failed", error=str(error) or type(error).__name__)
             finally:
                 await client.close()
-            await asyncio.sleep(random.uniform(RECONNECT_FIRST, RECONNECT_CAP))  # noqa: S311  # jitter
+            await asyncio.sleep(random.uniform(RECONNECT_FIRST_SECONDS, RECONNECT_CAP_SECONDS))  # noqa: S311  # jitter
 
     async def _connect(self, client: NatsClient) -> None:
         await client.connect(
@@ -174,7 +174,7 @@ class Bus:
             name=self._name,
             allow_reconnect=True,
             max_reconnect_attempts=-1,
-            reconnect_time_wait=random.uniform(RECONNECT_FIRST, RECONNECT_CAP),  # noqa: S311  # jitter
+            reconnect_time_wait=random.uniform(RECONNECT_FIRST_SECONDS, RECONNECT_CAP_SECONDS),  # noqa: S311  # jitter
             connect_timeout=3,
             ping_interval=5,
             max_outstanding_pings=2,
@@ -187,7 +187,7 @@ class Bus:
         )
 
     def _begin(self) -> None:
-        """A new connection: check the server, tell that it is there."""
+        """Check the server of a new connection and wake those who wait for it."""
         assert self._client is not None
         version = self._client.connected_server_version
         self.generation += 1
@@ -208,7 +208,7 @@ class Bus:
         text = str(error) or type(error).__name__
         if "ermission" in text:
             log.error("NATS refused", error=text)
-        elif not isinstance(error, (nats.errors.Error, *OUTAGE)):  # what a subscription's callback raised: the client drops it, and the message with it
+        elif not isinstance(error, (nats.errors.Error, *OUTAGE)):  # raised by a subscription's callback; nats-py drops the message
             log.error("message callback failed", error=repr(error))
         elif self._client is None and text != self._said:
             self._said = text
@@ -226,14 +226,14 @@ class Bus:
 
 
 def _with_jitter(servers: list[Server], _: dict[str, Any]) -> tuple[Server | None, float]:
-    """Any server of the list, after an exponential wait with jitter: a herd of clients must not come back at once."""
+    """Any server of the list, after an exponential wait with jitter, against a thundering herd."""
     server = random.choice(servers)  # noqa: S311  # spread, not secrecy
-    most = min(RECONNECT_CAP, RECONNECT_FIRST * 2 ** min(server.reconnects, 10))
+    most = min(RECONNECT_CAP_SECONDS, RECONNECT_FIRST_SECONDS * 2 ** min(server.reconnects, 10))
     return server, random.uniform(most / 4, most)  # noqa: S311  # jitter
 
 
 def _servers(urls: str) -> list[str]:
-    """The addresses of the setting. Raises SettingsError for one that cannot be an address: the client would never get past it."""
+    """The addresses in the setting. Raises SettingsError for an impossible one, with which the client would retry for ever."""
     servers = [url.strip() for url in urls.split(",")]
     for url in servers:
         try:
@@ -248,14 +248,14 @@ def _servers(urls: str) -> list[str]:
 
 @asynccontextmanager
 async def connection(settings: Settings, service: str) -> AsyncIterator[Bus]:
-    """The bus of a service; it opens at once and connects in the background, so that a service starts without NATS."""
+    """The bus of a service. It connects in the background, so that a service starts without NATS."""
     nats_client.require()
     bus = Bus(_servers(settings.nats_url), f"waggle-{service}")
     keeper, owner = asyncio.create_task(bus.keep(), name="bus"), asyncio.current_task()
 
     def ended(keeper: "asyncio.Task[None]") -> None:
         if not keeper.cancelled() and owner is not None:
-            owner.cancel()  # nobody foresaw this: it stops the service
+            owner.cancel()  # an unexpected error stops the service
 
     keeper.add_done_callback(ended)
     try:

@@ -1,6 +1,6 @@
-"""What the API asks of the dlq service, and how it is refused. The messages carry no identity: who asked is what the API says.
+"""The commands that the API sends to the dlq service, and their refusals. NATS messages carry no identity: the API names the caller in `asked_by`.
 
-`until` is the last moment, by the database's clock, at which the caller still waits: a command that comes later is not done.
+`until` is when the caller stops waiting, by the clock of the database: a command that arrives later is refused.
 """
 
 from datetime import datetime
@@ -11,71 +11,71 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
-from waggle.redrive import LIMIT_MOST, RATE_LEAST, RATE_MOST, DeadLetterFilter
+from waggle.redrive import LIMIT_MAX, RATE_MAX, RATE_MIN, DeadLetterFilter
 
 
-class Refusal(StrEnum):
-    """Why a command was not done; the code of a refused request."""
+class RefusalCode(StrEnum):
+    """Why a command was refused; the error code of the reply."""
 
     NOT_FOUND = "not_found"
     CONFLICT = "conflict"
-    INVALID = "invalid"  # Postgres does not take a value
+    INVALID = "invalid"  # Postgres refuses a value
     TOO_LATE = "too_late"
     UNREADABLE = "unreadable"
-    UNKNOWN = "unknown"  # the database did not answer: it may have been done
+    UNKNOWN = "unknown"  # Postgres did not answer: the command may have been done
 
 
-class Refused(Exception):
-    """A command was not done, or nobody knows; `detail` is for whoever asked."""
+class CommandRefused(Exception):
+    """A command was refused, or its outcome is unknown; `detail` is for the caller."""
 
-    def __init__(self, refusal: Refusal, detail: str) -> None:
+    def __init__(self, refusal: RefusalCode, detail: str) -> None:
         super().__init__(detail)
         self.refusal, self.detail = refusal, detail
 
 
-class Command(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What every command says."""
+class DlqCommand(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The fields of every command."""
 
     asked_by: str
     until: Annotated[datetime, Meta(tz=True)]
 
 
-class Retry(Command, frozen=True, kw_only=True, omit_defaults=True):
-    """Retry one dead letter; with another payload (the text of a JSON object that fits the type's schema). Answered by a Task."""
+class RetryTask(DlqCommand, frozen=True, kw_only=True, omit_defaults=True):
+    """Retry one dead letter, optionally with another payload (the text of a JSON object that fits the schema of the type). The reply is a Task."""
 
     id: UUID
     payload: str | None = None
 
 
-class Remove(Command, frozen=True, kw_only=True):
-    """Make one dead letter failed. Answered by a Task."""
+class RemoveTask(DlqCommand, frozen=True, kw_only=True):
+    """Remove one dead letter: it becomes failed. The reply is a Task."""
 
     id: UUID
 
 
-class Cleanup(Command, frozen=True, kw_only=True, omit_defaults=True):
-    """Clean up: what died more than `older_than` seconds ago; without it by the settings' period and size. Answered by Cleaned."""
+class CleanUp(DlqCommand, frozen=True, kw_only=True, omit_defaults=True):
+    """Remove dead letters older than `older_than` seconds; without it, by the period and size of the settings. The reply is Cleaned."""
 
     older_than: float | None = None
 
 
-class BeginRedrive(Command, frozen=True, kw_only=True, omit_defaults=True):
-    """Begin a redrive under this id; without a rate at that of the settings. Answered by a Redrive."""
+class BeginRedrive(DlqCommand, frozen=True, kw_only=True, omit_defaults=True):
+    """Begin a redrive with this id; without `rate`, at the rate of the settings. The reply is a Redrive."""
 
     id: UUID
     filter: DeadLetterFilter
-    rate: Annotated[float, Meta(ge=RATE_LEAST, le=RATE_MOST)] | None = None
-    limit: Annotated[int, Meta(ge=1, le=LIMIT_MOST)] | None = None
+    rate: Annotated[float, Meta(ge=RATE_MIN, le=RATE_MAX)] | None = None
+    limit: Annotated[int, Meta(ge=1, le=LIMIT_MAX)] | None = None
 
 
-class CancelRedrive(Command, frozen=True, kw_only=True):
-    """Stop a redrive. Answered by a Redrive."""
+class CancelRedrive(DlqCommand, frozen=True, kw_only=True):
+    """Stop a redrive. The reply is a Redrive."""
 
     id: UUID
 
 
 class Cleaned(msgspec.Struct, frozen=True):
-    """Dead letters that became failed, and those that are left."""
+    """How many dead letters became failed, and how many remain."""
 
     cleaned: int
     remaining: int

@@ -1,4 +1,4 @@
-"""Asking JetStream's API what it holds: one request to the stream's leader, one JSON answer."""
+"""Requests to the JetStream API: one request to the leader of the stream, one JSON reply."""
 
 from typing import Any, Final
 
@@ -11,8 +11,8 @@ NO_STREAM: Final = 10059
 NO_CONSUMER: Final = 10014
 
 
-async def ask(bus: Bus, subject: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The answer, which may be an error: see its `error`. Raises one of OUTAGE."""
+async def api_request(bus: Bus, subject: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The reply, decoded; it may be an error, in its field `error`. Raises one of OUTAGE."""
     message = await bus.request(subject, msgspec.json.encode(body or {}))
     try:
         answer = msgspec.json.decode(message.data)

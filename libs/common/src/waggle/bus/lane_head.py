@@ -1,16 +1,16 @@
-"""What the stream says of a lane: its oldest doorbell, and how much room is left. One request each, to the stream's leader."""
+"""The oldest doorbell and the free room of a lane: one request each, to the leader of the stream."""
 
 import base64
 from datetime import datetime
 
 from waggle.bus import subjects
 from waggle.bus.connection import Bus, UnexpectedReply
-from waggle.bus.jetstream import NO_MESSAGE, ask
+from waggle.bus.jetstream import NO_MESSAGE, api_request
 
 
 async def oldest_rung_at(bus: Bus, queue: str, priority: int) -> datetime | None:
-    """When the lane's oldest doorbell was rung; None when the lane is empty. Raises one of OUTAGE for any other answer."""
-    answer = await ask(bus, subjects.GET_MESSAGE, {"seq": 0, "next_by_subj": subjects.work(queue, priority)})
+    """When the oldest doorbell of the lane was rung; None for an empty lane. Raises one of OUTAGE for any other reply."""
+    answer = await api_request(bus, subjects.GET_MESSAGE, {"seq": 0, "next_by_subj": subjects.work(queue, priority)})
     if "error" in answer:
         if answer["error"].get("err_code") == NO_MESSAGE:
             return None
@@ -22,9 +22,9 @@ async def oldest_rung_at(bus: Bus, queue: str, priority: int) -> datetime | None
 
 
 async def room(bus: Bus, queue: str, priority: int) -> int:
-    """How many doorbells the lane can take. Raises one of OUTAGE."""
+    """How many more doorbells the lane can hold. Raises one of OUTAGE."""
     subject = subjects.work(queue, priority)
-    answer = await ask(bus, subjects.STREAM_INFO, {"subjects_filter": subject})
+    answer = await api_request(bus, subjects.STREAM_INFO, {"subjects_filter": subject})
     if "error" in answer:
         raise UnexpectedReply(str(answer["error"]))
     held = (answer["state"].get("subjects") or {}).get(subject, 0)

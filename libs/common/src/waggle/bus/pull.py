@@ -1,6 +1,6 @@
-"""The continuous pull of one lane: asks the lane's durable consumer for doorbells and keeps asking.
+"""The continuous pull of one lane: keeps requesting doorbells from its durable consumer.
 
-nats-py's own fetch costs three times as much a message and goes blind when a server restarts (nats-io/nats.py#504).
+`fetch` of nats-py costs three times as much per message and gets no messages after a server restart (nats-io/nats.py#504).
 """
 
 import collections
@@ -19,16 +19,16 @@ from waggle.telemetry import catalogue
 
 log = structlog.get_logger()
 
-EXPIRES: Final = 20.0  # seconds that the server keeps a request
-HEARTBEAT: Final = 2.0  # seconds between its signs of life
-DEAF: Final = 2.5 * HEARTBEAT  # after so long without one the request is taken for lost
-PAUSE: Final = 0.25  # seconds to wait after a refusal
+EXPIRY_SECONDS: Final = 20.0  # for which the server keeps a request
+HEARTBEAT_SECONDS: Final = 2.0  # between heartbeats of the server
+DEAF_SECONDS: Final = 2.5 * HEARTBEAT_SECONDS  # without a heartbeat, after which a request counts as lost
+PULL_RETRY_SECONDS: Final = 0.25  # after a refusal
 
 UNREADABLE: Final = catalogue.DOORBELLS_UNREADABLE.create()
 
 
 class Held(NamedTuple):
-    """A doorbell that this worker holds: its task, where to ack it, and since when (monotonic seconds)."""
+    """A doorbell held by this worker: its task, its ack subject, and since when (monotonic seconds)."""
 
     id: UUID
     reply: str
@@ -36,7 +36,7 @@ class Held(NamedTuple):
 
 
 class Pull:
-    """One lane's doorbells. `rang` is called whenever the buffer grew."""
+    """The doorbells of one lane. Calls `rang` whenever its buffer has grown."""
 
     def __init__(self, bus: Bus, queue: str, priority: int, rang: Callable[[], None]) -> None:
         self.queue, self.priority = queue, priority
@@ -54,35 +54,35 @@ class Pull:
         await self._bus.subscribe(self._inbox, self._take)
 
     async def close(self) -> None:
-        """Take no more: the server notices that nobody listens, forgets what was asked, and keeps what it had for this lane.
+        """Unsubscribe: the server then drops the open requests and keeps the doorbells.
 
-        What it had sent before it noticed is in the buffer; the caller gives it back.
+        Doorbells that it sent before are in the buffer; the caller gives them back.
         """
         self._closed = True
         await self._bus.unsubscribe(self._inbox)
 
     async def open_again(self) -> None:
-        """Take again after a close, at a new address: what was asked for at the old one no longer counts."""
+        """Subscribe again after a close, at a new inbox: open requests of the old one no longer count."""
         self._inbox, self._asked, self._not_before, self._closed = self._bus.inbox(), 0, 0.0, False
         await self.open()
 
     async def top_up(self, want: int) -> None:
-        """Ask for doorbells so that up to `want` are held or on their way. Cheap when there is nothing to ask."""
+        """Request doorbells so that up to `want` are held or requested. Cheap when there is nothing to request."""
         if self._closed:
             return
         now = time.monotonic()
-        if self._generation != self._bus.generation or (self._asked and now - self._heard > DEAF):
+        if self._generation != self._bus.generation or (self._asked and now - self._heard > DEAF_SECONDS):
             self._generation, self._asked = self._bus.generation, 0
         missing = want - len(self.buffer) - self._asked
         if missing <= 0 or missing * 2 < want or now < self._not_before:
             return
-        body = {"batch": missing, "expires": int(EXPIRES * 1e9), "idle_heartbeat": int(HEARTBEAT * 1e9)}
+        body = {"batch": missing, "expires": int(EXPIRY_SECONDS * 1e9), "idle_heartbeat": int(HEARTBEAT_SECONDS * 1e9)}
         if await self._bus.publish(self._subject, msgspec.json.encode(body), self._inbox):
             self._asked += missing
             self._heard = now
 
     def take(self, most: int) -> list[Held]:
-        """Up to `most` doorbells, the oldest first; the caller acks or gives back each one."""
+        """Remove up to `most` doorbells from the buffer, oldest first; the caller acks or gives back each one."""
         return [self.buffer.popleft() for _ in range(min(most, len(self.buffer)))]
 
     async def _take(self, message: Msg) -> None:
@@ -95,7 +95,7 @@ class Pull:
             task_id = subjects.read_doorbell(message.data)
         except ValueError as error:
             UNREADABLE.inc()
-            log.warning("a message in the work stream is no doorbell, removed", subject=message.subject, error=str(error))
+            log.warning("malformed doorbell deleted", subject=message.subject, error=str(error))
             await self._bus.publish(message.reply, b"+TERM")
             return
         self.buffer.append(Held(task_id, message.reply, self._heard))
@@ -106,17 +106,17 @@ class Pull:
             return
         left = headers.get("Nats-Pending-Messages", "")
         self._asked = max(0, self._asked - int(left)) if left.isdigit() else 0
-        if headers["Status"] != "408":  # 408 is the normal end of a request; the others mean that the consumer is not there or moves
-            self._not_before = time.monotonic() + PAUSE
+        if headers["Status"] != "408":  # 408 is the normal end of a request; other statuses mean that the consumer is missing or moves
+            self._not_before = time.monotonic() + PULL_RETRY_SECONDS
 
 
 async def ack(bus: Bus, bells: list[Held]) -> None:
-    """Remove doorbells from the stream; a lost ack is harmless, the doorbell comes again and is not claimable."""
+    """Ack doorbells, which deletes them from the stream. A lost ack is harmless: the doorbell comes again, and its task is not claimable."""
     if bells:
         await bus.publish_all([(bell.reply, b"") for bell in bells])
 
 
 async def give_back(bus: Bus, bells: list[Held]) -> None:
-    """Let somebody else have doorbells, at once."""
+    """Give doorbells to other workers, at once."""
     if bells:
         await bus.publish_all([(bell.reply, b"-NAK") for bell in bells])

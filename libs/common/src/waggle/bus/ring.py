@@ -1,4 +1,4 @@
-"""Ringing doorbells: bare publishes; a lost one is repaired by the orphan rule. Now and then the stream is asked whether it still takes them."""
+"""Rings doorbells with plain publishes; the orphan rule repairs a lost one. Checks a few times per second that the stream still accepts them."""
 
 import time
 from collections.abc import Iterable, Sequence
@@ -16,8 +16,8 @@ from waggle.telemetry import catalogue
 
 log = structlog.get_logger()
 
-ASK_EVERY: Final = 0.25
-SAY_EVERY: Final = 30.0
+CHECK_SECONDS: Final = 0.25
+LOG_SECONDS: Final = 30.0
 
 RUNG: Final = catalogue.DOORBELLS_RUNG.create()
 REFUSED: Final = catalogue.DOORBELLS_REFUSED.create()
@@ -32,13 +32,13 @@ class Ringer:
         self._bus = bus
         self._inbox = bus.inbox()
         self._asked: dict[str, float] = {}
-        self._said = -SAY_EVERY
+        self._said = -LOG_SECONDS
 
     async def open(self) -> None:
         await self._bus.subscribe(f"{self._inbox}.*", self._answered)
 
     async def ring(self, bells: Iterable[Bell]) -> None:
-        """Publish; the last doorbell of a lane's batch asks for the stream's ack, which is checked off the hot path."""
+        """Publish; the last doorbell of a batch may request the ack of the stream, which is checked off the hot path."""
         lanes: dict[tuple[str, int], list[bytes]] = {}
         for task_id, queue, priority, rung_at in bells:
             lanes.setdefault((queue, priority), []).append(subjects.doorbell(task_id, rung_at))
@@ -52,9 +52,9 @@ class Ringer:
             RUNG.labels(queue).inc(len(doorbells))
 
     async def ring_confirmed(self, bells: Sequence[Bell]) -> str | None:
-        """Publish the doorbells of one lane and wait until the stream has taken the last one; why it did not, or None.
+        """Publish the doorbells of one lane and wait until the stream has stored the last one; returns why it did not, or None.
 
-        Raises one of bus.OUTAGE when there was no answer: then nobody knows.
+        Raises one of OUTAGE without a reply: the outcome is unknown.
         """
         *others, last = bells
         if others:
@@ -68,7 +68,7 @@ class Ringer:
 
     def _reply(self, lane: str) -> str:
         now = time.monotonic()
-        if now - self._asked.get(lane, -ASK_EVERY) < ASK_EVERY:
+        if now - self._asked.get(lane, -CHECK_SECONDS) < CHECK_SECONDS:
             return ""
         self._asked[lane] = now
         return f"{self._inbox}.{lane}"
@@ -79,13 +79,13 @@ class Ringer:
             return
         REFUSED.labels(reason).inc()
         now = time.monotonic()
-        if now - self._said >= SAY_EVERY:
+        if now - self._said >= LOG_SECONDS:
             self._said = now
-            log.warning("the stream takes no doorbells; the tasks are safe and will be rung again", reason=reason, lane=message.subject.rpartition(".")[2])
+            log.warning("stream refuses doorbells", reason=reason, lane=message.subject.rpartition(".")[2])
 
 
 def refusal(message: Msg) -> str | None:
-    """Why the stream did not take a message, by its ack; None when it did."""
+    """Why the stream refused a message, by its ack; None when it stored it."""
     if message.headers and message.headers.get("Status") == "503":
         return "no stream"
     try:

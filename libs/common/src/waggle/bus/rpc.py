@@ -1,6 +1,6 @@
-"""Requests to a service over NATS micro services: a queue group, so that several services share the work, and typed refusals.
+"""Requests to a service over NATS micro services, with typed refusals; several processes of a service share the requests (queue group).
 
-An endpoint of nats-py runs one handler at a time: here each request gets a task of its own, up to a number, and what stops the service waits for them.
+An endpoint of nats-py runs one handler at a time; here each request runs in its own task, up to REQUESTS_IN_FLIGHT, and `close` waits for them.
 """
 
 import asyncio
@@ -15,71 +15,71 @@ from nats.micro.service import Service
 
 from waggle.bus.client import NatsClient, expects_reply
 from waggle.bus.connection import OUTAGE, Bus
-from waggle.bus.dlq_commands import Refusal, Refused
+from waggle.bus.dlq_commands import CommandRefused, RefusalCode
 
 log = structlog.get_logger()
 
 VERSION: Final = "0.1.0"
-MOST_BYTES: Final = 3 << 20  # a message over the server's max_payload makes the client close its connection for good
-AT_ONCE: Final = 8
+MESSAGE_BYTES: Final = 3 << 20  # under the max_payload of the server: a larger message closes the connection
+REQUESTS_IN_FLIGHT: Final = 8
 DRAIN_SECONDS: Final = 10.0
 
 Handler = Callable[[bytes], Awaitable[bytes]]
 
 
-class Nobody(Exception):
-    """No service answers, or NATS is away: nothing was done."""
+class NoResponders(Exception):
+    """No service listens, or NATS is not connected: nothing was done."""
 
 
-class Unanswered(Exception):
-    """The answer did not come: what was asked may have been done, or may be done still."""
+class NoReply(Exception):
+    """No reply came: the request may have been done, or may still be done."""
 
 
-async def ask(bus: Bus, subject: str, data: bytes, seconds: float) -> bytes:
-    """Ask a service and wait for its answer. Raises Refused, Nobody or Unanswered."""
-    if len(data) > MOST_BYTES:
-        raise Refused(Refusal.UNREADABLE, f"the request has {len(data)} bytes, {MOST_BYTES} are allowed")
+async def request(bus: Bus, subject: str, data: bytes, seconds: float) -> bytes:
+    """Send a request to a service and wait for its reply. Raises CommandRefused, NoResponders or NoReply."""
+    if len(data) > MESSAGE_BYTES:
+        raise CommandRefused(RefusalCode.UNREADABLE, f"the request has {len(data)} bytes; the limit is {MESSAGE_BYTES}")
     if not bus.connected:
-        raise Nobody("NATS is away")
+        raise NoResponders("NATS is not connected")
     try:
         answer = await bus.request(subject, data, seconds)
     except nats.errors.NoRespondersError:
-        raise Nobody("no service answers") from None
+        raise NoResponders("no service listens") from None
     except nats.errors.MaxPayloadError:
-        raise Nobody("the request is larger than the max_payload of NATS") from None
+        raise NoResponders("the request is larger than the max_payload of NATS") from None
     except OUTAGE as error:
-        raise Unanswered(str(error) or type(error).__name__) from error
+        raise NoReply(str(error) or type(error).__name__) from error
     headers = answer.headers or {}
     code = headers.get(ERROR_CODE_HEADER)
     if code is not None:
-        known = code in list(Refusal)
-        raise Refused(Refusal(code) if known else Refusal.UNKNOWN, answer.data.decode(errors="replace") or headers.get(ERROR_HEADER, code))
+        known = code in list(RefusalCode)
+        raise CommandRefused(RefusalCode(code) if known else RefusalCode.UNKNOWN, answer.data.decode(errors="replace") or headers.get(ERROR_HEADER, code))
     return answer.data
 
 
 class Endpoints:
-    """The endpoints of a service, by their subjects, on each connection of the bus."""
+    """The endpoints of a service, by their subjects, registered on each connection of the bus."""
 
     def __init__(self, bus: Bus, name: str, handlers: Mapping[str, Handler]) -> None:
         self._bus, self._name, self._handlers = bus, name, handlers
         self._client: NatsClient | None = None
         self._service: Service | None = None
         self._going: set[asyncio.Task[None]] = set()
-        self._slots = asyncio.Semaphore(AT_ONCE)
+        self._slots = asyncio.Semaphore(REQUESTS_IN_FLIGHT)
 
     async def open(self) -> None:
-        """Answer from now on, and over reconnects; NATS may be away."""
+        """Register the endpoints, now and on each reconnect; works without NATS."""
         await self._bus.attach(self._serve)
 
     async def close(self) -> None:
-        """Take nothing more, and finish what was taken."""
+        """Accept no more requests and finish those in progress."""
         service, self._service = self._service, None
         if service is not None and self._bus.connected:
             try:
                 async with asyncio.timeout(1):
                     await service.stop()
             except OUTAGE as error:
-                log.warning("the endpoints could not be closed", error=str(error) or type(error).__name__)
+                log.warning("closing the RPC endpoints failed", error=str(error) or type(error).__name__)
         if self._going:
             await asyncio.wait(self._going, timeout=DRAIN_SECONDS)
 
@@ -94,7 +94,7 @@ class Endpoints:
     def _taking(self, handler: Handler) -> Callable[[Request], Awaitable[None]]:
         async def take(request: Request) -> None:
             if not expects_reply(request):
-                log.warning("a request without a reply subject was left alone", subject=request.subject)
+                log.warning("request without a reply subject ignored", subject=request.subject)
                 return
             await self._slots.acquire()
             task = asyncio.create_task(self._answer(handler, request), name=request.subject)
@@ -108,22 +108,22 @@ class Endpoints:
         self._slots.release()
 
     async def _answer(self, handler: Handler, request: Request) -> None:
-        """A request that fails, fails alone."""
+        """Answer one request; its failure affects no other."""
         try:
             answer = await handler(request.data)
-            if len(answer) > MOST_BYTES:
-                raise Refused(Refusal.UNKNOWN, "it was done, but the answer is too large to be sent")
+            if len(answer) > MESSAGE_BYTES:
+                raise CommandRefused(RefusalCode.UNKNOWN, "the command was done, but its reply is too large to send")
             await request.respond(answer)
-        except Refused as refused:
+        except CommandRefused as refused:
             await self._refuse(request, refused)
         except OUTAGE as error:
-            log.warning("an answer could not be sent", subject=request.subject, error=str(error) or type(error).__name__)
+            log.warning("reply not sent", subject=request.subject, error=str(error) or type(error).__name__)
         except Exception as error:
             log.error("request crashed", subject=request.subject, exc_info=error)
-            await self._refuse(request, Refused(Refusal.UNKNOWN, "the service failed at it; its log has the error"))
+            await self._refuse(request, CommandRefused(RefusalCode.UNKNOWN, "the service failed; see its log"))
 
-    async def _refuse(self, request: Request, refused: Refused) -> None:
+    async def _refuse(self, request: Request, refused: CommandRefused) -> None:
         try:
             await request.respond_error(refused.refusal, refused.refusal, refused.detail.encode())
         except OUTAGE as error:
-            log.warning("an answer could not be sent", subject=request.subject, error=str(error) or type(error).__name__)
+            log.warning("reply not sent", subject=request.subject, error=str(error) or type(error).__name__)

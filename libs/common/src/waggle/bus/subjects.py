@@ -1,4 +1,4 @@
-"""Every subject, stream and consumer name, and the bytes that travel on them. Nothing else builds one."""
+"""Every subject, stream and consumer name, and the encoding of the messages. No other module builds one."""
 
 import re
 import struct
@@ -19,7 +19,7 @@ GET_MESSAGE: Final = f"$JS.API.STREAM.MSG.GET.{WORK_STREAM}"
 STREAM_INFO: Final = f"$JS.API.STREAM.INFO.{WORK_STREAM}"
 ACCOUNT_INFO: Final = "$JS.API.INFO"
 CONSUMER_NAMES: Final = f"$JS.API.CONSUMER.NAMES.{WORK_STREAM}"
-GET_MESSAGES: Final = f"$JS.API.DIRECT.GET.{WORK_STREAM}"  # many at once
+GET_MESSAGES: Final = f"$JS.API.DIRECT.GET.{WORK_STREAM}"  # in batches
 DELETE_MESSAGE: Final = f"$JS.API.STREAM.MSG.DELETE.{WORK_STREAM}"
 SETTLED: Final = "waggle.settled"
 CONTROL_ALL: Final = "waggle.control.all"
@@ -32,7 +32,7 @@ DLQ_CLEANUP: Final = "waggle.rpc.dlq.cleanup"
 DLQ_REDRIVE: Final = "waggle.rpc.dlq.redrive"
 DLQ_CANCEL: Final = "waggle.rpc.dlq.cancel"
 
-BREAKERS_STREAM: Final = "KV_waggle_breakers"  # what the bucket `waggle_breakers` is to JetStream
+BREAKERS_STREAM: Final = "KV_waggle_breakers"  # the stream of the KV bucket `waggle_breakers`
 BREAKERS_ALL: Final = "$KV.waggle_breakers.>"
 BREAKERS_INFO: Final = f"$JS.API.STREAM.INFO.{BREAKERS_STREAM}"
 BREAKERS_GET: Final = f"$JS.API.STREAM.MSG.GET.{BREAKERS_STREAM}"
@@ -60,33 +60,33 @@ def work(queue: str, priority: int) -> str:
 
 @cache
 def consumer(queue: str, priority: int) -> str:
-    """The durable consumer of a lane; a name cannot hold dots, and the priority is always what stands behind the last dash."""
+    """The durable consumer of a lane; a name cannot hold dots, and the priority always follows the last dash."""
     return f"{queue}-{Priority(priority).name.lower()}"
 
 
 def lane(subject: str) -> tuple[str, Priority] | None:
-    """The lane of a subject; None for one that is no lane's."""
+    """The lane of a subject; None for other subjects."""
     queue, _, name = subject.removeprefix("waggle.work.").partition(".")
     return (queue, Priority[name.upper()]) if name.upper() in Priority.__members__ and subject == work(queue, Priority[name.upper()]) else None
 
 
 def consumer_info(queue: str, priority: int) -> str:
-    """Where the server tells of a lane's consumer."""
+    """The JetStream API subject for the info of a consumer."""
     return f"$JS.API.CONSUMER.INFO.{WORK_STREAM}.{consumer(queue, priority)}"
 
 
 def next_message(queue: str, priority: int) -> str:
-    """Where a worker asks for doorbells of a lane."""
+    """The JetStream API subject for requesting doorbells of a lane."""
     return f"$JS.API.CONSUMER.MSG.NEXT.{WORK_STREAM}.{consumer(queue, priority)}"
 
 
 def breaker(name: str) -> str:
-    """The key of a circuit breaker in the bucket. A key knows no colon, and a subject no dot at an end: they become `=` and `/`, which no name holds."""
+    """The key of a circuit breaker in the bucket. Keys hold no colon, and subjects no dot at an end: they become `=` and `/`, which no name holds."""
     return f"$KV.waggle_breakers.{name.translate(_KEY)}"
 
 
 def control(worker_id: str) -> str:
-    """Where one worker listens for commands."""
+    """The control subject of a worker."""
     return f"waggle.control.{worker_id}"
 
 
@@ -95,14 +95,14 @@ def doorbell(task_id: UUID, rung: datetime) -> bytes:
 
 
 def read_doorbell(data: bytes) -> UUID:
-    """The task of a doorbell. Raises ValueError for anything that is none."""
+    """The task of a doorbell. Raises ValueError for a malformed one."""
     if len(data) != _DOORBELL.size:
         raise ValueError(f"a doorbell has {_DOORBELL.size} bytes, this has {len(data)}")
     return FastUUID(data[:16])
 
 
 def rung_at(data: bytes) -> datetime:
-    """When a doorbell was rung. Raises ValueError for anything that is none."""
+    """When a doorbell was rung. Raises ValueError for a malformed one."""
     if len(data) != _DOORBELL.size:
         raise ValueError(f"a doorbell has {_DOORBELL.size} bytes, this has {len(data)}")
     try:
@@ -121,23 +121,23 @@ def read_settled(data: bytes) -> list[UUID]:
     return [UUID(bytes=raw) for raw, _ in _ENDED.iter_unpack(data[: len(data) - len(data) % _ENDED.size])]
 
 
-class Command(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What `waggle.control.…` carries. What is left out is not asked for; fields of a newer version are passed over.
+class ControlMessage(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A message on `waggle.control.…`. Missing fields have no effect; unknown fields (of a newer version) are ignored.
 
-    `stop` these attempts, because their tasks were cancelled or failed. `look` into Postgres: a queue was paused or resumed.
+    `stop`: stop these attempts, whose tasks were cancelled or failed. `look`: a queue was paused or resumed; read the pauses from Postgres.
     """
 
     stop: list[tuple[UUID, int]] = msgspec.field(default_factory=list)
     look: bool = False
 
 
-def command(stop: list[tuple[UUID, int]]) -> bytes:
-    return msgspec.json.encode(Command(stop))
+def control_message(stop: list[tuple[UUID, int]]) -> bytes:
+    return msgspec.json.encode(ControlMessage(stop))
 
 
-LOOK: Final = msgspec.json.encode(Command(look=True))
+RELOAD_PAUSES: Final = msgspec.json.encode(ControlMessage(look=True))
 
 
-def read_command(data: bytes) -> Command:
-    """Raises msgspec.DecodeError for anything that is not a command."""
-    return msgspec.json.decode(data, type=Command)
+def read_control_message(data: bytes) -> ControlMessage:
+    """Raises msgspec.DecodeError for a malformed message."""
+    return msgspec.json.decode(data, type=ControlMessage)

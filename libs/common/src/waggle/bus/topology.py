@@ -1,4 +1,5 @@
-"""The stream, its lanes' consumers, the breakers' bucket: made when missing, changed when the settings changed. Run by the scheduler and `waggle migrate`."""
+"""The stream, the consumers of its lanes and the bucket of the breakers: created when missing, updated when settings change. The scheduler and
+`waggle migrate` call it."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -20,12 +21,12 @@ ACK_WAIT: Final = 10.0
 MAX_BREAKERS: Final = 2_000
 MAX_BREAKER_BYTES: Final = 8_192
 BREAKER_AGE: Final = 7 * 86_400.0
-CHANGEABLE: Final = ("max_msgs_per_subject", "max_bytes", "num_replicas", "allow_direct")  # of the work stream, while it holds doorbells
-MAX_ACK_PENDING: Final = 1_000_000  # does not bind: a lane must not stall because many doorbells are held
+CHANGEABLE: Final = ("max_msgs_per_subject", "max_bytes", "num_replicas", "allow_direct")  # of a work stream in use
+MAX_ACK_PENDING: Final = 1_000_000  # no limit in practice: held doorbells must not stall a lane
 
 
 def work_stream(settings: TopologySettings) -> StreamConfig:
-    """A limit per lane, so that a paused or slow lane cannot fill the others; new doorbells are refused, old ones never dropped."""
+    """A limit per lane, so that a paused or slow lane cannot fill the stream for others; a full lane refuses new doorbells and keeps old ones."""
     return StreamConfig(
         name=subjects.WORK_STREAM,
         subjects=[subjects.WORK_ALL],
@@ -35,14 +36,14 @@ def work_stream(settings: TopologySettings) -> StreamConfig:
         discard_new_per_subject=True,
         max_msgs_per_subject=settings.lane_limit,
         max_bytes=settings.work_max_bytes,
-        allow_direct=True,  # for `waggle audit`, which reads all of it
+        allow_direct=True,  # `waggle audit` reads all of it
         num_replicas=settings.nats_replicas,
         duplicate_window=0,
     )
 
 
 def breakers_stream(settings: TopologySettings) -> StreamConfig:
-    """The KV bucket of the circuit breakers, as KV clients know one. What was not written for a week is forgotten; a full bucket takes no new names."""
+    """The KV bucket of the circuit breakers, as KV clients create one. Entries expire a week after their last write; a full bucket refuses new names."""
     return StreamConfig(
         name=subjects.BREAKERS_STREAM,
         subjects=[subjects.BREAKERS_ALL],
@@ -72,7 +73,7 @@ def lane_consumer(queue: str, priority: int) -> ConsumerConfig:
 
 
 async def ensure(bus: Bus, settings: TopologySettings, queues: Iterable[str]) -> list[str]:
-    """Create what is missing for these queues; returns the names of what was created. Raises one of bus.OUTAGE."""
+    """Create what these queues lack; returns the names of what was created. Raises one of OUTAGE."""
     js = bus.jetstream()
     created = await _ensure_stream(js, settings)
     created += await _ensure_breakers(js, settings)

@@ -16,6 +16,6 @@ async def announce(bus: Bus, failed: list[Overdue]) -> None:
         if task.was is Status.RUNNING and task.worker_id:
             running[task.worker_id].append((task.id, task.attempt))
     for worker_id, attempts in running.items():
-        await bus.publish(subjects.control(worker_id), subjects.command(attempts))
+        await bus.publish(subjects.control(worker_id), subjects.control_message(attempts))
     if failed:
         await bus.publish(subjects.SETTLED, subjects.settled((task.id, Status.FAILED) for task in failed))

@@ -17,7 +17,7 @@ from waggle.store.client import Connection
 
 log = structlog.get_logger()
 
-SLACK: Final = timedelta(seconds=5)  # for doorbells that are on their way
+ORPHAN_GRACE: Final = timedelta(seconds=5)  # for doorbells that are on their way
 
 Lane = tuple[str, int]
 
@@ -35,7 +35,7 @@ async def ring_lane(connection: Connection, bus: Bus, ringer: Ringer, lane: Lane
     try:
         before = limit(await lane_head.oldest_rung_at(bus, *lane), asked)
     except OUTAGE as error:
-        log.debug("the stream does not say what a lane holds", queue=lane[0], priority=lane[1], error=str(error) or type(error).__name__)
+        log.debug("head of the lane unknown", queue=lane[0], priority=lane[1], error=str(error) or type(error).__name__)
         return Rung(0)
     if not await waiting.has_orphans(connection, lane, before):
         return Rung(0)
@@ -56,4 +56,4 @@ def limit(head: datetime | None, asked: datetime) -> datetime:
 
     `head` is when the lane's oldest doorbell was rung, None for an empty lane; `asked` is a time before it was asked for.
     """
-    return (asked if head is None else min(head, asked)) - SLACK
+    return (asked if head is None else min(head, asked)) - ORPHAN_GRACE

@@ -37,7 +37,7 @@ class Connected:
         return now - self._since
 
 
-async def take_back(pool: "asyncpg.Pool[asyncpg.Record]", most: int) -> list[LostTask]:
+async def reclaim(pool: "asyncpg.Pool[asyncpg.Record]", most: int) -> list[LostTask]:
     """Lock up to `most` lost tasks and settle them in one transaction; returns those that were settled."""
     async with pool.acquire() as connection, connection.transaction():
         lost = await leases.lock_lost(connection, most)
@@ -48,8 +48,8 @@ async def take_back(pool: "asyncpg.Pool[asyncpg.Record]", most: int) -> list[Los
     return [task for task in lost if (task.fence.id, task.fence.attempt) in settled]
 
 
-async def announce(bus: Bus, taken: list[LostTask]) -> None:
+async def announce(bus: Bus, reclaimed: list[LostTask]) -> None:
     """Publish which of them have ended; call it after the commit."""
-    ended = [(task.fence.id, task.step.status) for task in taken if task.step.status in AT_REST]
+    ended = [(task.fence.id, task.step.status) for task in reclaimed if task.step.status in AT_REST]
     if ended:
         await bus.publish(subjects.SETTLED, subjects.settled(ended))

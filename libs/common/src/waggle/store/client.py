@@ -32,8 +32,13 @@ def require() -> None:
 
 
 def schema_of(connection: Connection) -> str:
-    """The schema that holds the tables. Connections from a pool pass attributes on to the one that they stand for."""
-    schema: str = connection.schema  # type: ignore[union-attr]
+    """The schema that holds the tables. Connections from a pool pass attributes on to the one that they stand for, until that one closes."""
+    try:
+        schema: str = connection.schema  # type: ignore[union-attr]
+    except AttributeError as error:
+        if error.obj is None:
+            raise asyncpg.ConnectionDoesNotExistError("the connection is closed") from error
+        raise
     return schema
 
 
@@ -151,6 +156,24 @@ class Transaction(asyncpg.transaction.Transaction):
                 raise asyncpg.ConnectionDoesNotExistError(str(ambiguous)) from ambiguous
 
 
+class Acquired(asyncpg.pool.PoolAcquireContext):
+    """A connection of the pool for one block. When it closes, asyncpg says to the next use that it was released, as for a wrong use.
+
+    Guarded by tests/integration/store/test_outages.py.
+    """
+
+    async def __aenter__(self) -> PooledConnection:
+        acquired: PooledConnection = await super().__aenter__()
+        self._acquired = acquired._con  # type: ignore[attr-defined]  # private
+        return acquired
+
+    async def __aexit__(self, *raised: object) -> None:
+        await super().__aexit__(*raised)
+        error = raised[1]
+        if isinstance(error, AMBIGUOUS) and self._acquired.is_closed():
+            raise asyncpg.ConnectionDoesNotExistError(str(error)) from error
+
+
 class Pool(asyncpg.Pool):
     """A pool that knows its schema, and that raises ConnectionDoesNotExistError while it closes, where asyncpg raises InterfaceError.
 
@@ -162,6 +185,9 @@ class Pool(asyncpg.Pool):
         every: dict[str, Any] = {"max_queries": 50_000, "setup": None, "init": None, "loop": None, "record_class": asyncpg.Record}
         super().__init__(min_size=0, max_size=size, max_inactive_connection_lifetime=0, **every, **options)
         self.schema = schema
+
+    def acquire(self, *, timeout: float | None = None) -> Acquired:
+        return Acquired(self, timeout)
 
     async def _acquire(self, timeout: float | None) -> PooledConnection:
         try:

@@ -62,5 +62,5 @@ async def delete(borrow: Borrow, task_id: UUID) -> None:
 async def _notify_cancelled(bus: Bus, cancelled: Cancelled) -> None:
     """Stop its worker's handler, and wake those who wait for it."""
     if cancelled.was is Status.RUNNING and cancelled.worker_id is not None:
-        await bus.publish(subjects.control(cancelled.worker_id), subjects.command([(cancelled.id, cancelled.attempt)]))
+        await bus.publish(subjects.control(cancelled.worker_id), subjects.control_message([(cancelled.id, cancelled.attempt)]))
     await bus.publish(subjects.SETTLED, subjects.settled([(cancelled.id, Status.CANCELLED)]))

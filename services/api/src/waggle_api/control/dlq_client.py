@@ -7,7 +7,7 @@ import msgspec
 
 from waggle.bus import rpc
 from waggle.bus.connection import Bus
-from waggle.bus.dlq_commands import Command, Refusal, Refused
+from waggle.bus.dlq_commands import CommandRefused, DlqCommand, RefusalCode
 from waggle.field_errors import FieldError, Invalid
 from waggle_api.refusals import Conflict, NotFound, Unavailable
 
@@ -15,15 +15,15 @@ COMMAND_TIMEOUT_SECONDS: Final = 5.0
 CLEANUP_TIMEOUT_SECONDS: Final = 30.0
 
 
-async def request(bus: Bus, subject: str, command: Command, seconds: float = COMMAND_TIMEOUT_SECONDS) -> bytes:
+async def request(bus: Bus, subject: str, command: DlqCommand, seconds: float = COMMAND_TIMEOUT_SECONDS) -> bytes:
     """The answer, as JSON. Raises NotFound, Conflict, Invalid or Unavailable."""
     try:
-        return await rpc.ask(bus, subject, msgspec.json.encode(command), seconds)
-    except rpc.Nobody as error:
+        return await rpc.request(bus, subject, msgspec.json.encode(command), seconds)
+    except rpc.NoResponders as error:
         raise Unavailable(f"the dlq service is not reachable ({error}): nothing was done") from error
-    except rpc.Unanswered as error:
+    except rpc.NoReply as error:
         raise Unavailable("the dlq service did not answer in time: the command may have been carried out; check before you retry it") from error
-    except Refused as refused:
+    except CommandRefused as refused:
         raise _translated(refused) from refused
 
 
@@ -32,15 +32,15 @@ def until(now: datetime, seconds: float = COMMAND_TIMEOUT_SECONDS) -> datetime:
     return now + timedelta(seconds=seconds)
 
 
-def _translated(refused: Refused) -> Exception:
+def _translated(refused: CommandRefused) -> Exception:
     match refused.refusal:
-        case Refusal.NOT_FOUND:
+        case RefusalCode.NOT_FOUND:
             return NotFound(refused.detail)
-        case Refusal.CONFLICT:
+        case RefusalCode.CONFLICT:
             return Conflict(refused.detail)
-        case Refusal.INVALID:
+        case RefusalCode.INVALID:
             return Invalid([FieldError("payload", refused.detail)])
-        case Refusal.UNREADABLE:
+        case RefusalCode.UNREADABLE:
             return Unavailable("the dlq service does not understand this API: their versions differ; nothing was done")
-        case Refusal.TOO_LATE | Refusal.UNKNOWN:
+        case RefusalCode.TOO_LATE | RefusalCode.UNKNOWN:
             return Unavailable(refused.detail)

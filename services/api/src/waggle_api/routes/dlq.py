@@ -76,7 +76,7 @@ async def retry_dead_letter(call: Call, task_id: UUID, body: msgspec.Raw | None)
         call.resources.intake.admission.check_payload(body, task.type, errors)
         errors.check()
     text = None if body is None else str(body, "utf-8")
-    command = dlq_commands.Retry(asked_by=call.caller, until=until, id=task_id, payload=text)
+    command = dlq_commands.RetryTask(asked_by=call.caller, until=until, id=task_id, payload=text)
     return EncodedResponse(200, await dlq_client.request(call.resources.bus, subjects.DLQ_RETRY, command))
 
 
@@ -86,7 +86,7 @@ async def remove_dead_letter(call: Call, task_id: UUID) -> ASGIApp:
     async with call.resources.connection() as connection:
         _dead((await tasks.get_many(connection, [task_id])).get(task_id))
         until = dlq_client.until(await dead_letters.now(connection))
-    command = dlq_commands.Remove(asked_by=call.caller, until=until, id=task_id)
+    command = dlq_commands.RemoveTask(asked_by=call.caller, until=until, id=task_id)
     return EncodedResponse(200, await dlq_client.request(call.resources.bus, subjects.DLQ_REMOVE, command))
 
 
@@ -95,7 +95,7 @@ async def clean_up(call: Call, body: CleanUpDeadLetters) -> ASGIApp:
     """Clean up now: what exceeds the retention period or the maximum size becomes failed."""
     async with call.resources.connection() as connection:
         until = dlq_client.until(await dead_letters.now(connection))
-    command = dlq_commands.Cleanup(asked_by=call.caller, until=until, older_than=body.older_than)
+    command = dlq_commands.CleanUp(asked_by=call.caller, until=until, older_than=body.older_than)
     return EncodedResponse(200, await dlq_client.request(call.resources.bus, subjects.DLQ_CLEANUP, command, dlq_client.CLEANUP_TIMEOUT_SECONDS))
 
 
@@ -178,5 +178,5 @@ def _dead(task: Task | None) -> Task:
 
 def _existing(found: Redrive | None) -> Redrive:
     if found is None:
-        raise NotFound("there is no bulk retry with this id")
+        raise NotFound("there is no redrive with this id")
     return found

@@ -14,7 +14,7 @@ from msgspec import Meta
 from waggle import nesting
 from waggle.errors import ErrorCode
 from waggle.field_errors import NUL, UNREADABLE, FieldErrors, Unreadable, plain
-from waggle.redrive import LIMIT_MOST, RATE_LEAST, RATE_MOST, DeadLetterFilter
+from waggle.redrive import LIMIT_MAX, RATE_MAX, RATE_MIN, DeadLetterFilter
 from waggle.task import QUEUE_LENGTH, QUEUE_PATTERN, TYPE_LENGTH, TYPE_PATTERN, Object
 from waggle_api.http import cursors, queries
 from waggle_api.http.queries import Parameter, Value
@@ -61,8 +61,8 @@ class RetryDeadLetters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ids: Annotated[list[UUID], Meta(min_length=1, max_length=IDS_LIMIT)] | None = None
     all: bool | None = None
     dry_run: bool | None = None
-    rate: Annotated[float, Meta(ge=RATE_LEAST, le=RATE_MOST)] | None = None
-    limit: Annotated[int, Meta(ge=1, le=LIMIT_MOST)] | None = None
+    rate: Annotated[float, Meta(ge=RATE_MIN, le=RATE_MAX)] | None = None
+    limit: Annotated[int, Meta(ge=1, le=LIMIT_MAX)] | None = None
 
 
 class Matched(msgspec.Struct, frozen=True):

@@ -57,7 +57,7 @@ def _text(values: list[str]) -> str:
 
 TASK_ID: Final = Parameter(_id_of("task"), {"type": "string", "format": "uuid"}, "the task's id")
 DEAD_LETTER_ID: Final = Parameter(_id_of("dead letter"), {"type": "string", "format": "uuid"}, "the task's id")
-REDRIVE_ID: Final = Parameter(_id_of("bulk retry"), {"type": "string", "format": "uuid"}, "the bulk retry's id")
+REDRIVE_ID: Final = Parameter(_id_of("redrive"), {"type": "string", "format": "uuid"}, "the bulk retry's id")
 QUEUE: Final = Parameter(_text, {"type": "string", "pattern": QUEUE_PATTERN, "maxLength": QUEUE_LENGTH}, "the queue's name")
 BREAKER: Final = Parameter(_text, {"type": "string", "pattern": BREAKER_PATTERN, "maxLength": BREAKER_LENGTH}, "the circuit breaker's name")
 

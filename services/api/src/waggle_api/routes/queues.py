@@ -134,7 +134,7 @@ async def _set_paused(call: Call, name: str, *, paused: bool) -> ASGIApp:
     async with call.resources.connection() as connection:
         await _check(connection, name)
         await store.pause(connection, name, paused=paused)
-        await call.resources.bus.publish(subjects.CONTROL_ALL, subjects.LOOK)
+        await call.resources.bus.publish(subjects.CONTROL_ALL, subjects.RELOAD_PAUSES)
         log.info("queue pause requested" if paused else "queue resume requested", queue=name, by=call.caller)
         return answers.ok(_existing(name, await _all(connection)))
 

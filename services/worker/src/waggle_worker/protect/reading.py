@@ -24,7 +24,7 @@ class Reader:
     async def read(self) -> None:
         """What is new since the last time. Raises Unclear or one of OUTAGE."""
         requested = self._now()
-        look = await bucket.look(self._bus)
+        look = await bucket.snapshot(self._bus)
         self._clock.set(look.now, (requested + self._now()) / 2)
         if look.made != self.made or look.last < self._seen:
             self.made, self._seen = look.made, 0

@@ -1,4 +1,5 @@
-"""Tasks of workers that are gone are taken back: counted, run again at once, or dead letters; but only by a scheduler that would have seen the heartbeats."""
+"""Tasks of dead workers are reclaimed: the try counts, and they run again at once or become dead letters. Only a scheduler that would have seen
+heartbeats reclaims them."""
 
 import asyncio
 import time
@@ -19,7 +20,7 @@ from waggle.bus import subjects
 from waggle.bus.connection import Bus
 from waggle.repair.reclaim import Connected
 from waggle.store import leases, tasks
-from waggle_scheduler import take_back
+from waggle_scheduler import reclaim
 
 Pool = asyncpg.Pool
 STARTED = datetime(2026, 1, 1, tzinfo=UTC)
@@ -27,8 +28,8 @@ STARTED = datetime(2026, 1, 1, tzinfo=UTC)
 
 @pytest.fixture
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The loop looks often, so that the tests need not wait for it."""
-    monkeypatch.setattr(take_back, "EVERY", 0.05)
+    """The loop runs often, so that tests wait less."""
+    monkeypatch.setattr(reclaim, "LOST_SCAN_SECONDS", 0.05)
 
 
 class Clock:
@@ -75,7 +76,7 @@ def test_a_scheduler_that_was_paused_begins_the_count_anew() -> None:
 
 
 async def lose(pool: Pool, count: int = 1, **fields: object) -> list[UUID]:
-    """Tasks that ran under a worker that is gone."""
+    """Tasks that ran under a dead worker."""
     name = await given.alive(pool, f"gone-{time.monotonic_ns()}")
     claimed = await given.running(pool, count, name, **fields)
     await given.gone(pool, name)
@@ -85,9 +86,9 @@ async def lose(pool: Pool, count: int = 1, **fields: object) -> list[UUID]:
 @pytest.mark.usefixtures("lanes")
 async def test_a_lost_task_is_taken_back_within_two_seconds_and_told(pool: Pool, bus: Bus) -> None:
     with structlog.testing.capture_logs() as lines:
-        async with loop(take_back.keep_taking_back(pool, bus, 0.1, asyncio.Event())):
+        async with loop(reclaim.keep_reclaiming(pool, bus, 0.1, asyncio.Event())):
             (first,) = await lose(pool, max_retries=0)
-            await until(lambda: _status(pool, first, "dead_letter"), 5)  # from here on it has been connected for a lease
+            await until(lambda: _status(pool, first, "dead_letter"), 5)  # now it has been connected for a lease
             (task_id,) = await lose(pool)
             since = time.monotonic()
             await until(lambda: _status(pool, task_id, "pending"))
@@ -107,7 +108,7 @@ async def _status(pool: Pool, task_id: UUID, status: str) -> bool:
 async def test_nothing_is_taken_back_before_the_scheduler_was_connected_for_a_lease(pool: Pool, bus: Bus) -> None:
     (task_id,) = await lose(pool)
     stopping, since = asyncio.Event(), time.monotonic()
-    async with loop(take_back.keep_taking_back(pool, bus, 1.0, stopping)):
+    async with loop(reclaim.keep_reclaiming(pool, bus, 1.0, stopping)):
         await until(lambda: _status(pool, task_id, "pending"))
     assert time.monotonic() - since >= 1.0
 
@@ -121,7 +122,7 @@ async def test_those_who_wait_for_the_end_of_a_task_are_told_when_it_died_with_i
 
     await bus.subscribe(subjects.SETTLED, hear)
     (retried,), (dead,) = await lose(pool), await lose(pool, max_retries=0)
-    async with loop(take_back.keep_taking_back(pool, bus, 0.1, asyncio.Event())):
+    async with loop(reclaim.keep_reclaiming(pool, bus, 0.1, asyncio.Event())):
         await until(lambda: told)
     assert told == [dead]
     assert await _status(pool, retried, "pending")
@@ -130,7 +131,7 @@ async def test_those_who_wait_for_the_end_of_a_task_are_told_when_it_died_with_i
 @pytest.mark.usefixtures("often")
 async def test_more_than_fits_a_transaction_is_taken_back_without_a_pause(pool: Pool, bus: Bus) -> None:
     await lose(pool, 350)
-    async with loop(take_back.keep_taking_back(pool, bus, 0.1, asyncio.Event())):
+    async with loop(reclaim.keep_reclaiming(pool, bus, 0.1, asyncio.Event())):
         await until(lambda: pool.fetchval("SELECT count(*) = 350 FROM waggle.tasks WHERE status = 'pending' AND lost_count = 1"), 5)
 
 
@@ -139,7 +140,7 @@ async def test_several_schedulers_take_each_task_back_once(pool: Pool, bus: Bus)
     ids = await lose(pool, 300)
     async with AsyncExitStack() as schedulers:
         for _ in range(3):
-            await schedulers.enter_async_context(loop(take_back.keep_taking_back(pool, bus, 0.1, asyncio.Event())))
+            await schedulers.enter_async_context(loop(reclaim.keep_reclaiming(pool, bus, 0.1, asyncio.Event())))
         await until(lambda: pool.fetchval("SELECT count(*) = 300 FROM waggle.tasks WHERE status = 'pending'"))
     assert await pool.fetchval("SELECT count(*) FROM waggle.tasks WHERE retry_count = 1 AND lost_count = 1") == len(ids)
     assert await pool.fetchval("SELECT count(*) FROM waggle.task_attempts") == len(ids)
@@ -149,7 +150,7 @@ async def test_several_schedulers_take_each_task_back_once(pool: Pool, bus: Bus)
 async def test_a_worker_that_lives_keeps_its_tasks(pool: Pool, bus: Bus) -> None:
     await given.alive(pool)
     (kept,), (lost,) = await given.running(pool), await lose(pool)
-    async with loop(take_back.keep_taking_back(pool, bus, 0.1, asyncio.Event())):
+    async with loop(reclaim.keep_reclaiming(pool, bus, 0.1, asyncio.Event())):
         await until(lambda: _status(pool, lost, "pending"))
     assert await _status(pool, kept.id, "running")
 
@@ -158,11 +159,11 @@ async def test_a_worker_that_lives_keeps_its_tasks(pool: Pool, bus: Bus) -> None
 async def test_after_a_crash_of_postgres_workers_get_a_whole_lease_to_come_back(own_postgres: PostgresServer, pool: Pool, bus: Bus) -> None:
     await given.alive(pool, seconds=1.0)
     (claimed,) = await given.running(pool)
-    async with loop(take_back.keep_taking_back(pool, bus, 1.0, asyncio.Event())):
+    async with loop(reclaim.keep_reclaiming(pool, bus, 1.0, asyncio.Event())):
         own_postgres.restart()
         since = time.monotonic()
         await until(lambda: _answers(pool))
-        while time.monotonic() - since < 2.0:  # the worker beats on: its lease never expires
+        while time.monotonic() - since < 2.0:  # the worker keeps its lease
             assert await leases.renew(pool, "w1", running=1, draining=False)
             await asyncio.sleep(0.2)
         assert await _status(pool, claimed.id, "running")
