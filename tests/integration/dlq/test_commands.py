@@ -72,7 +72,7 @@ async def test_a_service_that_stands_still_leaves_the_outcome_open_and_does_not_
     dlq.pause()
     async with client_of(api) as client:
         answer = await client.post(f"/api/dlq/{task_id}/retry")
-        assert "it may have been done" in ok(answer, 503)["detail"]
+        assert "the command may have been carried out" in ok(answer, 503)["detail"]
     dlq.resume()
 
     async def refused() -> bool:

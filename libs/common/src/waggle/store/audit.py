@@ -32,7 +32,7 @@ async def walk(connection: Connection, after: UUID, most: int) -> AuditStep:
 
 
 async def unrung(connection: Connection, grace: float, most: int) -> list[UUID]:
-    """Due for longer than the grace, and nobody rang."""
+    """Tasks that have been due for longer than the grace period without a doorbell."""
     return [row["id"] for row in await statement("audit/unrung").fetch(connection, grace=grace, most=most)]
 
 

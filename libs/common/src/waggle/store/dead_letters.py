@@ -99,7 +99,7 @@ async def retry(
 ) -> Retried:
     """Make dead letters pending; what is in neither list is no dead letter. `payload` (JSON text) replaces that of one task; the old one is kept.
 
-    Raises UniqueViolationError when somebody took a unique key at this moment: then nothing happened, repeat it.
+    Raises UniqueViolationError when another task takes a unique key at the same moment. Then nothing changed; repeat the call.
     """
     rows = await statement("dead_letters/retry").fetch(connection, ids=ids, how=how, retried_by=retried_by, redrive_id=redrive_id, payload=payload)
     obstacles = {row["id"]: row["obstacle"] for row in rows if row["obstacle"] is not None}
@@ -107,7 +107,7 @@ async def retry(
 
 
 async def remove(connection: Connection, task_id: UUID) -> bool:
-    """A dead letter becomes failed; False when it is none."""
+    """Make a dead letter failed; False if the task is not a dead letter."""
     return await statement("dead_letters/remove").fetchval(connection, id=task_id) is not None
 
 

@@ -60,7 +60,7 @@ async def connected_services(connection: Connection) -> dict[str, int]:
 
 
 async def unrung(connection: Connection, seconds: float) -> Late:
-    """Due tasks that nobody rang."""
+    """Due tasks without a doorbell."""
     row = await statement("diagnosis/unrung").fetchrow(connection, seconds=seconds, most=MOST)
     assert row is not None
     return Late(row["tasks"], row["seconds"] or 0.0)

@@ -18,7 +18,7 @@ class Key(NamedTuple):
 
 
 async def take(connection: Connection, keys: Sequence[Key]) -> set[tuple[str, str]]:
-    """Take keys; returns those that nobody had taken."""
+    """Take keys; returns those that were free."""
     rows = await statement("keys/take").fetch(
         connection, submitters=[k.submitter for k in keys], keys=[k.key for k in keys], body_hashes=[k.body_hash for k in keys], ids=[_joined(k) for k in keys]
     )

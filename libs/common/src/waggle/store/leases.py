@@ -13,7 +13,7 @@ from waggle.task import Fence, Lost, Step, Tries, decide
 
 
 class LeaseRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A worker as it registers; `seconds` is how long it is believed alive after a heartbeat."""
+    """A worker as it registers; `seconds` is how long it is considered alive after a heartbeat."""
 
     id: str
     host: str

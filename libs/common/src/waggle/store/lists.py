@@ -53,8 +53,9 @@ async def page(
 ) -> tuple[list[Task], UUID | None]:
     """Up to `most` tasks with ids before `before`, without payloads, and the id before which the list goes on, if it does.
 
-    Planned anew for these filters: a plan for any filters is slow for all. And planned for the fewest rows: by what pages cost, or by what its statistics
-    do not know yet, Postgres would walk the primary key past any number of tasks. All statements see one snapshot, so that no page has a gap.
+    The statements are planned for these filters, because a plan for any filters is slow for all of them. They are planned for the fewest rows: by the
+    costs of pages, or by old statistics, Postgres walks past a burst of newer tasks to a few old ones (docs/adr/0008). All statements see one snapshot, so
+    that no page has a gap.
     """
     asked = msgspec.structs.asdict(filters)
     upto = LAST if filters.created_to is None else _earliest_id(filters.created_to, SLACK)
@@ -118,5 +119,5 @@ async def _row(connection: Connection, name: str, **values: Any) -> asyncpg.Reco
 
 
 def _earliest_id(moment: datetime, later: int) -> UUID:
-    """The first UUIDv7 of a millisecond (RFC 9562, section 5.7), so many later."""
+    """The first UUIDv7 of a millisecond (RFC 9562, section 5.7) plus `later` milliseconds."""
     return UUID(int=max(int(moment.timestamp() * 1000) + later, 0) << 80)

@@ -86,7 +86,7 @@ def _sqlalchemy_url(postgres_url: str) -> str:
 
 
 async def _alone(connection: AsyncConnection) -> None:
-    """Wait until nobody else migrates. It polls: a session that waits for the lock in Postgres holds up an index that is built concurrently."""
+    """Wait until no other migration runs. It polls: a session that waits for the lock in Postgres holds up an index that is built concurrently."""
     reported = False
     while not await connection.scalar(text("SELECT pg_try_advisory_lock(:lock)"), {"lock": LOCK}):
         if not reported:

@@ -1,4 +1,4 @@
-"""Connections to Postgres: one pool a service, with the session settings that the promises rest on."""
+"""Connections to Postgres: one pool a service, with the session settings that the promises need."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -21,7 +21,7 @@ log = structlog.get_logger()
 
 MINIMUM_VERSION: Final = 14
 
-# What a caller may wait out: the server is away, full, restarting, or holds locks for somebody else. The outcome of the statement is unknown.
+# Errors that a caller may wait out: the server is unavailable, full or restarting, or a lock is not free. The outcome of the statement is unknown.
 # Not asyncpg's InterfaceError and InternalClientError, which are the parents of programming mistakes: where the cause is a connection that is closed,
 # `store.client` raises ConnectionDoesNotExistError instead.
 OUTAGE: Final[tuple[type[Exception], ...]] = (
@@ -52,7 +52,7 @@ REFUSED: Final[tuple[type[Exception], ...]] = (
 def session(name: str, *, plans_once: bool = False) -> dict[str, str]:
     """The session settings of every connection; `synchronous_commit` is what a 2xx promises, whatever the server's default.
 
-    `plans_once` is for who finds all rows by their ids: otherwise a statement with arrays is planned anew at every call.
+    `plans_once` is for services that find all rows by their ids: without it, a statement with arrays is planned at every call.
 
     Every statement finds its rows by an index. Left alone, the planner scans a table that is small while it plans, and a prepared statement keeps
     that plan from its sixth execution on, while the table grows to millions.
@@ -74,7 +74,7 @@ def session(name: str, *, plans_once: bool = False) -> dict[str, str]:
 
 
 async def _keep(_: object) -> None:
-    """Nothing to reset: no statement here leaves session state behind, and the default reset costs a round trip for each use."""
+    """Nothing to reset: no statement leaves session state behind, and the default reset costs a round trip per use."""
 
 
 @asynccontextmanager

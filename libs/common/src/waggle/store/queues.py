@@ -20,7 +20,7 @@ async def paused(connection: Connection, names: Sequence[str]) -> set[str]:
 
 
 async def pause(connection: Connection, name: str, *, paused: bool) -> None:
-    """Pause or resume a queue. Whoever does it tells all workers after the commit."""
+    """Pause or resume a queue. The caller notifies all workers after the commit."""
     await statement("queues/set_paused").execute(connection, name=name, paused=paused)
 
 
@@ -38,5 +38,5 @@ async def waiting(connection: Connection, name: str, until: datetime, most: int,
 
 
 async def cancel_waiting(connection: Connection, ids: Sequence[UUID]) -> list[UUID]:
-    """Cancel those of these tasks that wait and that nobody else holds at this moment; returns them."""
+    """Cancel those of these tasks that wait and whose rows are not locked; returns them."""
     return [row["id"] for row in await statement("tasks/cancel_waiting").fetch(connection, ids=ids, error=as_text(CANCELLED))]

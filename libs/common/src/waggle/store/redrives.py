@@ -25,7 +25,7 @@ class Due(NamedTuple):
     submitted_by: str
     now: datetime
     ended_at: datetime | None
-    progress: Progress  # without the outcomes that nobody has looked at yet
+    progress: Progress  # without the outcomes that were not counted yet
 
 
 class RedriveBatch(NamedTuple):
@@ -90,7 +90,7 @@ async def lock_due(connection: SingleConnection) -> Due | None:
 
 
 async def seconds_to_next(connection: Connection) -> float | None:
-    """Seconds until the next step of any redrive, negative when it is due; None when there is none."""
+    """Seconds until the next step of any redrive, negative when it is overdue; None without one."""
     found: float | None = await statement("redrives/next").fetchval(connection)
     return found
 
@@ -115,7 +115,7 @@ async def retry_batch(connection: SingleConnection, due: Due, most: int) -> Redr
 async def advance(
     connection: Connection, due: Due, *, state: str, outcomes: Outcomes, portion: RedriveBatch, recent: Recent, reason: str | None, seconds: float | None
 ) -> None:
-    """Write what a step did; the next one is due after so many seconds, or never."""
+    """Write what a step did; the next step is due after `seconds`, or never."""
     reached, reached_id = portion.reached or (None, None)
     await statement("redrives/advance").execute(
         connection,

@@ -50,7 +50,7 @@ class Inserted(NamedTuple):
 
 
 class Cancelled(NamedTuple):
-    """A task that was cancelled, and who ran it, if somebody did."""
+    """A cancelled task, and the worker that ran it, if any."""
 
     id: UUID
     was: Status
@@ -122,7 +122,7 @@ async def settle(connection: Connection, steps: Sequence[tuple[Fence, Step]]) ->
 
 
 async def cancel(connection: Connection, task_id: UUID) -> Cancelled | None:
-    """Cancel a task that has not ended; None when there is none such."""
+    """Cancel a task that has not ended; None if there is no such task."""
     row = await statement("tasks/cancel").fetchrow(connection, id=task_id, error=as_text(CANCELLED))
     return None if row is None else Cancelled(row["id"], Status(row["was"]), row["attempt"], row["worker_id"])
 
@@ -139,7 +139,7 @@ async def get_many(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, Ta
 
 
 async def delete(connection: Connection, task_id: UUID) -> bool:
-    """Delete a finished task with its attempts; False when there is none such."""
+    """Delete a finished task with its attempts; False if there is no such task."""
     return await statement("tasks/delete").fetchval(connection, id=task_id) is not None
 
 

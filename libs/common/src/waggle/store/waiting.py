@@ -16,7 +16,7 @@ Bell = tuple[UUID, str, int, datetime]  # task id, queue, priority, rung_at: wha
 
 
 class Overdue(NamedTuple):
-    """A task that failed at its deadline, and who ran it, if somebody did."""
+    """A task that failed at its deadline, and the worker that ran it, if any."""
 
     id: UUID
     type: str
@@ -45,7 +45,7 @@ async def mark_due(connection: Connection, most: int) -> list[Bell]:
 
 
 async def next_due(connection: Connection) -> float | None:
-    """Seconds until the earliest task that nobody rang is due, negative when it is; None when there is none."""
+    """Seconds until the earliest task without a doorbell is due, negative when it is overdue; None without one."""
     found: float | None = await statement("tasks/next_due").fetchval(connection)
     return found
 

@@ -1,6 +1,6 @@
--- Take cleanups that are owed. While the lease of the worker that ran the task lives, only that worker takes its cleanup, and only when the handler
--- has really ended (it names what is busy); otherwise anybody who has the hook, with a live lease. `tries` is the fence of what follows.
--- `stands`: the task is still as it ended. One that was retried in the meantime, or deleted, is owed nothing.
+-- Claim cleanups that are due. While the lease of the worker that ran the task is live, only that worker may run the cleanup, and only after the
+-- handler has ended (`busy` names tasks whose handlers still run). Afterwards any worker with the hook and a live lease may. `tries` is the fence.
+-- `stands`: the task is still as it ended. A task that was retried or deleted in the meantime needs no cleanup.
 WITH owed AS MATERIALIZED (
     SELECT c.task_id, c.attempt FROM waggle.cleanups c
     WHERE c.due <= now() AND c.type = ANY (:types::text[]) AND c.task_id <> ALL (:busy::uuid[])

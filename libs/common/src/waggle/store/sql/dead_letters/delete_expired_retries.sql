@@ -1,4 +1,4 @@
--- One step of a walk that forgets the retries of tasks that are gone; gives how far it came.
+-- One step of a walk that deletes the retries of deleted tasks; returns how far it came.
 WITH seen AS MATERIALIZED (
     SELECT task_id FROM waggle.dead_letter_retries WHERE task_id > :after ORDER BY task_id LIMIT :most
 ), gone AS (

@@ -1,6 +1,6 @@
--- Dead letters become pending and begin anew; attempt goes on counting, the last error stays until the next one. Who has an obstacle stays.
--- The scheduler is woken to ring them. `payload` (for one task) replaces the old one, which is kept. A unique key that somebody takes at this
--- very moment makes the statement fail as a whole: repeat it. Locks are taken in one order everywhere. Not returned: it is no dead letter.
+-- Dead letters become pending. `attempt` keeps counting, and the last error stays until the next one. A task with an obstacle stays a dead letter.
+-- The scheduler is woken to ring them. `payload` (for one task) replaces the old one, which is kept. If another task takes a unique key at the same
+-- moment, the statement fails as a whole: repeat it. All statements lock dead letters in this order. Not returned: the task is not a dead letter.
 WITH held AS MATERIALIZED (
     SELECT id, type, unique_key, updated, attempt, coalesce(deadline <= now(), false) AS late, CASE WHEN :payload::json IS NOT NULL THEN payload END AS edited
     FROM waggle.tasks

@@ -1,4 +1,4 @@
--- What the server says of itself, to a session that overrides nothing. The folder of its data is told to few.
+-- The server's own settings, as a session without ours sees them. Few roles may see its data folder.
 SELECT current_setting('server_version') AS version, current_setting('server_version_num')::int AS number, pg_is_in_recovery() AS standby,
        current_setting('synchronous_commit') AS synchronous_commit, current_setting('fsync') AS fsync, current_setting('full_page_writes') AS full_page_writes,
        current_setting('synchronous_standby_names') AS synchronous_standby_names,

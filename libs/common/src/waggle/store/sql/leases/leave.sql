@@ -1,2 +1,2 @@
--- A worker that gave everything back ends its lease.
+-- End the lease of a worker that gave all its tasks back.
 DELETE FROM waggle.workers WHERE id = :id;

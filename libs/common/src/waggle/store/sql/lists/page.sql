@@ -1,5 +1,5 @@
--- These tasks, the newest first, without payloads; fewer where their results get too large together. (A result's size in the table tells its size at once
--- unless it is compressed.)
+-- These tasks, the newest first, without payloads; fewer if their results are too large together. (A result's size in the table is its size, unless it is
+-- compressed.)
 WITH listed AS MATERIALIZED (
     SELECT id, type, status, priority, description, created, updated, retry_count, max_retries, metadata, queue, run_at, attempt, timeout,
            completed_at, deadline, error, result, started_at, worker_id, unique_key, lost_count

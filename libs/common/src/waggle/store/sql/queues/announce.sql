@@ -1,2 +1,2 @@
--- Announce queues; known ones are left as they are.
+-- Announce queues; known ones stay as they are.
 INSERT INTO waggle.queues (name) SELECT u.name FROM unnest(:names::text[]) AS u(name) ORDER BY u.name ON CONFLICT DO NOTHING;

@@ -1,2 +1,2 @@
--- Every queue that was ever announced.
+-- All queues that were ever announced.
 SELECT name, paused FROM waggle.queues ORDER BY name;

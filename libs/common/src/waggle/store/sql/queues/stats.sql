@@ -1,5 +1,5 @@
--- The figures of a queue, over the newest tasks of all queues: the primary key is walked back from now (ids are UUIDv7, so a minute of slack is for
--- clocks that are late), to the window's begin, but over at most so many rows; `since` is where it ended. Tries are attempts that came to an outcome.
+-- The figures of a queue, over the newest tasks of all queues. The primary key is walked back from now to the start of the window (ids are UUIDv7, so a
+-- minute more allows for clocks that are late), over at most `most` rows; `since` is where the walk ended. Tries are attempts with an outcome.
 WITH newest AS MATERIALIZED (
     SELECT id, queue, status, created FROM waggle.tasks
     WHERE id > CAST(rpad(lpad(to_hex((extract(epoch FROM now() - (:window + 60) * interval '1 second') * 1000)::bigint), 12, '0'), 32, '0') AS uuid)

@@ -1,5 +1,5 @@
--- Lock the next dead letters of a redrive, the oldest first: behind the place that it has reached, and dead before it began, so none comes twice.
--- Planned for its values. Fewer than asked for means that there are no more: rows that others moved meanwhile do not count.
+-- Lock the next dead letters of a redrive, the oldest first: after the position that it has reached, and dead before it began, so no task comes twice.
+-- Planned for its values. Fewer rows than `most` mean that there are no more: rows that changed in the meantime do not count.
 SELECT id, updated FROM waggle.tasks
 WHERE status = 'dead_letter' AND updated <= :created::timestamptz
   AND (:reached::timestamptz IS NULL OR (updated, id) > (:reached::timestamptz, :reached_id::uuid))

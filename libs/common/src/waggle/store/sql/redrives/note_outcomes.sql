@@ -1,4 +1,4 @@
--- Note how the first attempts of redriven tasks ended; snoozed and given back ones are none. A task that ended without one counts as cancelled.
+-- Note how the first attempts of redriven tasks ended; snoozed and given back ones do not count. A task that ended without one counts as cancelled.
 WITH open AS MATERIALIZED (
     SELECT task_id, retried_at, attempt FROM waggle.dead_letter_retries WHERE redrive_id = :id AND outcome IS NULL
 ), seen AS MATERIALIZED (
@@ -9,7 +9,7 @@ WITH open AS MATERIALIZED (
         CASE WHEN NOT EXISTS (SELECT FROM waggle.tasks t WHERE t.id = ANY (ARRAY[o.task_id]) AND t.status || '' IN ('pending', 'running')) THEN 'cancelled' END
     ) AS outcome
     FROM open o
-), told AS (
+), noted AS (
     UPDATE waggle.dead_letter_retries r SET outcome = s.outcome
     FROM seen s WHERE s.outcome IS NOT NULL AND r.task_id = s.task_id AND r.retried_at = s.retried_at AND r.outcome IS NULL
 )

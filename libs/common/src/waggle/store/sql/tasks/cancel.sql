@@ -1,4 +1,4 @@
--- Cancel one task that has not ended: final at once. A running attempt gets its row here, because whoever moves a running task on writes it.
+-- Cancel one task that has not ended: final at once. A running attempt gets its row here, as in every statement that moves a running task on.
 WITH before AS MATERIALIZED (
     SELECT id, status FROM waggle.tasks WHERE id = :id AND status || '' IN ('pending', 'running') FOR UPDATE
 ), cancelled AS (

@@ -1,7 +1,7 @@
--- Claim a batch: only tasks that are claimable, only by a worker whose lease is live, skipping rows that others have locked.
--- A large payload is left behind (''): neither the small tasks of the batch nor the worker's memory wait for many of them. (Its size in the table tells the
--- size at once unless it is compressed.)
--- status || '' keeps the planner on the primary key: the plain comparison lets it choose a partial index, fifty times slower.
+-- Claim a batch: only tasks that are claimable, only by a worker whose lease is live, skipping locked rows.
+-- A large payload is left out (''), so that neither the small tasks of the batch nor the worker's memory wait for many of them. (A payload's size in the
+-- table is its size, unless it is compressed.)
+-- status || '' keeps the planner on the primary key: the plain comparison lets it choose a partial index, which is fifty times slower.
 WITH picked AS MATERIALIZED (
     SELECT id FROM waggle.tasks
     WHERE id = ANY (:ids::uuid[]) AND waggle.claimable(status || '', run_at, deadline)

@@ -1,8 +1,8 @@
--- Settle a batch: only the attempt that still holds a task may move it on. Every kind of outcome, and the attempt rows, in one statement.
+-- Settle a batch: only the attempt that still holds a task may move it on. All kinds of outcome, and the attempt rows, in one statement.
 -- What outcomes have in common is a kind, sent once; arrays that are shorter than the ids are padded with null, and no kind means the usual one.
--- ANY (ARRAY[…]) is `=` to Postgres in all but one thing: the planner can only look each one up by its id. On a table that was small when the
--- statement was planned, `=` lets it walk the whole primary key, and keep that plan.
--- Not returned: somebody decided otherwise (settled already, cancelled, deadline, lease lost).
+-- ANY (ARRAY[…]) equals `=` in all but one thing: the planner can only look up each one by its id. On a table that was small when the statement was
+-- planned, `=` lets it walk the whole primary key, and keep that plan.
+-- Not returned: the task was settled already, cancelled, failed at its deadline, or its lease was lost.
 WITH settled AS (
     UPDATE waggle.tasks t
     SET status = o.status,
