@@ -28,6 +28,7 @@ FLAT = {
     "brackets in a string": lists(LEVELS - 1, b'"' + b"[" * 5_000 + b'"'),
     "brackets behind an escaped quote": lists(LEVELS - 1, rb'"\"' + b"[" * 5_000 + b'"'),
     "brackets behind an escaped backslash and quote": lists(LEVELS - 1, rb'"\\\"' + b"[" * 5_000 + b'"'),
+    "much text and few brackets": lists(LEVELS, b'"' + b"text " * 100_000 + b'"'),
     "strings of single brackets": lists(1, b",".join([b'"["'] * 5_000)),
 }
 DEEP = {

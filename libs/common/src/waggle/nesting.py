@@ -15,6 +15,7 @@ _OPEN: Final = ord("[")
 _BRACKETS: Final = bytes.maketrans(b"{}", b"[]")
 _REST: Final = bytes(set(range(256)) - set(b'[]{}"'))
 _PIECE: Final = 256
+_COUNTED: Final = 16 << 10  # bytes
 
 
 class TooDeep(RecursionError):
@@ -34,7 +35,9 @@ def check(json: bytes | Raw) -> None:
 
 def _has_many_brackets(text: bytes) -> bool:
     """Whether more brackets open than there may be levels, those inside strings included."""
-    found = 0
+    if len(text) <= _COUNTED:
+        return text.count(b"[") + text.count(b"{") > LEVELS
+    found = 0  # a search that ends at the limit is faster for a long text with few brackets
     for bracket in (b"[", b"{"):
         at = text.find(bracket)
         while at >= 0:
