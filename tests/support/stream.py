@@ -7,7 +7,7 @@ from nats.js.errors import NotFoundError
 
 from waggle.bus import subjects
 from waggle.bus.connection import Bus
-from waggle.bus.ring import Bell, Ringer
+from waggle.bus.ring import Doorbell, Ringer
 from waggle.task import Priority
 
 
@@ -28,7 +28,7 @@ async def lose_doorbells(bus: Bus) -> None:
     await bus.jetstream().purge_stream(subjects.WORK_STREAM)
 
 
-async def ring(bus: Bus, *bells: Bell) -> None:
+async def ring(bus: Bus, *bells: Doorbell) -> None:
     """Ring, and wait until the stream has stored them."""
     ringer = Ringer(bus)
     for bell in bells:

@@ -9,6 +9,7 @@ from waggle_worker.run import NEXT as RUN_NEXT
 from waggle_worker.run import RunState
 
 ROOT = Path(__file__).parents[2]
+DOCUMENT_WIDTH = 120
 
 
 def rows(document: str, first_cell: str) -> list[list[str]]:
@@ -62,6 +63,14 @@ def test_links_between_the_documents_lead_somewhere() -> None:
     for document in documents():
         for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):
             assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def test_lines_of_the_documents_fit_a_narrow_window() -> None:
+    """Rows of tables, commands and output cannot be wrapped."""
+    for document in documents():
+        prose = re.sub(r"```.*?```", "", document.read_text(), flags=re.DOTALL)
+        too_long = [line for line in prose.splitlines() if len(line) > DOCUMENT_WIDTH and not line.startswith(("|", "    "))]
+        assert too_long == [], document.relative_to(ROOT)
 
 
 def documents() -> list[Path]:

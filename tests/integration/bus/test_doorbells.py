@@ -20,13 +20,13 @@ from support.servers import NatsServer
 from waggle.bus import lane_head, pull, subjects, topology
 from waggle.bus.connection import OUTAGE, Bus, UnexpectedReply
 from waggle.bus.pull import Pull
-from waggle.bus.ring import Bell, Ringer
+from waggle.bus.ring import Doorbell, Ringer
 
 AT_ONCE = 2.5  # seconds: half the time after which a pull notices missing heartbeats
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
-def bells(count: int, queue: str = "default", priority: int = 1) -> list[Bell]:
+def bells(count: int, queue: str = "default", priority: int = 1) -> list[Doorbell]:
     return [(uuid7(), queue, priority, NOON + timedelta(seconds=n)) for n in range(count)]
 
 

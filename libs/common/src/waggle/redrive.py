@@ -108,7 +108,7 @@ class Finish(NamedTuple):
 
 
 def next_step(at: Progress) -> LetGo | Wait | Stop | Finish:
-    """The next step of a redrive. A rate out of range counts as the nearest valid one: otherwise the step would fail for ever."""
+    """The next step of a redrive. A rate out of range counts as the nearest valid one: otherwise the step would fail forever."""
     if at.recent.ended >= OUTCOMES_NEEDED and 2 * at.recent.failed >= at.recent.ended:
         return Stop(f"{at.recent.failed} of the last {at.recent.ended} finished tasks failed again")
     if at.limit is not None and at.retried >= at.limit:

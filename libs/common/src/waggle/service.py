@@ -147,7 +147,7 @@ def main(name: str, kind: type[AnySettings], run: Callable[[AnySettings], Corout
             sys.exit(2)
         log.error("crashed", error=repr(cause), exc_info=error)
         sys.stdout.flush()
-        os._exit(1)  # sys.exit would wait for handlers in threads, possibly for ever, and nothing would restart the service
+        os._exit(1)  # sys.exit would wait for handlers in threads, possibly forever, and nothing would restart the service
     sys.exit(0)
 
 

@@ -45,7 +45,7 @@ async def ring(pool: Connection, bus: Bus, ringer: Ringer, wake: asyncio.Event, 
 
 
 async def listen(settings: SchedulerSettings, wake: asyncio.Event, stopping: asyncio.Event) -> None:
-    """Set `wake` at each notification of a new task, on a connection of its own that is opened again for ever.
+    """Set `wake` at each notification of a new task, on a connection of its own that is opened again forever.
 
     Behind a pooler notifications arrive nowhere: without a direct connection it sets `wake` every half second.
     """

@@ -35,7 +35,7 @@ async def run(settings: WorkerSettings) -> None:
         svc.ready(metrics_url=metrics_url)
         await svc.stopped()
         await worker.drain(settings.grace)
-    if worker.left:  # a thread that does not end would keep the process for ever
+    if worker.left:  # a thread that does not end would keep the process forever
         log.warning("handlers did not end", count=worker.left)
         sys.stdout.flush()
         os._exit(0)

@@ -27,7 +27,7 @@ def raw_items(answer: Reply[Any]) -> list[bytes]:
 
 
 def polls(api: Client, ids: Sequence[str], query: dict[str, Any], limit: int, period: float) -> Iterator[Poll]:
-    """A poll every `period` seconds, for ever. An outage of the API between two polls is waited out. Raises Unreachable or ApiError."""
+    """A poll every `period` seconds, forever. An outage of the API between two polls is waited out. Raises Unreachable or ApiError."""
     before: Poll | None = None
     while True:
         try:

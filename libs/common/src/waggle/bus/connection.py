@@ -1,4 +1,4 @@
-"""The connection to NATS: it may fail at any time and reconnects by itself, for ever, with jitter.
+"""The connection to NATS: it may fail at any time and reconnects by itself, forever, with jitter.
 
 Messages published without a connection are dropped: Postgres holds the truth.
 """
@@ -37,7 +37,7 @@ class UnexpectedReply(Exception):
     """JetStream replied with something else than the answer to the request."""
 
 
-# What a caller may wait out: the server is away, refuses, or answers something else; the outcome of a request is unknown then.
+# Errors that a caller may wait out: the server is unavailable, refuses, or answers unexpectedly. The outcome of the request is unknown.
 # Not `nats.errors.Error`, the parent of programming mistakes as well: bad subjects, headers and callbacks, messages over the server's limit.
 OUTAGE: Final[tuple[type[Exception], ...]] = (
     OSError,
@@ -233,7 +233,7 @@ def _with_jitter(servers: list[Server], _: dict[str, Any]) -> tuple[Server | Non
 
 
 def _servers(urls: str) -> list[str]:
-    """The addresses in the setting. Raises SettingsError for an impossible one, with which the client would retry for ever."""
+    """The addresses in the setting. Raises SettingsError for an impossible one, with which the client would retry forever."""
     servers = [url.strip() for url in urls.split(",")]
     for url in servers:
         try:

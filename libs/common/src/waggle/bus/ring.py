@@ -22,7 +22,7 @@ LOG_SECONDS: Final = 30.0
 RUNG: Final = catalogue.DOORBELLS_RUNG.create()
 REFUSED: Final = catalogue.DOORBELLS_REFUSED.create()
 
-Bell = tuple[UUID, str, int, datetime]  # task id, queue, priority, rung_at
+Doorbell = tuple[UUID, str, int, datetime]  # task id, queue, priority, rung_at
 
 
 class Ringer:
@@ -37,7 +37,7 @@ class Ringer:
     async def open(self) -> None:
         await self._bus.subscribe(f"{self._inbox}.*", self._answered)
 
-    async def ring(self, bells: Iterable[Bell]) -> None:
+    async def ring(self, bells: Iterable[Doorbell]) -> None:
         """Publish; the last doorbell of a batch may request the ack of the stream, which is checked off the hot path."""
         lanes: dict[tuple[str, int], list[bytes]] = {}
         for task_id, queue, priority, rung_at in bells:
@@ -51,7 +51,7 @@ class Ringer:
             await self._bus.publish(subject, doorbells[-1], self._reply(subjects.consumer(queue, priority)))
             RUNG.labels(queue).inc(len(doorbells))
 
-    async def ring_confirmed(self, bells: Sequence[Bell]) -> str | None:
+    async def ring_confirmed(self, bells: Sequence[Doorbell]) -> str | None:
         """Publish the doorbells of one lane and wait until the stream has stored the last one; returns why it did not, or None.
 
         Raises one of OUTAGE without a reply: the outcome is unknown.

@@ -81,7 +81,7 @@ class Connector:
 
 
 def check_url(url: str) -> None:
-    """Raises SettingsError for what cannot be an address; otherwise it would look like a server that is away. The message holds no password."""
+    """Raises SettingsError for an invalid address, which would otherwise look like an unavailable server. The message holds no password."""
     try:
         parts = urlsplit(url)
         usable = parts.scheme in ("postgresql", "postgres") and parts.port != 0

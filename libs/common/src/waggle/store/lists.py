@@ -1,7 +1,7 @@
 """Pages of tasks, the newest first, in a time that does not depend on how many tasks there are.
 
 The ids of a page are found in one of two ways: tasks of a status, type or queue by the partial indexes, all others by a walk of the primary key. Either
-looks at a bounded number of tasks. Where that is not enough to fill a page, the page is shorter, or empty, and says where to go on (docs/adr/0008).
+reads a bounded number of tasks. If that does not fill a page, the page is shorter or empty, and says where to continue (docs/adr/0008).
 """
 
 from datetime import datetime
@@ -17,11 +17,11 @@ from waggle.store.tasks import as_task
 from waggle.task import FINAL, Status, Task
 
 PAGE_BYTES: Final = 4 << 20
-EXAMINED: Final = 50_000  # tasks that a page looks at: 20 to 150 ms, as they lie side by side or scattered
+EXAMINED: Final = 50_000  # tasks that a page reads: 20 to 150 ms, depending on how scattered they are
 EXAMINED_METADATA: Final = 10_000  # each of them up to 64 KiB, read to its end
 UNFINISHED_ENOUGH: Final = 20_000  # unfinished tasks that a page sorts; their indexes are not in the order of ids
 KINDS_ENOUGH: Final = 1_000  # kinds of final tasks that a page looks up
-KINDS_SHARED: Final = 10  # kinds that share what a page looks at; each of more would get too little of it
+KINDS_SHARED: Final = 10  # combinations that share the tasks that a page reads; with more, each would get too few
 FIRST, LAST = UUID(int=0), UUID(int=(1 << 128) - 1)
 UNFINISHED: Final = frozenset({Status.PENDING, Status.RUNNING})
 

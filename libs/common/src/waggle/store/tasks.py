@@ -92,7 +92,7 @@ async def still_claimable(connection: Connection, ids: Sequence[UUID]) -> set[UU
 
 async def settle(connection: Connection, steps: Sequence[tuple[Fence, Step]]) -> set[tuple[UUID, int]]:
     """Move running tasks on; returns the (id, attempt) of those that still held their task. An answer that got lost is no answer: repeat."""
-    # asyncpg looks at every element of every array: what most outcomes have in common is sent once, what few have comes first.
+    # asyncpg inspects every element of every array: what most outcomes have in common is sent once, and rare values come first.
     worker_id = steps[0][0].worker_id
     done: list[tuple[Fence, Step]] = []
     special: list[tuple[Fence, Step]] = []

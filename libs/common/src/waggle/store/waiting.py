@@ -12,7 +12,7 @@ from waggle.task import Status
 
 OVERDUE = TaskError(ErrorCode.TASK_TIMEOUT, "the deadline passed", retryable=False)
 
-Bell = tuple[UUID, str, int, datetime]  # task id, queue, priority, rung_at: what the ringer takes
+Doorbell = tuple[UUID, str, int, datetime]  # task id, queue, priority, rung_at: what the ringer takes
 
 
 class Overdue(NamedTuple):
@@ -39,7 +39,7 @@ async def now(connection: Connection) -> datetime:
     return found
 
 
-async def mark_due(connection: Connection, most: int) -> list[Bell]:
+async def mark_due(connection: Connection, most: int) -> list[Doorbell]:
     """Mark due tasks as rung; ring them after the commit."""
     return [(row[0], row[1], row[2], row[3]) for row in await statement("tasks/ring_due").fetch(connection, most=most)]
 
@@ -59,7 +59,7 @@ async def has_orphans(connection: Connection, lane: tuple[str, int], before: dat
     return bool(await statement("tasks/has_orphans").fetchval(connection, queue=lane[0], priority=lane[1], before=before))
 
 
-async def mark_orphans(connection: Connection, lane: tuple[str, int], before: datetime, most: int) -> list[Bell]:
+async def mark_orphans(connection: Connection, lane: tuple[str, int], before: datetime, most: int) -> list[Doorbell]:
     """Mark a lane's tasks that were rung before `before` as rung again; ring them after the commit."""
     rows = await statement("tasks/ring_orphans").fetch(connection, queue=lane[0], priority=lane[1], before=before, most=most)
     return sorted(((row[0], row[1], row[2], row[3]) for row in rows), key=lambda bell: bell[0])

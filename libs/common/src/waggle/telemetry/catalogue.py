@@ -40,7 +40,7 @@ class MetricSpec(Generic[MetricType]):
         return self.kind(self.name, self.meaning, self.labels, **more)
 
 
-# The bus: whoever rings or pulls.
+# The bus: all services that ring or pull.
 DOORBELLS_RUNG: Final = MetricSpec(
     kind=Counter, name="waggle_doorbells_rung_total", labels=("queue",), where=("api", "scheduler"), meaning="Doorbells published"
 )

@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 
 from waggle import failpoint
-from waggle.bus.ring import Bell
+from waggle.bus.ring import Doorbell
 from waggle.store import idempotency, tasks
 from waggle.store.client import PooledConnection
 from waggle.store.idempotency import Key
@@ -40,7 +40,7 @@ class Written(NamedTuple):
     """The outcome of each submission of a group, the doorbells to ring, and the new tasks."""
 
     outcomes: list[Accepted | Refusal]
-    doorbells: list[Bell]
+    doorbells: list[Doorbell]
     created: list[NewTask]
 
 
@@ -49,7 +49,7 @@ class Standing(NamedTuple):
 
     tasks: dict[UUID, Task]
     created: dict[UUID, NewTask]
-    doorbells: list[Bell]
+    doorbells: list[Doorbell]
 
     def accepted(self, submission: Admitted) -> Accepted:
         return Accepted([self.tasks[new.id] for new in submission.tasks], sum([new.id in self.created for new in submission.tasks]))

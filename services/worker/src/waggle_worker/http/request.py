@@ -49,7 +49,7 @@ StatusCode = Annotated[int, Meta(ge=100, le=599)]
 Timeout = Annotated[float, Meta(gt=0, le=604_800)]
 
 
-class Call(NamedTuple):
+class HttpRequest(NamedTuple):
     """A checked request. `seconds` is the time limit of the whole call."""
 
     method: str
@@ -123,7 +123,7 @@ class Outgoing:
         except AddressRefused as error:
             raise _refused(error) from None
 
-    async def _answer(self, call: Call) -> HttpAnswer:
+    async def _answer(self, call: HttpRequest) -> HttpAnswer:
         try:
             async with self._opened().request(
                 call.method, call.url, headers=call.headers, data=call.data, allow_redirects=False, timeout=aiohttp.ClientTimeout(total=call.seconds)
@@ -160,7 +160,7 @@ class Outgoing:
         return self._session
 
 
-def prepared(ctx: Context, method: str, url: str, headers: Mapping[str, str], body: str | None, json: Any, timeout: float) -> Call:
+def prepared(ctx: Context, method: str, url: str, headers: Mapping[str, str], body: str | None, json: Any, timeout: float) -> HttpRequest:
     """Raises Reject for an invalid request, naming every mistake; never with the URL, which may hold secrets."""
     findings: list[str] = []
     target = _target(url, findings)
@@ -180,7 +180,7 @@ def prepared(ctx: Context, method: str, url: str, headers: Mapping[str, str], bo
     if "content-type" not in given and (body is not None or json is not None):
         sent["Content-Type"] = "text/plain; charset=utf-8" if json is None else "application/json"
     data = body.encode() if body is not None else None if json is None else msgspec.json.encode(json)
-    return Call(method, target, sent, data, min(timeout, TIMEOUT_SHARE * ctx.task.timeout))
+    return HttpRequest(method, target, sent, data, min(timeout, TIMEOUT_SHARE * ctx.task.timeout))
 
 
 def _target(url: str, findings: list[str]) -> URL | None:

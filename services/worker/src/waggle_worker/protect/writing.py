@@ -25,7 +25,7 @@ class Writer:
         self._is_full, self._was_full = False, False  # whether the bucket refused a new name, in this round and in the one before
 
     async def write(self) -> None:
-        """Everything that is unwritten. Raises Unclear or one of OUTAGE: then the rest stays unwritten."""
+        """Everything that is unwritten. Raises UnexpectedReply or one of OUTAGE: then the rest stays unwritten."""
         self._was_full, self._is_full = self._is_full, False
         for name in list(self._ledger.doubted):
             await self._reader.look_up(name)
