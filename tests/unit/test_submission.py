@@ -1,6 +1,8 @@
 """Reading submissions: decoding at once and field by field agree, every error is reported, and what cannot be stored is found."""
 
 import json
+import subprocess
+import sys
 from datetime import UTC
 from typing import Any
 
@@ -158,3 +160,9 @@ def test_the_character_nul_is_found_in_the_text_exactly_when_the_value_has_it(va
 def test_a_near_name_is_proposed_and_a_far_one_is_not() -> None:
     assert did_you_mean("emial.send", ["email.send", "demo.echo"]) == "; did you mean email.send?"
     assert did_you_mean("zzz", ["email.send"]) == ""
+
+
+def test_the_contract_of_a_submission_needs_neither_servers_nor_their_clients() -> None:
+    heavy = "asyncpg", "nats", "uvicorn", "litestar", "alembic", "prometheus_client"
+    code = f"import sys, waggle.submission; print([name for name in {heavy} if name in sys.modules])"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "[]\n"
