@@ -54,6 +54,6 @@ async def _room(bus: Bus, lane: Lane, most: int) -> int:
 def limit(head: datetime | None, asked: datetime) -> datetime:
     """A task that was rung before this time, and still waits, has lost its doorbell.
 
-    `head` is when the lane's oldest doorbell was rung, None for an empty lane; `asked` is a time before it was asked for.
+    `head` is when the lane's oldest doorbell was rung, None for an empty lane; `asked` is a time before it was requested.
     """
     return (asked if head is None else min(head, asked)) - ORPHAN_GRACE

@@ -48,7 +48,7 @@ async def end(connection: Connection, cleanup: PendingCleanup, worker_id: str) -
 
 
 async def postpone(connection: Connection, cleanup: PendingCleanup, worker_id: str, delay: float, *, counted: bool) -> None:
-    """Let anybody take it after `delay` seconds."""
+    """Let any worker take it after `delay` seconds."""
     await statement("cleanups/postpone").execute(
         connection, task_id=cleanup.task_id, attempt=cleanup.attempt, worker_id=worker_id, tries=cleanup.tries, delay=delay, uncounted=not counted
     )

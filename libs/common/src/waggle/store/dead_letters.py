@@ -138,5 +138,5 @@ async def now(connection: Connection) -> datetime:
 
 
 def before(at: datetime, seconds: float) -> datetime:
-    """So many seconds earlier; never before what Postgres and Python can both tell."""
+    """`seconds` earlier, but not earlier than both Postgres and Python can represent."""
     return datetime.fromtimestamp(max(at.timestamp() - seconds, 0.0), at.tzinfo)

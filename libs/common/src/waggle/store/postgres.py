@@ -79,7 +79,7 @@ async def _keep(_: object) -> None:
 
 @asynccontextmanager
 async def pool(settings: Settings, name: str, size: int, *, plans_once: bool = False) -> AsyncIterator["asyncpg.Pool[asyncpg.Record]"]:
-    """A pool of at most `size` connections, opened as they are needed: it can be made while Postgres is away. `plans_once`: see `session`."""
+    """A pool of at most `size` connections, opened as they are needed: it can be made while Postgres is unavailable. `plans_once`: see `session`."""
     connector = Connector(settings.postgres_url, settings.postgres_schema, session(name, plans_once=plans_once))
     made = client.Pool(schema=settings.postgres_schema, size=size, connect=connector, connection_class=client.TimeLimitedConnection, reset=_keep)
     await made

@@ -1,4 +1,4 @@
-"""Dead letters: their fingerprints, what was retried by whom, and redrives. It rewrites no table: the dlq service names older dead letters."""
+"""Dead letters: their fingerprints, a record of retries, and redrives. It rewrites no table: the dlq service adds fingerprints to older dead letters."""
 
 from alembic import op
 

@@ -23,7 +23,7 @@ CREATE TABLE cleanups (
     "CREATE INDEX cleanups_due ON cleanups (due)",
 )
 
-# A trigger, so that the row is there in the same commit whoever ends a task: a settle, a cancel, a purge, the scheduler, an operator's SQL.
+# A trigger, so that every commit that ends a task also has the row: a settle, a cancel, a purge, the scheduler, an operator's SQL.
 # The condition is tested without calling the function, which is called for bad ends only.
 OWE = (
     """

@@ -5,8 +5,8 @@ from alembic import op
 revision = "0005"
 down_revision = "0004"
 
-# A server can be built without lz4, as the embedded one is: then nothing changes but the time that it takes. And somebody may read the table for hours:
-# whoever came after a statement that waits for him would wait as well, so it waits briefly, and again and again.
+# A server can be built without lz4, as the embedded one is: then only the time to insert differs. A long-running reader may hold the table. Statements
+# queue behind one that waits for a lock, so this one waits briefly, and tries again.
 CHANGE = """
 DO $$
 BEGIN
