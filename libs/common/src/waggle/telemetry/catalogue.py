@@ -1,6 +1,6 @@
 """Every metric of Waggle is declared here and nowhere else; `docs/metrics.md` is made from it.
 
-One rule names them: `waggle_<room>_<what>_<unit>`. The room is the thing that is measured (tasks, attempts, doorbells, http, dlq, …). Units are base units,
+One rule names them: `waggle_<part>_<what>_<unit>`. The part is the thing that is measured (tasks, attempts, doorbells, http, dlq, …). Units are base units,
 `seconds` and `bytes`; a number of things has none. A counter ends in `_total`. Where the label `outcome` says what happened, the name does not.
 Names that the requirements of Waggle fix (`required=True`) are kept as they stand there.
 

@@ -14,7 +14,7 @@ Each process serves its own metrics in the Prometheus text format at `/metrics`:
 services on `WAGGLE_METRICS_HOST` and `WAGGLE_METRICS_PORT`. The log line `ready` and the ready file have the address. A
 page also has metrics of the process from prometheus_client (`python_…`, and on Linux `process_…`).
 
-A name is `waggle_<room>_<what>_<unit>`. Units are `seconds` and `bytes`; a number of things has no unit; a counter ends
+A name is `waggle_<part>_<what>_<unit>`. Units are `seconds` and `bytes`; a number of things has no unit; a counter ends
 in `_total`. The names marked with * are fixed by the requirements of Waggle and do not follow the rule. A histogram
 `name` appears on the page as `name_bucket`, `name_sum` and `name_count`.
 
