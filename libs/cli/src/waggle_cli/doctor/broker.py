@@ -104,7 +104,7 @@ async def consumers(deployment: Deployment) -> list[Finding]:
     if wrong := [name for name, config in expected.items() if _differ(existing[name], config)]:
         what = f"consumers are not configured as Waggle does it: {', '.join(wrong[:NAMED_LIMIT])}{', …' if len(wrong) > NAMED_LIMIT else ''}"
         return [warning(what, "delete them with `nats consumer rm WAGGLE_WORK NAME`: the scheduler creates them again and rings waiting tasks")]
-    return [ok(f"every lane has its consumer ({len(expected)} of {len(queues)} queues)" if len(queues) != 1 else "the queue has its 4 consumers")]
+    return [ok(f"every lane has its consumer ({len(expected)} lanes of {len(queues)} queues)" if len(queues) != 1 else "the queue has its 4 consumers")]
 
 
 async def _consumers(deployment: Deployment) -> dict[str, ConsumerConfig] | None:

@@ -1,4 +1,4 @@
-"""Publishes which tasks failed at their deadline, and tells the workers of those that ran to stop."""
+"""Publishes which tasks failed at their deadline, and asks the workers of running ones to stop them."""
 
 from collections import defaultdict
 from uuid import UUID

@@ -124,7 +124,7 @@ async def add_fingerprints(connection: Connection, after: tuple[datetime, UUID],
 
 
 async def delete_expired_retries(connection: Connection, after: UUID, most: int) -> UUID | None:
-    """Forget the retries of tasks that are gone, among the next `most`; how far this came, None at the end."""
+    """Delete the retries of tasks that are gone, among the next `most`; returns how far it came, None at the end."""
     row = await statement("dead_letters/delete_expired_retries").fetchrow(connection, after=after, most=most)
     assert row is not None
     reached: UUID | None = row["reached"]

@@ -1,4 +1,4 @@
-"""Redrives in Postgres: durable bulk retries that any dlq service goes on with, one step at a time, each step one transaction."""
+"""Redrives in Postgres: durable bulk retries that any dlq service continues, one step at a time, each step one transaction."""
 
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -140,7 +140,7 @@ async def postpone(connection: Connection, redrive_id: UUID, seconds: float) -> 
 
 
 async def delete_expired(connection: Connection, keep: float) -> None:
-    """Forget redrives that ended more than `keep` seconds ago."""
+    """Delete redrives that ended more than `keep` seconds ago."""
     await statement("redrives/delete_expired").execute(connection, keep=keep)
 
 
