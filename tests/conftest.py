@@ -4,6 +4,7 @@ import asyncio
 import gc
 import inspect
 import itertools
+import signal
 from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 
@@ -26,6 +27,11 @@ from support.system import Client, Services, System, client_of  # noqa: E402
 
 LOGS = pytest.StashKey[dict[str, Path]]()
 _numbers = itertools.count(1)
+
+
+def pytest_configure() -> None:
+    """A shell that starts the suite in the background has it ignore SIGINT, and every process that a test starts would inherit that."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -75,7 +75,7 @@ class Store(RuleBasedStateMachine):
         type(self).examples += 1
         self.rows: dict[UUID, Row] = {}
         self.alive: dict[str, bool] = {}
-        self.run(self.pool.execute("TRUNCATE waggle.tasks, task_attempts, workers"))
+        self.run(self.pool.execute("TRUNCATE waggle.tasks, waggle.task_attempts, waggle.workers"))
 
     @initialize(target=ids)
     def some_tasks(self) -> Any:

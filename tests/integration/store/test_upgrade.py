@@ -11,7 +11,7 @@ from support import given
 from support.facts import until
 from support.loops import again_and_again
 from support.schemas import go_back
-from waggle.settings.shared import Settings
+from waggle.settings.services import DirectSettings
 from waggle.store.migrate import migrate
 from waggle.store.postgres import connect, head
 
@@ -29,9 +29,8 @@ async def work(database: str, pool: Pool) -> AsyncIterator[Callable[[], Awaitabl
     done = {"claims": 0, "submissions": 0}
 
     async def claim() -> None:
-        connection = await connect(
-            Settings(postgres_url=database, nats_url="nats://not.used"), "test"
-        )  # new to the table: its claim waits for every lock that it needs
+        # new to the table: its claim waits for every lock that it needs
+        connection = await connect(DirectSettings(postgres_url=database, nats_url="nats://not.used"), "test")
         await connection.fetch(CLAIM, [uuid7()])
         await connection.close()
         done["claims"] += 1
