@@ -36,10 +36,13 @@ def migrate(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
 
 
 async def test_it_makes_the_schema_and_the_streams_and_can_be_repeated(empty_database: str, nats: NatsServer, bus: Bus, folder: Path) -> None:
+    check = waggle("migrate", "--check", place=folder, WAGGLE_POSTGRES_URL=empty_database, WAGGLE_NATS_URL=nats.url)
+    assert (check.returncode, check.stderr) == (1, "waggle migrate: Postgres: the schema waggle has no tables: run `waggle migrate`\n")
+
     first = waggle("migrate", place=folder, WAGGLE_POSTGRES_URL=empty_database, WAGGLE_NATS_URL=nats.url)
     assert (first.returncode, first.stderr) == (0, "")
     created = "WAGGLE_WORK, KV_waggle_breakers, default-low, default-medium, default-high, default-critical"
-    assert first.stdout == f"Postgres: the schema went from nothing to {head()}\nNATS: created {created}\n"
+    assert first.stdout == f"Postgres: the schema was created ({head()})\nNATS: created {created}\n"
     assert (await bus.jetstream().stream_info("WAGGLE_WORK")).state.consumer_count == 4
 
     again = waggle("migrate", place=folder, WAGGLE_POSTGRES_URL=empty_database, WAGGLE_NATS_URL=nats.url)

@@ -188,7 +188,10 @@ def read_times(task: CreateTask, errors: FieldErrors) -> tuple[datetime | None, 
 
 
 def _utc(moment: datetime | None, field: str, errors: FieldErrors) -> datetime | None:
-    """The edges of the calendar are refused: asyncpg stores its first and last instant as infinities, and readers add their time zone."""
+    """The edges of the calendar are refused: asyncpg stores its first and last instant as infinities, and readers add their time zone.
+
+    See findings/asyncpg-the-last-instant-becomes-infinity.sh.
+    """
     if moment is not None and not 1 < moment.year < 9999:
         errors.add(field, "is outside the years 2 to 9998")
         return None

@@ -70,7 +70,12 @@ async def _apply(settings: CommandLineSettings) -> int:
     before, after = await migrate.migrate(direct_url(settings), settings.postgres_schema)
     async with postgres.pool(settings, "migrate", 1) as pool:
         queues = await catalogue.queues(pool)
-    print(f"Postgres: the schema is up to date ({after})" if before == after else f"Postgres: the schema went from {before or 'nothing'} to {after}")
+    if before is None:
+        print(f"Postgres: the schema was created ({after})")
+    elif before == after:
+        print(f"Postgres: the schema is up to date ({after})")
+    else:
+        print(f"Postgres: the schema went from {before} to {after}")
     return await _ensure_topology(settings, list(queues))
 
 
@@ -84,10 +89,11 @@ async def _check(settings: CommandLineSettings) -> int:
     opened = await postgres.connect(settings, "migrate")
     try:
         _, revision = await postgres.versions(opened)
+        if revision is None:
+            return _failed(f"Postgres: the schema {settings.postgres_schema} has no tables: run `waggle migrate`")
         if revision != postgres.head():
-            older = revision is None or revision < postgres.head()
-            advice = "run `waggle migrate`" if older else "upgrade Waggle"
-            return _failed(f"Postgres: the schema {settings.postgres_schema} is at {revision or 'nothing'}, not at {postgres.head()}: {advice}")
+            advice = "run `waggle migrate`" if revision < postgres.head() else "upgrade Waggle"
+            return _failed(f"Postgres: the schema {settings.postgres_schema} is at {revision}, not at {postgres.head()}: {advice}")
         found = definitions.differences(definitions.expected(), await definitions.read(opened))
     finally:
         await opened.close()

@@ -78,7 +78,7 @@ class NatsClient(Client):
     async def request(self, subject: str, payload: bytes = b"", timeout: float = 0.5, old_style: bool = False, headers: dict[str, Any] | None = None) -> Msg:
         """Raise a cancellation that comes together with the reply: `asyncio.wait_for` of Python 3.11, which nats-py uses, loses it (python/cpython#86296).
 
-        Guarded by tests/integration/bus/test_client.py.
+        See findings/nats-py-request-loses-a-cancellation-on-python-3.11.sh. Guarded by tests/integration/bus/test_client.py.
         """
         try:
             async with asyncio.timeout(timeout):

@@ -1,6 +1,7 @@
 """The continuous pull of one lane: keeps requesting doorbells from its durable consumer.
 
-`fetch` of nats-py costs three times as much per message and gets no messages after a server restart (nats-io/nats.py#504).
+`fetch` of nats-py costs three times as much per message and gets no messages after a server restart (nats-io/nats.py#504,
+findings/nats-py-fetch-is-deaf-after-a-server-restart.sh).
 """
 
 import collections

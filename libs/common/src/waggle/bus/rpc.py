@@ -1,6 +1,7 @@
 """Requests to a service over NATS micro services, with typed refusals; several processes of a service share the requests (queue group).
 
-An endpoint of nats-py runs one handler at a time; here each request runs in its own task, up to REQUESTS_IN_FLIGHT, and `close` waits for them.
+An endpoint of nats-py runs one handler at a time (findings/nats-py-micro-endpoint-runs-one-request-at-a-time.sh);
+here each request runs in its own task, up to REQUESTS_IN_FLIGHT, and `close` waits for them.
 """
 
 import asyncio

@@ -61,7 +61,8 @@ class TimeLimitedConnection(asyncpg.Connection):
     """Closes itself when the server does not acknowledge a cancellation within ACKNOWLEDGE_SECONDS. `schema` holds the tables.
 
     asyncpg waits for that as long as a statement may take, which is longer than a lease: a backend that hangs would cost a worker all its runs.
-    No option limits that wait (MagicStack/asyncpg#1326, #1356). Guarded by tests/faults/test_a_postgres_backend_stands_still.py.
+    No option limits that wait (MagicStack/asyncpg#1326, #1356, findings/asyncpg-a-cancelled-statement-keeps-its-caller-in-the-pool.sh).
+    Guarded by tests/faults/test_a_postgres_backend_stands_still.py.
     """
 
     schema: str

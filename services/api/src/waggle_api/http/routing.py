@@ -162,7 +162,10 @@ def _check_signature(declared: Route) -> None:
 
 
 def options(routes: list[Route]) -> list[HTTPRouteHandler]:
-    """The answers to OPTIONS. Litestar's own names only the methods of the route that was registered first at a path."""
+    """The answers to OPTIONS. Litestar's own names only the methods of the route that was registered first at a path.
+
+    See findings/litestar-options-names-the-first-handler-only.sh.
+    """
     methods: dict[str, set[str]] = {}
     for declared in routes:
         for path in declared.paths:
