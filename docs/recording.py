@@ -1,7 +1,7 @@
 """Draws what terminals showed as one animated SVG. It needs no script and no font of its own, so that it plays where an image is allowed.
 
 Each terminal is a strip of its frames, one above the other, and a window over it; CSS moves the strip a frame at a time. A line that looks the same in
-many frames is stored once. With `prefers-reduced-motion` the last frame stands still.
+many frames is stored once. The last frame stands still with `prefers-reduced-motion`, and where nothing is animated.
 """
 
 from collections.abc import Iterator, Sequence
@@ -142,6 +142,6 @@ def animation(screen: Screen, number: int, clock: dict[float, float], length: fl
     )
     return (
         f"@keyframes k{number}{{0%{{transform:translateY(0)}}{moves}100%{{transform:translateY(-{last}px)}}}}"
-        f".s{number}{{animation:k{number} {length:.1f}s step-end infinite}}"
-        f"@media (prefers-reduced-motion:reduce){{.s{number}{{animation:none;transform:translateY(-{last}px)}}}}"
+        f".s{number}{{transform:translateY(-{last}px);animation:k{number} {length:.1f}s step-end infinite}}"
+        f"@media (prefers-reduced-motion:reduce){{.s{number}{{animation:none}}}}"
     )
