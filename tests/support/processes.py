@@ -1,6 +1,5 @@
 """Services as real processes: started with the settings of a test, killed, stopped, paused; tests read their log lines."""
 
-import asyncio
 import itertools
 import json
 import os
@@ -184,13 +183,6 @@ def _json_lines(log: Path) -> Iterator[dict[str, Any]]:
             continue
         if isinstance(found, dict):
             yield found
-
-
-async def pause_for(process: Process, seconds: float) -> None:
-    """Stop a process for the given time: this is the fault, not a wait for an outcome."""
-    process.pause()
-    await asyncio.sleep(seconds)
-    process.resume()
 
 
 def another_version(distribution: str, folder: Path) -> dict[str, str]:

@@ -73,7 +73,7 @@ class Claims:
                 await self._top_up()
 
     async def pause(self, queues: Set[str]) -> None:
-        """Claim nothing of these queues. What runs, or is being claimed, goes on."""
+        """Claim nothing of these queues. Tasks that run or are being claimed continue."""
         await self._lanes.pause(queues)
         self._wake.set()
 

@@ -1,6 +1,6 @@
 """The worker's lease: believed live by the monotonic clock, counted from before the last successful renewal was sent.
 
-A worker id names one lease. An expired lease is never renewed: all handlers are cancelled and the worker goes on under a new id.
+A worker id names one lease. An expired lease is never renewed: all handlers are cancelled and the worker continues under a new id.
 """
 
 import asyncio

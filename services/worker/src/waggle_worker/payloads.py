@@ -64,7 +64,7 @@ class Payloads:
             one.stopped |= (one.claimed.id, one.claimed.attempt) == (task_id, attempt)
 
     def drain(self) -> None:
-        """Waiting tasks go back; a fetch under way goes on."""
+        """Waiting tasks go back; a fetch under way continues."""
         self._draining = True
 
     def give_back(self) -> None:

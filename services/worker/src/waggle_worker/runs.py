@@ -107,7 +107,7 @@ class Runs:
         self.stop({run.attempt for run in self._runs if run.claimed.id == task_id and run.claimed.attempt == attempt}, reason)
 
     def drain(self) -> None:
-        """What waits for a process goes back at once; what runs goes on."""
+        """Tasks that wait for a process go back at once; running ones continue."""
         self._draining = True
         for run in list(self._runs):
             if run.handler.process and run.state is WAITING:
@@ -162,7 +162,7 @@ class Runs:
         self._slot_freed.set()
 
     def _overdue(self, run: Run) -> None:
-        """It does not end: the task goes on without it, its slot stays taken."""
+        """It does not end: the task continues without it, its slot stays taken."""
         if run.is_open:
             log.warning("handler did not end after its timeout", task_id=str(run.claimed.id), task_type=run.claimed.type, attempt=run.claimed.attempt)
             self._let_go(run)

@@ -146,5 +146,5 @@ def declared() -> dict[str, FieldInfo]:
 
 
 def readers(name: str) -> list[str]:
-    """Who reads a setting."""
+    """The programs that read a setting."""
     return [reader for reader, kind in READERS.items() if name in kind.__struct_fields__]

@@ -1,4 +1,4 @@
-"""Cleanups: the hooks that are owed to tasks that ended without success. The database writes a row with the end; live workers take them."""
+"""Cleanups: the hooks that are due for tasks that ended without success. The database writes a row with the end; live workers claim them."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -26,7 +26,7 @@ class AtRest(Claimed, frozen=True):
 
 
 class PendingCleanup(NamedTuple):
-    """One that this worker holds. `attempt` is the task's at its end, 0 when it never ran; `task` is None when nothing is owed any more."""
+    """One that this worker holds. `attempt` is the task's at its end, 0 when it never ran; `task` is None when the hook is no longer due."""
 
     task_id: UUID
     attempt: int
@@ -55,7 +55,7 @@ async def postpone(connection: Connection, cleanup: PendingCleanup, worker_id: s
 
 
 async def delete_expired(connection: Connection, keep: float) -> int:
-    """Delete what has been owed for more than `keep` seconds to tasks that are gone; returns how many."""
+    """Delete cleanups that have been due for more than `keep` seconds and whose tasks are deleted; returns how many."""
     return await statement("cleanups/delete_expired").execute(connection, keep=keep)
 
 

@@ -27,7 +27,7 @@ class Late(NamedTuple):
 
 
 async def connect(settings: Settings) -> TimeLimitedConnection:
-    """Raises SettingsError for what cannot be an address, and what asyncpg raises for a server that does not let us in."""
+    """Raises SettingsError for what cannot be an address, and what asyncpg raises for a server that refuses the login."""
     ours = session("doctor")
     del ours["synchronous_commit"]  # to see the server's own
     limits = {"default_transaction_read_only": "on", "statement_timeout": f"{STATEMENT_SECONDS:g}s", "lock_timeout": "1s"}

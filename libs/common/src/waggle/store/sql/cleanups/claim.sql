@@ -1,7 +1,7 @@
 -- Claim cleanups that are due. While the lease of the worker that ran the task is live, only that worker may run the cleanup, and only after the
 -- handler has ended (`busy` names tasks whose handlers still run). Afterwards any worker with the hook and a live lease may. `tries` is the fence.
 -- `stands`: the task is still as it ended. A task that was retried or deleted in the meantime needs no cleanup.
-WITH owed AS MATERIALIZED (
+WITH ready AS MATERIALIZED (
     SELECT c.task_id, c.attempt FROM waggle.cleanups c
     WHERE c.due <= now() AND c.type = ANY (:types::text[]) AND c.task_id <> ALL (:busy::uuid[])
       AND (c.worker_id IS NULL OR c.worker_id = :worker_id
@@ -10,7 +10,7 @@ WITH owed AS MATERIALIZED (
     ORDER BY c.due LIMIT :most FOR UPDATE SKIP LOCKED
 ), taken AS (
     UPDATE waggle.cleanups c SET worker_id = :worker_id, tries = c.tries + 1
-    FROM owed WHERE c.task_id = owed.task_id AND c.attempt = owed.attempt AND c.due <= now()
+    FROM ready WHERE c.task_id = ready.task_id AND c.attempt = ready.attempt AND c.due <= now()
     RETURNING c.task_id, c.attempt, c.type, c.tries
 )
 SELECT k.task_id AS cleanup_task_id, k.attempt AS cleanup_attempt, k.type AS cleanup_type, k.tries AS cleanup_tries,
