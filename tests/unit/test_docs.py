@@ -62,6 +62,17 @@ def test_a_document_names_tests_that_exist(document: str) -> None:
     assert promised <= functions, promised - functions
 
 
+def test_what_the_model_leaves_out_is_in_the_code() -> None:
+    code = [file for folder in ("libs", "services") for file in (ROOT / folder).rglob("*.*") if file.suffix in (".py", ".sql")]
+    lines = [line for line in (ROOT / "docs/model.md").read_text().splitlines() if line.startswith("|") and line.count(" | ") >= 3]
+    named = {name for line in lines for name in re.findall(r"`([\w/]+\.(?:py|sql))`", line.split(" | ")[2])}
+    assert len(named) > 15
+    assert [name for name in named if not any(f"/{name}" in str(file) for file in code)] == []
+    removed = [found for line in lines for found in re.findall(r"`([\w/]+\.(?:py|sql))` without `([^`]+)`", line.split(" | ")[2])]
+    assert len(removed) > 5
+    assert [(name, text) for name, text in removed if not any(text in file.read_text() for file in code if str(file).endswith(f"/{name}"))] == []
+
+
 def test_links_between_the_documents_lead_somewhere() -> None:
     for document in documents():
         for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):

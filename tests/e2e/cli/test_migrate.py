@@ -1,5 +1,6 @@
 """`waggle migrate`: what it does to an empty database and an empty NATS, and how it reports failures."""
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -47,6 +48,24 @@ async def test_it_makes_the_schema_and_the_streams_and_can_be_repeated(empty_dat
 
     again = waggle("migrate", place=folder, WAGGLE_POSTGRES_URL=empty_database, WAGGLE_NATS_URL=nats.url)
     assert (again.returncode, again.stdout) == (0, f"Postgres: the schema is up to date ({head()})\nNATS: the streams are up to date\n")
+
+
+@pytest.mark.parametrize(("options", "output"), [((), "schema is up to date"), (("--check",), "up to date"), (("--sql",), "-- The schema is up to date")])
+def test_the_waggle_up_of_this_folder_or_of_one_above_it_is_found(database: str, nats: NatsServer, folder: Path, options: tuple[str, ...], output: str) -> None:
+    (folder / ".waggle").mkdir()
+    (folder / ".waggle" / "up.json").write_text(json.dumps({"postgres_url": database, "nats_url": nats.url}))
+    (folder / "below").mkdir()
+    for place in (folder, folder / "below"):
+        run = waggle("migrate", *options, place=place)
+        assert (run.returncode, run.stderr) == (0, "")
+        assert output in run.stdout
+
+
+def test_a_variable_comes_before_the_waggle_up_of_this_folder(database: str, nats: NatsServer, folder: Path) -> None:
+    (folder / ".waggle").mkdir()
+    (folder / ".waggle" / "up.json").write_text(json.dumps({"postgres_url": database, "nats_url": nats.url}))
+    run = waggle("migrate", "--check", place=folder, WAGGLE_POSTGRES_URL="postgresql://u@127.0.0.1:1/waggle")
+    assert (run.returncode, run.stdout) == (1, "")
 
 
 WRONG = {

@@ -118,7 +118,7 @@ async def test_it_stops_gracefully_and_takes_its_ready_file_with_it(start: Servi
 
 async def test_a_queue_name_that_no_subject_can_hold_stops_nothing(pool: Pool, bus: Bus, start: Services) -> None:
     """The API refuses such a name; a task inserted by SQL can have it."""
-    names = ["two words", "dots.in.it", "*", ">", "new\nline", ""]
+    names = ["two words", "dots.in.it", "*", ">", "new\nline", "", "x" * 33, "Mail"]
     for queue in names:
         (lost,) = await given.waiting(pool, 1, queue=queue)
         await given.change(pool, [lost], "rung_at = now() - interval '60 s'")

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import nullcontext
+from typing import Any
 
 import asyncpg
 import pytest
@@ -82,6 +83,17 @@ async def test_a_second_use_of_a_connection_that_closed_is_an_outage(pool: Pool)
 
     with pytest.raises(OUTAGE):
         await block()
+
+
+async def test_a_connection_that_is_closed_between_two_steps_of_a_statement_is_an_outage(connection: PooledConnection) -> None:
+    """A timer can do this when Postgres has answered the first step and the second one has not begun."""
+    statement: Any = connection.fetchval("SELECT 1 + 1")
+    answered = statement.send(None)
+    answered._asyncio_future_blocking = False
+    await asyncio.wait([answered])
+    connection.terminate()
+    with pytest.raises(OUTAGE):
+        statement.send(None)
 
 
 async def test_a_use_of_a_connection_after_its_block_is_no_outage(pool: Pool) -> None:

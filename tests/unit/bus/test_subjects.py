@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from waggle.bus import subjects
-from waggle.task import AT_REST, QUEUE_PATTERN, Priority, Status
+from waggle.settings.shared import Name
+from waggle.task import AT_REST, QUEUE_LENGTH, QUEUE_PATTERN, Priority, Status
 
 MOMENTS = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=st.just(UTC))  # noqa: DTZ001  # hypothesis adds the time zone
 
@@ -80,7 +81,27 @@ def test_a_command_that_is_none_is_told(data: bytes) -> None:
         return
 
 
-QUEUES = st.from_regex(QUEUE_PATTERN.replace("$", r"\Z"), fullmatch=False).filter(lambda queue: len(queue) <= 32)
+QUEUES = st.from_regex(QUEUE_PATTERN.replace("$", r"\Z"), fullmatch=False).filter(lambda queue: len(queue) <= QUEUE_LENGTH)
+
+
+@given(QUEUES)
+def test_a_valid_queue_name_fits(queue: str) -> None:
+    assert subjects.fits(queue)
+
+
+@pytest.mark.parametrize("queue", ["", "x" * 33, "Mail", "1st", "two words", "dots.in.it", "*", ">", "mail\n", "größe"])
+def test_other_queue_names_do_not_fit(queue: str) -> None:
+    assert not subjects.fits(queue)
+
+
+@pytest.mark.parametrize("queue", ["mail", "x" * 32, "x" * 33, "Mail", "1st", "two words", "dots.in.it", ""])
+def test_a_worker_can_be_set_to_serve_exactly_the_queues_whose_names_fit(queue: str) -> None:
+    try:
+        msgspec.convert(queue, Name)
+    except msgspec.ValidationError:
+        assert not subjects.fits(queue)
+    else:
+        assert subjects.fits(queue)
 
 
 @given(st.lists(st.tuples(QUEUES, st.sampled_from(Priority)), unique=True, max_size=20))

@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 failed or refused, 2 wrong usage or settings, 3 not found,
 
 import os
 import sys
+from pathlib import Path
 from typing import Annotated, Final
 
 from cyclopts import App, Group, Parameter
@@ -24,6 +25,16 @@ WORK: Final = Group("Tasks and queues", sort_key=1)
 RUN: Final = Group("Run", sort_key=2)
 OPERATE: Final = Group("Set up and operate", sort_key=3)
 SETTINGS: Final = "The settings are WAGGLE_ variables; `waggle config show` lists them with their sources.\n"
+MIGRATE_EPILOGUE: Final = f"""\
+By default the servers are those of the `waggle up` that runs in this folder or
+in one above it.
+
+Examples:
+  waggle migrate
+  waggle migrate --sql | less
+  waggle migrate --check
+
+{SETTINGS}"""
 
 Switch = Annotated[bool, Parameter(negative="", show_default=False)]
 
@@ -71,7 +82,7 @@ app.command(services.worker, group=RUN, help_epilogue=f"Examples:\n  waggle work
 app.command(services.scheduler, group=RUN, help_epilogue=SETTINGS)
 
 
-@app.command(group=OPERATE, help_epilogue=f"Examples:\n  waggle migrate\n  waggle migrate --sql | less\n  waggle migrate --check\n\n{SETTINGS}")
+@app.command(group=OPERATE, help_epilogue=MIGRATE_EPILOGUE)
 def migrate(*, sql: Switch = False, check: Switch = False) -> int:
     """Bring the database and the streams up to date. Safe to repeat.
 
@@ -88,13 +99,14 @@ def migrate(*, sql: Switch = False, check: Switch = False) -> int:
     from waggle.settings.services import CommandLineSettings
     from waggle.settings.shared import SettingsError
     from waggle_cli.commands import migrate as migration
+    from waggle_cli.rest.running import servers
 
     if sql and check:
         print("waggle migrate: --sql and --check exclude each other", file=sys.stderr)
         return 2
     run = migration.print_sql if sql else migration.check if check else migration.apply
     try:
-        return run(read(CommandLineSettings, os.environ))
+        return run(read(CommandLineSettings, os.environ, servers(Path.cwd())))
     except SettingsError as error:
         print(f"waggle migrate: invalid settings\n{error}", file=sys.stderr)
         return 2

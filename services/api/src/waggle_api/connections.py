@@ -21,18 +21,8 @@ async def borrowed(pool: "asyncpg.Pool[asyncpg.Record]", seconds: float = READ_T
     (Cancelling the statement is not enough: asyncpg would then wait until the server acknowledges the cancellation.)
     """
     async with pool.acquire(timeout=seconds) as connection:
-        timed_out = asyncio.Event()
-
-        def give_up() -> None:
-            timed_out.set()
-            connection.terminate()
-
-        timer = asyncio.get_running_loop().call_later(seconds, give_up)
+        timer = asyncio.get_running_loop().call_later(seconds, connection.terminate)
         try:
             yield connection
-        except AttributeError as error:  # raised by asyncpg if the connection was closed between an answer and its next step
-            if timed_out.is_set():
-                raise TimeoutError("Postgres did not answer in time") from error
-            raise
         finally:
             timer.cancel()

@@ -11,7 +11,7 @@ from uuid import UUID
 import msgspec
 from asyncpg.pgproto.pgproto import UUID as FastUUID  # noqa: N811  # a uuid.UUID made in C: one is made for each doorbell
 
-from waggle.task import AT_REST, Priority, Status
+from waggle.task import AT_REST, QUEUE_LENGTH, QUEUE_PATTERN, Priority, Status
 
 WORK_STREAM: Final = "WAGGLE_WORK"
 WORK_ALL: Final = "waggle.work.>"
@@ -37,7 +37,7 @@ BREAKERS_ALL: Final = "$KV.waggle_breakers.>"
 BREAKERS_INFO: Final = f"$JS.API.STREAM.INFO.{BREAKERS_STREAM}"
 BREAKERS_GET: Final = f"$JS.API.STREAM.MSG.GET.{BREAKERS_STREAM}"
 
-_QUEUE: Final = re.compile(r"[A-Za-z0-9_-]+")
+_QUEUE: Final = re.compile(QUEUE_PATTERN)
 _KEY: Final = str.maketrans(":.", "=/")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -48,8 +48,8 @@ ENDED: Final = tuple(sorted(AT_REST))
 
 @cache
 def fits(queue: str) -> bool:
-    """Whether a queue's name can stand in a subject and name a consumer. The API checks names; a task inserted by SQL may have any."""
-    return bool(_QUEUE.fullmatch(queue))
+    """Whether a queue's name is valid, so that it can be in a subject, name a consumer and be served. A task inserted by SQL may have any name."""
+    return len(queue) <= QUEUE_LENGTH and bool(_QUEUE.fullmatch(queue))
 
 
 @cache

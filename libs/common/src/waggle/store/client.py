@@ -43,13 +43,17 @@ def schema_of(connection: Connection) -> str:
 
 
 def _outage_if_closed(method: Any) -> Any:
-    """The method of a connection, raising ConnectionDoesNotExistError when it fails because the connection is closed."""
+    """The method of a connection, raising ConnectionDoesNotExistError when it fails because the connection is closed.
+
+    asyncpg raises AttributeError if this side closes it when the server has answered one step of a statement and the next has not begun.
+    Guarded by tests/integration/store/test_outages.py.
+    """
 
     @wraps(method)
     async def call(self: "TimeLimitedConnection", *args: Any, **options: Any) -> Any:
         try:
             return await method(self, *args, **options)
-        except AMBIGUOUS as error:
+        except (*AMBIGUOUS, AttributeError) as error:
             if self.is_closed():
                 raise asyncpg.ConnectionDoesNotExistError(str(error)) from error
             raise
