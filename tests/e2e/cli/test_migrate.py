@@ -69,7 +69,7 @@ def test_a_variable_comes_before_the_waggle_up_of_this_folder(database: str, nat
 
 
 WRONG = {
-    "a Postgres that is away": ("postgresql://u:secret@127.0.0.1:1/waggle", 1, "Postgres: "),
+    "a Postgres that is away": ("postgresql://u:secret@127.0.0.1:1/waggle", 1, "waggle migrate: Postgres: Connect call failed ('127.0.0.1', 1)\n"),
     "another kind of database": ("mysql://u:secret@127.0.0.1:1/waggle", 2, "must be postgresql://user"),
     "an invalid port": ("postgresql://u:secret@127.0.0.1:port/waggle", 2, "WAGGLE_POSTGRES_URL must be postgresql://user"),
     "nothing": ("", 2, "WAGGLE_POSTGRES_URL"),

@@ -17,6 +17,7 @@ from waggle.settings.services import CommandLineSettings
 from waggle.settings.shared import SettingsError
 from waggle.store import catalogue, definitions, migrate, postgres
 from waggle.store.connections import check_url, direct_url
+from waggle_cli.doctor import findings
 
 NATS_SECONDS = 2.0
 
@@ -63,7 +64,7 @@ async def _reporting(command: Coroutine[Any, Any, int]) -> int:
     except CommandError as error:
         return _failed(f"Postgres: {error}. Was the database migrated by a newer Waggle?")
     except (OSError, SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        return _failed(f"Postgres: {_first_line(error)}")
+        return _failed(f"Postgres: {_reason(error)}")
 
 
 async def _apply(settings: CommandLineSettings) -> int:
@@ -114,7 +115,7 @@ async def _ensure_topology(settings: CommandLineSettings, queues: list[str]) -> 
         try:
             created = await topology.ensure(bus, settings, queues)
         except OUTAGE as error:
-            return _failed(f"NATS: {_first_line(error)}")
+            return _failed(f"NATS: {_reason(error)}")
     print(f"NATS: created {', '.join(created)}" if created else "NATS: the streams are up to date")
     return 0
 
@@ -124,5 +125,5 @@ def _failed(reason: str) -> int:
     return 1
 
 
-def _first_line(error: Exception) -> str:
-    return str(getattr(error, "orig", None) or error).strip().partition("\n")[0] or type(error).__name__
+def _reason(error: Exception) -> str:
+    return findings.reason(getattr(error, "orig", None) or error)
