@@ -23,7 +23,7 @@ Pool = asyncpg.Pool
 RATE = 40  # tasks per second, all the time
 TICK = 0.1
 NORMAL = sized(1.0, 3.0)
-OUTAGE = sized(4.0, 60.0)
+OUTAGE_SECONDS = sized(4.0, 60.0)
 RESET = sized(0.5, 5.0)
 RELEASE = RATE * 0.75  # with new tasks: 1.75 times the normal rate
 THRESHOLD = 5
@@ -63,21 +63,21 @@ async def test_calls_are_few_meanwhile_and_do_not_come_back_all_at_once(start: S
         async with steady(pool, service, accepted):
             await asyncio.sleep(NORMAL)  # the normal rate
             service.status, failed = 503, time.monotonic()
-            await asyncio.sleep(OUTAGE)  # the fault itself
+            await asyncio.sleep(OUTAGE_SECONDS)  # the fault itself
             service.status, recovered = 200, time.monotonic()
             waiting = "SELECT count(*) FROM waggle.tasks WHERE status = 'pending' AND attempt > 0"
-            await until(lambda: pool.fetchval(f"SELECT ({waiting}) = 0"), 60.0 + 2 * OUTAGE, "all waiting tasks have come back")
+            await until(lambda: pool.fetchval(f"SELECT ({waiting}) = 0"), 60.0 + 2 * OUTAGE_SECONDS, "all waiting tasks have come back")
         await all_at_rest(pool, 60.0)
 
     meanwhile = sum(failed < call < recovered for call in calls)
-    assert meanwhile <= THRESHOLD + SLOTS + 2 * OUTAGE / RESET, "calls in progress when it failed, and probes"
+    assert meanwhile <= THRESHOLD + SLOTS + 2 * OUTAGE_SECONDS / RESET, "calls in progress when it failed, and probes"
     seconds = Counter(int(call - recovered) for call in calls if call > recovered)
     peak = max(seconds.values())
     spent = await pool.fetchval("SELECT sum(retry_count) FROM waggle.tasks")
     assert spent <= meanwhile
     await check(pool, History(accepted=accepted), effects, duplicates_at_most=0)
     figures(
-        "a called service that fails and recovers", normal_rate=RATE, outage=f"{OUTAGE:g} s", tasks=len(accepted), calls_meanwhile=meanwhile,
+        "a called service that fails and recovers", normal_rate=RATE, outage=f"{OUTAGE_SECONDS:g} s", tasks=len(accepted), calls_meanwhile=meanwhile,
         tries_spent=spent, most_calls_a_second_afterwards=peak,
     )  # fmt: skip
     assert peak <= sized(4, 2) * RATE  # in the suite, a machine that hangs for a second catches up in the next

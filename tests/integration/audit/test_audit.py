@@ -368,7 +368,7 @@ def test_scripts_get_an_exit_code_and_json(
     assert (item["name"], item["count"], len(item["examples"]), item["advice"] != "") == ("unrung", 1, 1, True)
     shown = called(capsys, "audit", "--repair", "--wait", "0")
     assert (shown.code, "repaired: 1 rung" in shown.out) == (0, True)
-    monkeypatch.setattr(rounds, "CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr(rounds, "NATS_CONNECT_SECONDS", 0.5)
     nats.kill()
     shown = called(capsys, "audit")
     assert (shown.code, "does not answer" in shown.err) == (4, True)

@@ -11,7 +11,7 @@ from support.facts import until
 from support.processes import another_version, launch
 from support.proxy import proxy
 from support.servers import NatsServer
-from waggle.bus.client import CLOSE_SECONDS, VERSION, NatsClient
+from waggle.bus.client import CLOSE_SECONDS, NATS_PY_VERSION, NatsClient
 from waggle.bus.connection import Bus
 from waggle.settings.shared import Settings
 
@@ -21,7 +21,7 @@ MEBIBYTE = 1 << 20
 async def test_a_service_does_not_start_with_another_version_of_nats_py(settings: Settings, folder: Path) -> None:
     process = launch("dlq", settings, folder, environ=another_version("nats-py", folder))
     assert await process.ended() == 2
-    assert f"nats-py 0.0.1 is installed, but Waggle needs exactly {VERSION}" in process.tail()
+    assert f"nats-py 0.0.1 is installed, but Waggle needs exactly {NATS_PY_VERSION}" in process.tail()
 
 
 async def test_a_close_does_not_wait_for_a_dead_link(nats: NatsServer) -> None:

@@ -102,7 +102,7 @@ async def test_while_nats_is_away_a_publish_is_refused_and_a_request_raises(nats
     assert not await bus.publish("some.thing", b"x")
     try:
         await bus.request("some.thing")
-    except connection.OUTAGE:
+    except connection.NATS_OUTAGE:
         pass
     else:
         raise AssertionError("a request got a reply without a server")

@@ -18,7 +18,7 @@ from support.fleet import FleetSettings
 from support.loops import loop
 from support.servers import NatsServer
 from waggle.bus import lane_head, pull, subjects, topology
-from waggle.bus.connection import OUTAGE, Bus, UnexpectedReply
+from waggle.bus.connection import NATS_OUTAGE, Bus, UnexpectedReply
 from waggle.bus.pull import Pull
 from waggle.bus.ring import Doorbell, Ringer
 
@@ -204,7 +204,7 @@ async def test_a_confirmed_ring_says_that_the_lane_is_full(bus: Bus, ringer: Rin
 
 
 async def test_a_confirmed_ring_without_a_stream_is_an_outage(ringer: Ringer) -> None:
-    with pytest.raises(OUTAGE):
+    with pytest.raises(NATS_OUTAGE):
         await ringer.ring_confirmed(bells(1))
 
 
@@ -238,9 +238,9 @@ async def test_a_head_that_cannot_be_read_is_unclear(bus: Bus) -> None:
 
 
 async def test_without_a_stream_a_lane_is_not_empty_but_unclear(bus: Bus) -> None:
-    with pytest.raises(OUTAGE):
+    with pytest.raises(NATS_OUTAGE):
         await lane_head.oldest_rung_at(bus, "default", 1)
-    with pytest.raises(OUTAGE):
+    with pytest.raises(NATS_OUTAGE):
         await lane_head.room(bus, "default", 1)
 
 
@@ -248,7 +248,7 @@ async def test_without_a_stream_a_lane_is_not_empty_but_unclear(bus: Bus) -> Non
 async def test_without_nats_a_lane_is_not_empty_but_unclear(nats: NatsServer, bus: Bus) -> None:
     nats.kill()
     await until(lambda: not bus.connected)
-    with pytest.raises(OUTAGE):
+    with pytest.raises(NATS_OUTAGE):
         await lane_head.oldest_rung_at(bus, "default", 1)
 
 

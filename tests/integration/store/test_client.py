@@ -7,7 +7,7 @@ import pytest
 
 from support.processes import another_version, launch
 from waggle.settings.shared import Settings
-from waggle.store.client import VERSION
+from waggle.store.client import ASYNCPG_VERSION
 from waggle.store.postgres import REFUSED
 
 
@@ -19,4 +19,4 @@ async def test_an_argument_that_asyncpg_cannot_encode_is_refused_as_one_that_pos
 async def test_a_service_does_not_start_with_another_version_of_asyncpg(settings: Settings, folder: Path) -> None:
     process = launch("dlq", settings, folder, environ=another_version("asyncpg", folder))
     assert await process.ended() == 2
-    assert f"asyncpg 0.0.1 is installed, but Waggle needs exactly {VERSION}" in process.tail()
+    assert f"asyncpg 0.0.1 is installed, but Waggle needs exactly {ASYNCPG_VERSION}" in process.tail()

@@ -12,7 +12,7 @@ from support.facts import until
 from waggle.settings.shared import Settings
 from waggle.store import postgres, tasks
 from waggle.store.client import PooledConnection
-from waggle.store.postgres import OUTAGE
+from waggle.store.postgres import POSTGRES_OUTAGE
 
 Pool = asyncpg.Pool
 Close = Callable[[PooledConnection, Pool], Awaitable[None]]
@@ -40,14 +40,14 @@ async def close_and_notice(connection: PooledConnection, pool: Pool) -> None:
 async def test_a_wrong_use_is_no_outage(pool: Pool, statement: str, arguments: list[object]) -> None:
     with pytest.raises((asyncpg.InterfaceError, asyncpg.DataError)) as raised:
         await pool.fetch(statement, *arguments)
-    assert not isinstance(raised.value, OUTAGE)
+    assert not isinstance(raised.value, POSTGRES_OUTAGE)
 
 
 async def test_a_wrong_use_inside_a_transaction_is_no_outage(connection: PooledConnection) -> None:
     with pytest.raises(asyncpg.InterfaceError) as raised:
         async with connection.transaction():
             await connection.execute("SELECT 1", "one too many")
-    assert not isinstance(raised.value, OUTAGE)
+    assert not isinstance(raised.value, POSTGRES_OUTAGE)
 
 
 @pytest.mark.parametrize("closed", [close, close_and_notice])
@@ -59,7 +59,7 @@ async def test_a_statement_in_a_transaction_whose_connection_closed_is_an_outage
             await closed(connection, pool)
             await getattr(connection, method)("SELECT 1")
 
-    with pytest.raises(OUTAGE):
+    with pytest.raises(POSTGRES_OUTAGE):
         await block()
 
 
@@ -71,7 +71,7 @@ async def test_a_statement_of_ours_on_a_closed_connection_is_an_outage(pool: Poo
             await closed(acquired, pool)
             await tasks.get_many(acquired, [])
 
-    with pytest.raises(OUTAGE):
+    with pytest.raises(POSTGRES_OUTAGE):
         await block()
 
 
@@ -81,7 +81,7 @@ async def test_a_second_use_of_a_connection_that_closed_is_an_outage(pool: Pool)
             await close_and_notice(acquired, pool)
             await acquired.fetchval("SELECT 1")
 
-    with pytest.raises(OUTAGE):
+    with pytest.raises(POSTGRES_OUTAGE):
         await block()
 
 
@@ -92,7 +92,7 @@ async def test_a_connection_that_is_closed_between_two_steps_of_a_statement_is_a
     answered._asyncio_future_blocking = False
     await asyncio.wait([answered])
     connection.terminate()
-    with pytest.raises(OUTAGE):
+    with pytest.raises(POSTGRES_OUTAGE):
         statement.send(None)
 
 
@@ -101,12 +101,12 @@ async def test_a_use_of_a_connection_after_its_block_is_no_outage(pool: Pool) ->
         pass
     with pytest.raises(asyncpg.InterfaceError) as raised:
         await acquired.fetchval("SELECT 1")
-    assert not isinstance(raised.value, OUTAGE)
+    assert not isinstance(raised.value, POSTGRES_OUTAGE)
 
 
 @pytest.mark.parametrize("closed", [close, close_and_notice])
 async def test_a_commit_on_a_closed_connection_is_an_outage(connection: PooledConnection, pool: Pool, closed: Close) -> None:
-    with pytest.raises(OUTAGE):
+    with pytest.raises(POSTGRES_OUTAGE):
         async with connection.transaction():
             await closed(connection, pool)
 
@@ -116,7 +116,7 @@ async def test_a_transaction_on_a_closed_connection_is_an_outage(settings: Setti
     async with postgres.pool(settings, "test", 1) as other, other.acquire() as connection:
         raw = connection._con
         await closed(connection, pool)
-        with pytest.raises(OUTAGE):
+        with pytest.raises(POSTGRES_OUTAGE):
             async with raw.transaction():
                 pass
 
@@ -151,5 +151,5 @@ async def test_a_pool_that_is_closing_is_an_outage(settings: Settings) -> None:
     async with postgres.pool(settings, "test", 1) as pool:
         await pool.fetchval("SELECT 1")
         await pool.close()
-        with pytest.raises(OUTAGE):
+        with pytest.raises(POSTGRES_OUTAGE):
             await pool.fetchval("SELECT 1")

@@ -1,8 +1,11 @@
-"""The exact versions of libraries whose private parts Waggle uses: each such part is tested with one version, and another one stops the start."""
+"""Waggle's own version, and the exact ones of libraries whose private parts it uses: each is tested with one version, and another one stops the start."""
 
 from importlib import metadata
+from typing import Final
 
 from waggle.settings.shared import SettingsError
+
+WAGGLE_VERSION: Final = metadata.version("waggle")  # of all distributions: each requires the others in exactly this version
 
 
 class WrongVersion(SettingsError):

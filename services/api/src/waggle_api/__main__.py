@@ -23,7 +23,7 @@ from waggle_api.submit.commit import COMMIT_RETRY_SECONDS
 
 log = structlog.get_logger()
 
-CONNECTIONS: Final = 16
+API_CONNECTIONS: Final = 16
 
 
 async def run(settings: ApiSettings) -> None:
@@ -46,7 +46,7 @@ async def run(settings: ApiSettings) -> None:
 
 
 async def _opened(api: Service[ApiSettings]) -> tuple[Catalogue, Resources]:
-    pool = await api.enter(postgres.pool(api.settings, "api", CONNECTIONS))
+    pool = await api.enter(postgres.pool(api.settings, "api", API_CONNECTIONS))
     health_pool = await api.enter(postgres.pool(api.settings, "api-health", 1))
     nats = await api.enter(bus.connection(api.settings, "api"))
     ringer, catalogue, waits = Ringer(nats), Catalogue(pool), Waits(pool, nats)
@@ -62,7 +62,7 @@ async def _accept_requests(catalogue: Catalogue, resources: Resources) -> None:
         await postgres.wait_until_migrated(resources.pool)
         try:
             await catalogue.refresh()
-        except postgres.OUTAGE:
+        except postgres.POSTGRES_OUTAGE:
             continue
         resources.health.is_open = True
         return

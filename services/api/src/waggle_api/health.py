@@ -2,17 +2,16 @@
 
 import asyncio
 import time
-from importlib.metadata import version
 from typing import Final, Literal
 
 import asyncpg
 import msgspec
 
 from waggle.bus.connection import Bus
-from waggle.store.postgres import OUTAGE
+from waggle.pinned import WAGGLE_VERSION
+from waggle.store.postgres import POSTGRES_OUTAGE
 from waggle_api.connections import borrowed
 
-VERSION: Final = version("waggle-api")
 PROBE_SECONDS: Final = 1.0  # between two questions to Postgres
 PROBE_TIMEOUT_SECONDS: Final = 1.0
 
@@ -37,7 +36,7 @@ class Health:
         try:
             async with borrowed(self._pool, PROBE_TIMEOUT_SECONDS) as connection:
                 await connection.fetchval("SELECT 1")
-        except OUTAGE:
+        except POSTGRES_OUTAGE:
             return False
         return True
 
@@ -69,4 +68,4 @@ def check(is_ok: bool) -> HealthCheck:
 async def report(health: Health) -> HealthReport:
     db, nats = await health.db(), health.nats()
     status: Literal["ok", "degraded", "unavailable"] = "unavailable" if not (db and health.is_open) else "ok" if nats else "degraded"
-    return HealthReport(status, VERSION, {"db": check(db), "nats": check(nats)})
+    return HealthReport(status, WAGGLE_VERSION, {"db": check(db), "nats": check(nats)})

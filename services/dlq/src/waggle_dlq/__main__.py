@@ -11,7 +11,7 @@ from waggle.store import postgres
 from waggle_dlq import automatic, cleanup, redriving
 from waggle_dlq.commands import Commands
 
-CONNECTIONS: Final = 6
+DLQ_CONNECTIONS: Final = 6
 NATS_WAIT_SECONDS: Final = 2.0  # then it is ready without NATS
 
 
@@ -19,7 +19,7 @@ async def run(settings: DlqSettings) -> None:
     """Cleanup, retries and redrives work without NATS; only commands need it."""
     async with service.running("dlq", settings) as dlq:
         metrics_url = await dlq.enter(service.metrics_endpoint(dlq, settings.metrics_host, settings.metrics_port))
-        pool = await dlq.enter(postgres.pool(settings, "dlq", CONNECTIONS))
+        pool = await dlq.enter(postgres.pool(settings, "dlq", DLQ_CONNECTIONS))
         bus = await dlq.enter(connection.connection(settings, "dlq"))
         await dlq.until(postgres.wait_until_migrated(pool))
         wake = asyncio.Event()

@@ -15,7 +15,7 @@ import structlog
 from waggle.loops import periodic
 from waggle.settings.services import DlqSettings
 from waggle.store import dead_letters
-from waggle.store.postgres import OUTAGE
+from waggle.store.postgres import POSTGRES_OUTAGE
 from waggle_dlq import metrics
 
 log = structlog.get_logger()
@@ -44,7 +44,7 @@ async def retry(pool: "asyncpg.Pool[asyncpg.Record]", settings: DlqSettings, sto
             swept = began
         return False
 
-    await periodic(interval, step, OUTAGE, stopping)
+    await periodic(interval, step, POSTGRES_OUTAGE, stopping)
 
 
 async def retry_due(pool: "asyncpg.Pool[asyncpg.Record]", retries: int, backoff: float, most: int, age: float | None) -> int:

@@ -17,7 +17,7 @@ from waggle.loops import periodic
 from waggle.settings.services import DlqSettings
 from waggle.store import dead_letters, redrives, waiting
 from waggle.store.client import Connection
-from waggle.store.postgres import OUTAGE
+from waggle.store.postgres import POSTGRES_OUTAGE
 from waggle_dlq import metrics
 
 log = structlog.get_logger()
@@ -29,13 +29,13 @@ SIZE_REFRESH_SECONDS: Final = 10.0  # between two counts
 
 async def keep_clean(pool: Connection, settings: DlqSettings, stopping: asyncio.Event) -> None:
     async def step() -> bool:
-        with metrics.CLEANUP_SECONDS.time(), metrics.CLEANUP_FAILURE.count_exceptions(OUTAGE):
+        with metrics.CLEANUP_SECONDS.time(), metrics.CLEANUP_FAILURE.count_exceptions(POSTGRES_OUTAGE):
             await clean(pool, settings.dlq_retention_period_ms / 1000, settings.dlq_max_size)
         metrics.CLEANUP_SUCCESS.inc()
         await put_in_order(pool, settings.dlq_retention_period_ms / 1000)
         return False
 
-    await periodic(settings.dlq_cleanup_interval, step, OUTAGE, stopping)
+    await periodic(settings.dlq_cleanup_interval, step, POSTGRES_OUTAGE, stopping)
 
 
 async def watch_size(pool: Connection, stopping: asyncio.Event) -> None:
@@ -43,7 +43,7 @@ async def watch_size(pool: Connection, stopping: asyncio.Event) -> None:
         metrics.SIZE.set(await waiting.dead_letters(pool))
         return False
 
-    await periodic(SIZE_REFRESH_SECONDS, step, OUTAGE, stopping)
+    await periodic(SIZE_REFRESH_SECONDS, step, POSTGRES_OUTAGE, stopping)
 
 
 async def clean(pool: Connection, keep: float, max_size: int | None) -> Cleaned:

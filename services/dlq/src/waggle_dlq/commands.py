@@ -17,7 +17,7 @@ from waggle.redrive import Redrive
 from waggle.settings.services import DlqSettings
 from waggle.store import dead_letters, redrives, tasks
 from waggle.store.client import Connection, SingleConnection
-from waggle.store.postgres import OUTAGE, REFUSED
+from waggle.store.postgres import POSTGRES_OUTAGE, REFUSED
 from waggle.task import Status
 from waggle_dlq import cleanup, metrics
 
@@ -152,7 +152,7 @@ def _taking(of: type[C], do: Callable[[C], Awaitable[Any]]) -> Callable[[bytes],
         except REFUSED as error:
             metrics.REFUSED.labels(RefusalCode.INVALID.value).inc()
             raise CommandRefused(RefusalCode.INVALID, "Postgres refuses a value of this request") from error
-        except OUTAGE as error:
+        except POSTGRES_OUTAGE as error:
             log.warning("command failed, Postgres unavailable", error=str(error) or type(error).__name__)
             metrics.REFUSED.labels(RefusalCode.UNKNOWN.value).inc()
             raise CommandRefused(RefusalCode.UNKNOWN, "Postgres does not answer; the request may or may not have been done") from error

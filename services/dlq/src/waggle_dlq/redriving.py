@@ -15,7 +15,7 @@ from waggle.redrive import Finish, LetGo, Stop, Wait, next_step
 from waggle.store import redrives
 from waggle.store.client import SingleConnection
 from waggle.store.dead_letters import Retried
-from waggle.store.postgres import OUTAGE
+from waggle.store.postgres import POSTGRES_OUTAGE
 from waggle.store.redrives import Due, Outcomes, RedriveBatch
 from waggle_dlq import metrics
 
@@ -41,7 +41,7 @@ async def redrive(pool: "asyncpg.Pool[asyncpg.Record]", wake: asyncio.Event, sto
             await wait_for(wake, LONGEST_SECONDS if seconds is None else min(max(seconds, SHORTEST_SECONDS), LONGEST_SECONDS))
         return True
 
-    await periodic(REDRIVE_RETRY_SECONDS, step, OUTAGE, stopping)
+    await periodic(REDRIVE_RETRY_SECONDS, step, POSTGRES_OUTAGE, stopping)
 
 
 async def go_on(pool: "asyncpg.Pool[asyncpg.Record]") -> bool:

@@ -5,4 +5,4 @@ from typing import Final
 from waggle.bus import connection
 from waggle.store import postgres
 
-OUTAGE: Final = postgres.OUTAGE + connection.OUTAGE  # what every loop waits out: an outage of either server
+OUTAGE: Final = postgres.POSTGRES_OUTAGE + connection.NATS_OUTAGE  # what every loop waits out: an outage of either server

@@ -15,14 +15,14 @@ from waggle.settings.services import SchedulerSettings
 from waggle.store import postgres
 from waggle_scheduler import deadlines, due, orphans, reclaim, retention, topology
 
-CONNECTIONS: Final = 6
+SCHEDULER_CONNECTIONS: Final = 6
 NATS_WAIT_SECONDS: Final = 5.0  # then it is ready without NATS
 
 
 async def run(settings: SchedulerSettings) -> None:
     async with service.running("scheduler", settings) as scheduler:
         metrics_url = await scheduler.enter(service.metrics_endpoint(scheduler, settings.metrics_host, settings.metrics_port))
-        pool = await scheduler.enter(postgres.pool(settings, "scheduler", CONNECTIONS))
+        pool = await scheduler.enter(postgres.pool(settings, "scheduler", SCHEDULER_CONNECTIONS))
         bus = await scheduler.enter(connection.connection(settings, "scheduler"))
         await scheduler.until(postgres.wait_until_migrated(pool))
         ensured = await _start_loops(scheduler, pool, bus)

@@ -17,7 +17,7 @@ from waggle_worker.worker import Worker
 
 log = structlog.get_logger()
 
-CONNECTIONS: Final = 8  # two claims, two settles and two payloads in flight, the heartbeat, and one to spare
+WORKER_CONNECTIONS: Final = 8  # two claims, two settles and two payloads in flight, the heartbeat, and one to spare
 
 
 async def run(settings: WorkerSettings) -> None:
@@ -25,7 +25,7 @@ async def run(settings: WorkerSettings) -> None:
     found = handlers.load(settings.app, outgoing.app())
     queues = handlers.queues(found, settings.queues)
     async with running("worker", settings) as svc:
-        pool = await svc.enter(postgres.pool(settings, "worker", CONNECTIONS, plans_once=True))
+        pool = await svc.enter(postgres.pool(settings, "worker", WORKER_CONNECTIONS, plans_once=True))
         bus = await svc.enter(connection.connection(settings, "worker"))
         await svc.enter(outgoing)
         metrics_url = await svc.enter(service.metrics_endpoint(svc, settings.metrics_host, settings.metrics_port))

@@ -15,7 +15,7 @@ from waggle.bus.pull import Held
 from waggle.loops import wait_for
 from waggle.store import tasks
 from waggle.store.client import Connection
-from waggle.store.postgres import OUTAGE
+from waggle.store.postgres import POSTGRES_OUTAGE
 from waggle_worker import metrics
 from waggle_worker.lanes import Lanes
 from waggle_worker.lease import Lease
@@ -119,7 +119,7 @@ class Claims:
             passed = await self._passed_over([task_id for task_id in ids if task_id not in got])
             await self._lanes.ack([doorbell for doorbell in doorbells if doorbell.id not in passed])
             self._lanes.put_back([doorbell for doorbell in doorbells if doorbell.id in passed])
-        except OUTAGE as error:
+        except POSTGRES_OUTAGE as error:
             if time.monotonic() >= self._not_before:
                 log.warning("claim without an answer", count=len(ids), error=str(error) or type(error).__name__)
             self._not_before = time.monotonic() + CLAIM_RETRY_SECONDS

@@ -22,7 +22,7 @@ from waggle.retry import backoff
 from waggle.store import cleanups
 from waggle.store.cleanups import AtRest, PendingCleanup
 from waggle.store.client import Connection
-from waggle.store.postgres import OUTAGE
+from waggle.store.postgres import POSTGRES_OUTAGE
 from waggle_worker import metrics, outcomes
 from waggle_worker.claims import Claims
 from waggle_worker.lease import Lease
@@ -70,7 +70,7 @@ class Cleanups:
                 try:
                     await self._take(group)
                     out = False
-                except OUTAGE as error:
+                except POSTGRES_OUTAGE as error:
                     if not out:
                         log.warning("outage, waiting", loop="cleanups", error=str(error) or type(error).__name__)
                     out = True
@@ -150,7 +150,7 @@ class Cleanups:
             try:
                 await settle()
                 return
-            except OUTAGE as error:
+            except POSTGRES_OUTAGE as error:
                 if self._draining:
                     log.warning("cleanup not settled", error=str(error) or type(error).__name__)
                     return

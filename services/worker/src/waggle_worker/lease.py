@@ -10,20 +10,17 @@ import secrets
 import socket
 import time
 from collections.abc import Awaitable, Callable
-from importlib.metadata import version
-from typing import Final
 
 import structlog
 
+from waggle.pinned import WAGGLE_VERSION
 from waggle.settings.services import WorkerSettings
 from waggle.store import leases
 from waggle.store.client import Connection
-from waggle.store.postgres import OUTAGE
+from waggle.store.postgres import POSTGRES_OUTAGE
 from waggle_worker import metrics
 
 log = structlog.get_logger()
-
-VERSION: Final = version("waggle")
 
 
 class Lease:
@@ -50,7 +47,7 @@ class Lease:
         self._draining = True
 
     async def take(self) -> None:
-        """A new lease under a fresh id. Raises one of OUTAGE."""
+        """A new lease under a fresh id. Raises one of POSTGRES_OUTAGE."""
         fresh = f"{re.sub(r'[^A-Za-z0-9_-]', '-', socket.gethostname())[:40]}-{secrets.token_hex(6)}"
         sent = time.monotonic()
         await leases.register(
@@ -59,7 +56,7 @@ class Lease:
                 id=fresh,
                 host=socket.gethostname(),
                 pid=os.getpid(),
-                version=VERSION,
+                version=WAGGLE_VERSION,
                 seconds=self._settings.lease,
                 concurrency=self._settings.concurrency,
                 queues=self._queues,
@@ -86,7 +83,7 @@ class Lease:
                         log.warning("lease expired", worker_id=self.id)
                     await (beat() if renewed else lost())
                 interval = timeout
-            except OUTAGE as error:
+            except POSTGRES_OUTAGE as error:
                 interval = self._settings.lease / 15
                 log.warning("heartbeat failed", worker_id=self.id, error=str(error) or type(error).__name__, starting_tasks=self.live)
 

@@ -6,11 +6,11 @@ from typing import Final
 
 import structlog
 
-from waggle.bus.connection import OUTAGE as BUS_OUTAGE
+from waggle.bus.connection import NATS_OUTAGE
 from waggle.loops import periodic, wait_for
 from waggle.store import queues
 from waggle.store.client import Connection
-from waggle.store.postgres import OUTAGE
+from waggle.store.postgres import POSTGRES_OUTAGE
 from waggle_worker.claims import Claims
 
 log = structlog.get_logger()
@@ -31,7 +31,7 @@ class Pauses:
         self._hint.set()
 
     async def refresh(self) -> None:
-        """Read which queues are paused and apply it. Raises one of OUTAGE: then nothing changes."""
+        """Read which queues are paused and apply it. Raises one of POSTGRES_OUTAGE: then nothing changes."""
         paused = await queues.paused(self._connection, self._names)
         for name in paused - self._paused:
             log.info("queue paused", queue=name)
@@ -47,4 +47,4 @@ class Pauses:
             await wait_for(self._hint, PAUSE_POLL_SECONDS)
             return True
 
-        await periodic(PAUSE_POLL_SECONDS, step, OUTAGE + BUS_OUTAGE, stopping)
+        await periodic(PAUSE_POLL_SECONDS, step, POSTGRES_OUTAGE + NATS_OUTAGE, stopping)

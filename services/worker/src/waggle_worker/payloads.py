@@ -14,7 +14,7 @@ import structlog
 
 from waggle.store import tasks
 from waggle.store.client import Connection
-from waggle.store.postgres import OUTAGE
+from waggle.store.postgres import POSTGRES_OUTAGE
 from waggle.task import Claimed, Fence
 from waggle_worker.lease import Lease
 from waggle_worker.runs import Runs
@@ -89,7 +89,7 @@ class Payloads:
             try:
                 async with asyncio.timeout(None) as one.fetch:
                     payload = await tasks.payload(self._connection, Fence(one.claimed.id, one.claimed.attempt, one.worker_id, one.claimed.started_at))
-            except OUTAGE as error:
+            except POSTGRES_OUTAGE as error:
                 if not self._draining:
                     log.warning("large payload not fetched", count=self.count, task_id=str(one.claimed.id), error=repr(error))
                     self._make_room()

@@ -17,7 +17,7 @@ OLD_SHARE = 2 / 3  # of a lease: how long a claim may be under way (10 s by defa
 
 
 async def reconcile(connection: Connection, lease: Lease, lease_seconds: float, claims: Claims, runs: Runs, settler: Settler) -> None:
-    """Both directions; it costs no task a try. Raises one of OUTAGE."""
+    """Both directions; it costs no task a try. Raises one of POSTGRES_OUTAGE."""
     before = runs.attempts
     holdings = await leases.holdings(connection, lease.id, lease_seconds * OLD_SHARE)
     rows = {(fence.id, fence.attempt, fence.started_at) for fence, _ in holdings}

@@ -15,7 +15,7 @@ from waggle.bus.connection import Bus
 from waggle.errors import ErrorCode
 from waggle.store import tasks
 from waggle.store.client import Connection
-from waggle.store.postgres import OUTAGE, REFUSED
+from waggle.store.postgres import POSTGRES_OUTAGE, REFUSED
 from waggle.task import AT_REST, AttemptOutcome, Claimed, Fence, Outcome, Snoozed, Status, Step, Tries, decide
 from waggle.telemetry.catalogue import OTHER
 from waggle_worker import metrics, outcomes
@@ -112,7 +112,7 @@ class Settler:
             except REFUSED as error:
                 await self._one_by_one(batch, error)
                 return
-            except OUTAGE as error:
+            except POSTGRES_OUTAGE as error:
                 if not repeated:
                     log.warning("settle without an answer", count=len(batch), error=str(error) or type(error).__name__)
                 repeated = True
@@ -162,7 +162,7 @@ class Settler:
         """Count why outcomes came too late; `unknown` during an outage."""
         try:
             found = await tasks.get_many(self._connection, [fence.id for fence, _, _ in dropped])
-        except OUTAGE:
+        except POSTGRES_OUTAGE:
             found = {}
         for fence, step, task_type in dropped:
             task = found.get(fence.id)

@@ -13,7 +13,7 @@ from waggle.service import Service
 from waggle.settings.services import WorkerSettings
 from waggle.store import catalogue, postgres
 from waggle.store.client import Connection
-from waggle.store.postgres import OUTAGE
+from waggle.store.postgres import POSTGRES_OUTAGE
 from waggle_worker import handlers
 from waggle_worker.claims import Claims
 from waggle_worker.cleanups import Cleanups
@@ -69,7 +69,7 @@ class Worker:
                 await self.pauses.refresh()  # before the first request for doorbells
                 await self._take_lease()
                 break
-            except OUTAGE as error:
+            except POSTGRES_OUTAGE as error:
                 log.warning("cannot register yet", error=str(error) or type(error).__name__)
                 await asyncio.sleep(0.5)
 
@@ -103,7 +103,7 @@ class Worker:
         if await wait_for(self.settler.idle, STUBBORN_SECONDS):
             try:
                 await self.lease.leave()
-            except OUTAGE as error:
+            except POSTGRES_OUTAGE as error:
                 log.warning("lease not ended, it will expire", error=str(error) or type(error).__name__)
         log.info("drained", left=self.runs.running)
 

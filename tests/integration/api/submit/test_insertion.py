@@ -8,7 +8,7 @@ import pytest
 
 from support.given import new_task
 from waggle.store.idempotency import Key
-from waggle.store.postgres import OUTAGE
+from waggle.store.postgres import POSTGRES_OUTAGE
 from waggle_api.connections import borrowed
 from waggle_api.refusals import Conflict, Refusal
 from waggle_api.submit.insertion import Accepted, Admitted, Written, insert_plain
@@ -86,7 +86,7 @@ async def test_a_refused_submission_leaves_nothing_of_its_group(pool: "asyncpg.P
 
 async def test_a_connection_that_does_not_answer_is_given_up_in_time(pool: "asyncpg.Pool[asyncpg.Record]") -> None:
     began = time.monotonic()
-    with pytest.raises(OUTAGE):
+    with pytest.raises(POSTGRES_OUTAGE):
         async with borrowed(pool, 0.2) as connection, connection.transaction():
             await connection.execute("SELECT pg_sleep(5)")
     assert time.monotonic() - began < 2

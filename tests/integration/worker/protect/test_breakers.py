@@ -18,7 +18,7 @@ from support.servers import NatsServer
 from support.system import Services
 from waggle.bus import breakers as bucket
 from waggle.bus.breakers import Entry, State
-from waggle.bus.connection import OUTAGE, Bus
+from waggle.bus.connection import NATS_OUTAGE, Bus
 
 Pool = asyncpg.Pool
 QUICK = {"app": "support.breaker_handlers:app", "breaker_threshold": 3, "breaker_reset": 0.4, "breaker_reset_max": 0.8, "lease": 2.0}
@@ -202,7 +202,7 @@ async def test_a_wiped_store_does_not_open_what_was_shut_off(pool: Pool, bus: Bu
     async def told_again() -> bool:
         try:
             found = await bucket.entry(bus, "service")
-        except OUTAGE:  # away, or not made yet
+        except NATS_OUTAGE:  # away, or not made yet
             return False
         return found is not None and found.record.state is State.OPEN
 

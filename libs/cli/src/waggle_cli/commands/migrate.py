@@ -12,7 +12,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from waggle.bus import connection, topology
-from waggle.bus.connection import OUTAGE
+from waggle.bus.connection import NATS_OUTAGE
 from waggle.settings.services import CommandLineSettings
 from waggle.settings.shared import SettingsError
 from waggle.store import catalogue, definitions, migrate, postgres
@@ -114,7 +114,7 @@ async def _ensure_topology(settings: CommandLineSettings, queues: list[str]) -> 
             return 0
         try:
             created = await topology.ensure(bus, settings, queues)
-        except OUTAGE as error:
+        except NATS_OUTAGE as error:
             return _failed(f"NATS: {_reason(error)}")
     print(f"NATS: created {', '.join(created)}" if created else "NATS: the streams are up to date")
     return 0

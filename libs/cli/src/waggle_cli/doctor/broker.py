@@ -12,13 +12,12 @@ from waggle.bus.jetstream import api_request
 from waggle.store import catalogue
 from waggle.task import Priority
 from waggle_cli.doctor.deployment import Deployment
-from waggle_cli.doctor.findings import Finding, error, ok, skipped, warning
+from waggle_cli.doctor.findings import Finding, error, listed, ok, skipped, warning
 
 MAX_PAYLOAD: Final = 4 << 20  # a payload of 1 MiB with its envelope does not fit into the default
 NEARLY_FULL: Final = 0.8
 NO_STREAM: Final = 10059
 REPAIR: Final = "start a scheduler, which creates it within seconds, or run `waggle migrate`"
-NAMED_LIMIT: Final = 6
 TOPOLOGY_SECONDS: Final = 3.0  # a scheduler creates what is missing every two seconds
 
 
@@ -99,10 +98,10 @@ async def consumers(deployment: Deployment) -> list[Finding]:
     if existing is None:
         return []  # no stream, which `stream` has reported
     if missing := [name for name in expected if name not in existing]:
-        what = f"{len(missing)} of {len(expected)} lanes have no consumer: {', '.join(missing[:NAMED_LIMIT])}{', …' if len(missing) > NAMED_LIMIT else ''}"
+        what = f"{len(missing)} of {len(expected)} lanes have no consumer: {listed(missing)}"
         return [error(what, REPAIR)]
     if wrong := [name for name, config in expected.items() if _differ(existing[name], config)]:
-        what = f"consumers are not configured as Waggle does it: {', '.join(wrong[:NAMED_LIMIT])}{', …' if len(wrong) > NAMED_LIMIT else ''}"
+        what = f"consumers are not configured as Waggle does it: {listed(wrong)}"
         return [warning(what, "delete them with `nats consumer rm WAGGLE_WORK NAME`: the scheduler creates them again and rings waiting tasks")]
     return [ok(f"every lane has its consumer ({len(expected)} lanes of {len(queues)} queues)" if len(queues) != 1 else "the queue has its 4 consumers")]
 

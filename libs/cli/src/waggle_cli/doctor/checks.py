@@ -6,14 +6,14 @@ from typing import Final, NamedTuple
 
 import asyncpg
 
-from waggle.bus.connection import OUTAGE as BUS_OUTAGE
-from waggle.store.postgres import OUTAGE
+from waggle.bus.connection import NATS_OUTAGE
+from waggle.store.postgres import POSTGRES_OUTAGE
 from waggle_cli.doctor import broker, clocks, database, disk, fleet, work
 from waggle_cli.doctor.deployment import Deployment
 from waggle_cli.doctor.findings import Finding, error, reason
 
 CHECK_SECONDS: Final = 8.0
-FAILED: Final[tuple[type[Exception], ...]] = (*OUTAGE, *BUS_OUTAGE, asyncpg.PostgresError)
+FAILED: Final[tuple[type[Exception], ...]] = (*POSTGRES_OUTAGE, *NATS_OUTAGE, asyncpg.PostgresError)
 
 
 class Check(NamedTuple):

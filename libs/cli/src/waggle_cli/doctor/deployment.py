@@ -11,19 +11,17 @@ import asyncpg
 
 from waggle.bus import connection
 from waggle.bus.client import NatsClient
-from waggle.bus.connection import OUTAGE as BUS_OUTAGE
-from waggle.bus.connection import Bus
+from waggle.bus.connection import NATS_OUTAGE, Bus
 from waggle.settings.services import CommandLineSettings
 from waggle.settings.sources import masked
 from waggle.store import diagnosis
 from waggle.store.client import TimeLimitedConnection
 from waggle.store.connections import check_url
-from waggle.store.postgres import OUTAGE
+from waggle.store.postgres import POSTGRES_OUTAGE
 from waggle_cli.doctor.findings import reason
 
-CONNECT_SECONDS: Final = 3.0
 ONCE: Final[dict[str, Any]] = {"allow_reconnect": False, "max_reconnect_attempts": 1, "reconnect_time_wait": 0.1, "connect_timeout": 2}
-CLOSED: Final[tuple[type[Exception], ...]] = (*OUTAGE, asyncpg.PostgresError, asyncpg.InterfaceError)  # the last one: a way to log in that asyncpg lacks
+CLOSED: Final[tuple[type[Exception], ...]] = (*POSTGRES_OUTAGE, asyncpg.PostgresError, asyncpg.InterfaceError)  # the last: a login that asyncpg lacks
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,7 @@ class Deployment:
         await self._connect_nats()
         if self.nats:
             if not bus.connected:
-                await bus.renewed(CONNECT_SECONDS)
+                await bus.renewed(diagnosis.DOCTOR_CONNECT_SECONDS)
             self.bus = bus if bus.connected else None
 
     async def _connect_postgres(self, stack: AsyncExitStack) -> None:
@@ -95,13 +93,13 @@ class Deployment:
 
         servers, client = [url.strip() for url in self.settings.nats_url.split(",")], NatsClient()
         try:
-            async with asyncio.timeout(2 * CONNECT_SECONDS):
+            async with asyncio.timeout(2 * diagnosis.DOCTOR_CONNECT_SECONDS):
                 await client.connect(servers=servers, name="waggle-doctor", **ONCE, error_cb=listen)
                 began = time.monotonic()
                 await client.flush()
                 version = client.connected_server_version
                 self.nats = NatsServer((version.major, version.minor, version.patch), client.max_payload, time.monotonic() - began)
-        except BUS_OUTAGE as error:
+        except NATS_OUTAGE as error:
             self.nats_error = reasons[-1] if reasons else reason(error)
         finally:
             await client.close()

@@ -1,8 +1,11 @@
 """Findings: a level, what was found, and advice."""
 
 import re
+from collections.abc import Sequence
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+NAMED_LIMIT: Final = 6
 
 
 class Level(IntEnum):
@@ -41,6 +44,11 @@ def error(what: str, advice: str) -> Finding:
 def count(number: int, thing: str, limit: int | None = None) -> str:
     """`1 task`, `1,204 tasks`, `10,000 tasks or more`."""
     return f"{number:,} {thing}{'' if number == 1 else 's'}{' or more' if number == limit else ''}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first NAMED_LIMIT names, and an ellipsis for the others."""
+    return ", ".join(names[:NAMED_LIMIT]) + (", …" if len(names) > NAMED_LIMIT else "")
 
 
 def reason(problem: Exception | str) -> str:

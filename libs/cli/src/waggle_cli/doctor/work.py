@@ -5,14 +5,13 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from waggle.bus import lane_head
-from waggle.bus.connection import OUTAGE, Bus
+from waggle.bus.connection import NATS_OUTAGE, Bus
 from waggle.store import catalogue, diagnosis, leases, waiting
 from waggle_cli.doctor.deployment import Deployment
-from waggle_cli.doctor.findings import Finding, count, error, ok, warning
+from waggle_cli.doctor.findings import Finding, count, error, listed, ok, warning
 
 LATE: Final = 30.0  # seconds within which a running scheduler has acted
 NO_SCHEDULER: Final = "start a scheduler, or read its log: it rings due tasks, takes lost ones back, and fails overdue ones"
-NAMED_LIMIT: Final = 6
 
 
 async def due(deployment: Deployment) -> list[Finding]:
@@ -24,7 +23,7 @@ async def due(deployment: Deployment) -> list[Finding]:
         what = f"{count(late.tasks, 'task', diagnosis.MOST)} due for up to {late.seconds:,.0f} s but not rung"
         found.append(error(what, NO_SCHEDULER))
     if deployment.bus and (orphaned := await _orphaned(deployment, deployment.bus)):
-        lanes = ", ".join(f"{queue} {priority}" for queue, priority in orphaned[:NAMED_LIMIT])
+        lanes = listed([f"{queue} {priority}" for queue, priority in orphaned])
         found.append(error(f"tasks without a doorbell wait in {count(len(orphaned), 'lane')} ({lanes})", NO_SCHEDULER))
     return found or [ok("every due task has been rung")]
 
@@ -37,7 +36,7 @@ async def _orphaned(deployment: Deployment, bus: Bus) -> list[tuple[str, int]]:
         asked = await waiting.now(deployment.database)
         try:
             head = await lane_head.oldest_rung_at(bus, *lane)
-        except OUTAGE:
+        except NATS_OUTAGE:
             continue
         if await waiting.has_orphans(deployment.database, lane, _earliest(head, asked) - timedelta(seconds=LATE)):
             found.append(lane)
@@ -94,6 +93,5 @@ async def types(deployment: Deployment) -> list[Finding]:
             unserved[f"{row['type']} (queue {row['queue']})"] += row["tasks"]
     if not unserved:
         return [ok("every waiting task has a handler")]
-    names = ", ".join(list(unserved)[:NAMED_LIMIT]) + (", …" if len(unserved) > NAMED_LIMIT else "")
     advice = "start workers whose WAGGLE_APP has these handlers; until then the tasks wait and lose no try"
-    return [error(f"{count(sum(unserved.values()), 'task')} of types without a handler in any live worker: {names}", advice)]
+    return [error(f"{count(sum(unserved.values()), 'task')} of types without a handler in any live worker: {listed(list(unserved))}", advice)]

@@ -16,7 +16,7 @@ from waggle_cli.rest.shapes import AT_REST, AttemptJson, PageJson, Reply, TaskJs
 
 WAIT_SECONDS: Final = 20.0  # one request waits for a task this long; longer waits are several requests
 OUTAGE_POLL_SECONDS: Final = 0.5
-CONNECT_SECONDS: Final = 5.0
+API_CONNECT_SECONDS: Final = 5.0
 READ_SECONDS: Final = 30.0
 BATCH_SECONDS: Final = 90.0  # storing 16 MiB may take a while
 PAGE_LIMIT: Final = 1_000  # items on one page
@@ -95,7 +95,7 @@ class Client:
     def _call(self, method: str, path: tuple[str, ...], timeout: float = READ_SECONDS, **request: Any) -> Reply[Any]:
         where = "/".join(["api", *(quote(part, safe="") for part in path)])
         try:
-            answer = self._http.request(method, where, timeout=httpx2.Timeout(timeout, connect=CONNECT_SECONDS), **request)
+            answer = self._http.request(method, where, timeout=httpx2.Timeout(timeout, connect=API_CONNECT_SECONDS), **request)
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
             raise Unreachable(f"{self._called} does not answer: {_reason(error)}") from error
         except httpx2.RequestError as error:

@@ -21,7 +21,7 @@ GRACE: Final = 5.0  # seconds that a scheduler's loop may take
 RUNG_GRACE: Final = timedelta(seconds=10)  # a doorbell may be on its way for 5 s; after that the orphan loop rings again
 STRAY_GRACE: Final = 20.0  # seconds until a doorbell whose ack was lost has been delivered again (10 s) and held (5 s)
 PAGE: Final = 5_000
-NAMED_LIMIT: Final = 10_000  # tasks found for one condition; orphans and stray doorbells are all counted
+FOUND_LIMIT: Final = 10_000  # tasks found for one condition; orphans and stray doorbells are all counted
 EXAMPLES: Final = 5
 
 Pool = asyncpg.Pool
@@ -105,16 +105,16 @@ class Observation:
 
 
 async def observe(pool: Pool, bus: Bus, since: float | None, before: Observation | None = None) -> Observation:
-    """Check every condition; the tasks' history only if it did not hold `before`. Raises an OUTAGE of either server."""
+    """Check every condition; the tasks' history only if it did not hold `before`. Raises one of SERVER_ERRORS."""
     seen = Observation()
     if before is not None and before.history_holds:
         seen.tasks = before.tasks
     else:
         await _history(pool, seen, since)
     await _lanes(pool, bus, seen)
-    seen.found["unrung"].add_up_to(await audit.unrung(pool, GRACE, NAMED_LIMIT), NAMED_LIMIT)
-    seen.found["lost"].add_up_to(await audit.lost(pool, NAMED_LIMIT), NAMED_LIMIT)
-    seen.found["overdue"].add_up_to(await audit.overdue(pool, GRACE, NAMED_LIMIT), NAMED_LIMIT)
+    seen.found["unrung"].add_up_to(await audit.unrung(pool, GRACE, FOUND_LIMIT), FOUND_LIMIT)
+    seen.found["lost"].add_up_to(await audit.lost(pool, FOUND_LIMIT), FOUND_LIMIT)
+    seen.found["overdue"].add_up_to(await audit.overdue(pool, GRACE, FOUND_LIMIT), FOUND_LIMIT)
     return seen
 
 
@@ -206,4 +206,4 @@ async def _strays(pool: Pool, batch: list[QueuedDoorbell], asked: datetime) -> l
 
 def _add_strays(seen: Observation, strays: list[QueuedDoorbell]) -> None:
     seen.found["stray"].add(bell.task or f"message {bell.number}" for bell in strays)
-    seen.strays += strays[: NAMED_LIMIT - len(seen.strays)]
+    seen.strays += strays[: FOUND_LIMIT - len(seen.strays)]

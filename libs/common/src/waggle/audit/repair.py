@@ -18,7 +18,7 @@ LEASES: Final = 3  # leases to wait, at most, for one without an interruption
 
 
 async def repair(pool: Pool, bus: Bus, seen: Observation, lease: float) -> dict[str, int]:
-    """How many were repaired, by condition. Raises an OUTAGE of either server."""
+    """How many were repaired, by condition. Raises one of SERVER_ERRORS."""
     ringer = Ringer(bus)
     await ringer.open()
     return {

@@ -18,9 +18,9 @@ from waggle.settings.sources import masked
 from waggle.store import postgres
 
 RECHECK_SECONDS: Final = 1.0
-CONNECT_SECONDS: Final = 5.0
-CONNECTIONS: Final = 2
-OUTAGE: Final[tuple[type[Exception], ...]] = (*postgres.OUTAGE, *connection.OUTAGE, asyncpg.PostgresError)
+NATS_CONNECT_SECONDS: Final = 5.0
+AUDIT_CONNECTIONS: Final = 2
+SERVER_ERRORS: Final[tuple[type[Exception], ...]] = (*postgres.POSTGRES_OUTAGE, *connection.NATS_OUTAGE, asyncpg.PostgresError)
 
 
 class CannotAudit(Exception):
@@ -65,16 +65,16 @@ async def _servers(settings: CommandLineSettings) -> AsyncIterator[tuple[Pool, B
     """Connections to both servers. An error of either, now or later, is raised as CannotAudit."""
     where = f"Postgres at {masked(settings.postgres_url)}"
     try:
-        async with postgres.pool(settings, "audit", CONNECTIONS) as pool, connection.connection(settings, "audit") as bus:
+        async with postgres.pool(settings, "audit", AUDIT_CONNECTIONS) as pool, connection.connection(settings, "audit") as bus:
             await _check_schema(pool)
             where = f"NATS at {masked(settings.nats_url)}"
             if not bus.connected:
-                await bus.renewed(CONNECT_SECONDS)
+                await bus.renewed(NATS_CONNECT_SECONDS)
             if not bus.connected:
                 raise CannotAudit(f"{where} does not answer")
             where = "a server"
             yield pool, bus
-    except OUTAGE as error:
+    except SERVER_ERRORS as error:
         raise CannotAudit(f"{where} cannot be used: {str(error) or type(error).__name__}") from error
 
 

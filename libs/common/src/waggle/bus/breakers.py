@@ -68,7 +68,7 @@ class Changed(Exception):
 
 
 async def snapshot(bus: Bus) -> Snapshot:
-    """The clock and last revision of the bucket. Raises one of OUTAGE, such as UnexpectedReply while there is no bucket."""
+    """The clock and last revision of the bucket. Raises one of NATS_OUTAGE, such as UnexpectedReply while there is no bucket."""
     answer = await api_request(bus, subjects.BREAKERS_INFO)
     try:
         return Snapshot(msgspec.convert(answer["ts"], datetime), answer["created"], answer["state"]["last_seq"])
@@ -77,7 +77,7 @@ async def snapshot(bus: Bus) -> Snapshot:
 
 
 async def entry(bus: Bus, name: str) -> Entry | None:
-    """The entry of a breaker, or None. Raises one of OUTAGE."""
+    """The entry of a breaker, or None. Raises one of NATS_OUTAGE."""
     return (await newest(bus, name))[0]
 
 
@@ -88,7 +88,7 @@ async def newest(bus: Bus, name: str) -> tuple[Entry | None, int]:
 
 
 async def entries(bus: Bus, after: int = 0) -> AsyncIterator[Entry]:
-    """The newest entry of each breaker written after a revision, in the order of revisions. Raises one of OUTAGE."""
+    """The newest entry of each breaker written after a revision, in the order of revisions. Raises one of NATS_OUTAGE."""
     while (message := await _message(bus, {"seq": after + 1, "next_by_subj": subjects.BREAKERS_ALL})) is not None:
         after = message["seq"]
         found = _entry(message)
@@ -97,7 +97,7 @@ async def entries(bus: Bus, after: int = 0) -> AsyncIterator[Entry]:
 
 
 async def put(bus: Bus, record: Record, revision: int | None) -> int:
-    """Replace this revision (0: create; None: replace any) and return the new one. Raises Changed when the revision is another one, or one of OUTAGE."""
+    """Replace this revision (0: create; None: replace any) and return the new one. Raises Changed when the revision is another one, or one of NATS_OUTAGE."""
     headers = None if revision is None else {"Nats-Expected-Last-Subject-Sequence": str(revision)}
     try:
         ack = await bus.jetstream().publish(subjects.breaker(record.name), msgspec.json.encode(record), timeout=BUCKET_TIMEOUT_SECONDS, headers=headers)
@@ -109,7 +109,7 @@ async def put(bus: Bus, record: Record, revision: int | None) -> int:
 
 
 async def reset(bus: Bus, name: str) -> Entry | None:
-    """Close a breaker for all workers, overriding concurrent writes; None when the name is unknown. Raises one of OUTAGE."""
+    """Close a breaker for all workers, overriding concurrent writes; None when the name is unknown. Raises one of NATS_OUTAGE."""
     found = await entry(bus, name)
     if found is None:
         return None

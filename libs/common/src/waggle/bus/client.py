@@ -12,13 +12,13 @@ from nats.micro.request import Request
 
 from waggle import pinned
 
-VERSION: Final = "2.16.0"
+NATS_PY_VERSION: Final = "2.16.0"
 CLOSE_SECONDS: Final = 1.0  # for data that was not sent yet
 
 
 def require() -> None:
     """Check that the installed nats-py is the one that these pieces were tested with. Raises WrongVersion."""
-    pinned.require("nats-py", VERSION, "waggle.bus.client uses private parts of it")
+    pinned.require("nats-py", NATS_PY_VERSION, "waggle.bus.client uses private parts of it")
 
 
 def expects_reply(request: Request) -> bool:

@@ -39,7 +39,7 @@ class UnexpectedReply(Exception):
 
 # Errors that a caller may wait out: the server is unavailable, refuses, or answers unexpectedly. The outcome of the request is unknown.
 # Not `nats.errors.Error`, the parent of programming mistakes as well: bad subjects, headers and callbacks, messages over the server's limit.
-OUTAGE: Final[tuple[type[Exception], ...]] = (
+NATS_OUTAGE: Final[tuple[type[Exception], ...]] = (
     OSError,
     TimeoutError,
     UnexpectedReply,
@@ -54,7 +54,7 @@ OUTAGE: Final[tuple[type[Exception], ...]] = (
     nats.js.errors.APIError,  # JetStream refuses: a limit of the account, a stream that is gone, storage that is full
     nats.js.errors.NoStreamResponseError,
 )
-NOT_SENT: Final[tuple[type[Exception], ...]] = (*OUTAGE, nats.errors.BadSubjectError)  # a row inserted by SQL can hold a bad name
+NOT_SENT: Final[tuple[type[Exception], ...]] = (*NATS_OUTAGE, nats.errors.BadSubjectError)  # a row inserted by SQL can hold a bad name
 
 
 class Bus:
@@ -92,12 +92,12 @@ class Bus:
             return False
         try:
             await self._client.publish_all(messages)
-        except OUTAGE:
+        except NATS_OUTAGE:
             return False
         return True
 
     async def request(self, subject: str, data: bytes = b"", seconds: float = 2.0) -> Msg:
-        """Send a request and wait for its reply. Raises one of OUTAGE."""
+        """Send a request and wait for its reply. Raises one of NATS_OUTAGE."""
         if self._client is None or not self._client.is_connected:
             raise nats.errors.ConnectionClosedError
         return await self._client.request(subject, data, timeout=seconds)
@@ -113,7 +113,7 @@ class Bus:
         self._subscriptions.pop(subject, None)
         subscription = self._open.pop(subject, None)
         if subscription is not None and self.connected:
-            with contextlib.suppress(*OUTAGE):
+            with contextlib.suppress(*NATS_OUTAGE):
                 async with asyncio.timeout(1):
                     await subscription.drain()  # type: ignore[no-untyped-call]
 
@@ -143,7 +143,7 @@ class Bus:
         if self._client is not None and self._client.is_connected:
             try:
                 await self._client.flush(timeout=1)
-            except OUTAGE:
+            except NATS_OUTAGE:
                 return
 
     async def keep(self) -> None:
@@ -162,7 +162,7 @@ class Bus:
                 self._begin()
                 await self._closed.wait()
                 log.warning("NATS connection closed, opening a new one", error=str(client.last_error))
-            except OUTAGE as error:
+            except NATS_OUTAGE as error:
                 log.warning("opening the NATS connection failed", error=str(error) or type(error).__name__)
             finally:
                 await client.close()
@@ -208,7 +208,7 @@ class Bus:
         text = str(error) or type(error).__name__
         if "ermission" in text:
             log.error("NATS refused", error=text)
-        elif not isinstance(error, (nats.errors.Error, *OUTAGE)):  # raised by a subscription's callback; nats-py drops the message
+        elif not isinstance(error, (nats.errors.Error, *NATS_OUTAGE)):  # raised by a subscription's callback; nats-py drops the message
             log.error("message callback failed", error=repr(error))
         elif self._client is None and text != self._said:
             self._said = text

@@ -44,7 +44,7 @@ class QueuedDoorbell(NamedTuple):
 
 
 async def stream(bus: Bus) -> Stream:
-    """The stream; a missing one is empty. Raises one of OUTAGE, also when it cannot be read."""
+    """The stream; a missing one is empty. Raises one of NATS_OUTAGE, also when it cannot be read."""
     answer = await api_request(bus, subjects.STREAM_INFO, {"subjects_filter": subjects.WORK_ALL})
     if "error" in answer:
         if answer["error"].get("err_code") == NO_STREAM:
@@ -56,7 +56,7 @@ async def stream(bus: Bus) -> Stream:
 
 
 async def walk(bus: Bus, subject: str, last: int) -> AsyncIterator[list[QueuedDoorbell]]:
-    """The doorbells of a subject up to number `last`, in batches, oldest first. Raises one of OUTAGE."""
+    """The doorbells of a subject up to number `last`, in batches, oldest first. Raises one of NATS_OUTAGE."""
     inbox, batch, ended = bus.inbox(), _Batch(), None
     await bus.subscribe(inbox, batch.take)
     try:
@@ -80,7 +80,7 @@ async def walk(bus: Bus, subject: str, last: int) -> AsyncIterator[list[QueuedDo
 
 
 async def is_awaited(bus: Bus, queue: str, priority: int) -> bool:
-    """Whether a worker with a free slot waits for doorbells of this lane. Raises one of OUTAGE."""
+    """Whether a worker with a free slot waits for doorbells of this lane. Raises one of NATS_OUTAGE."""
     answer = await api_request(bus, subjects.consumer_info(queue, priority))
     if "error" in answer:
         if answer["error"].get("err_code") in (NO_CONSUMER, NO_STREAM):
@@ -90,7 +90,7 @@ async def is_awaited(bus: Bus, queue: str, priority: int) -> bool:
 
 
 async def delete(bus: Bus, number: int) -> bool:
-    """Delete a doorbell from the stream; False when it is gone already. Raises one of OUTAGE."""
+    """Delete a doorbell from the stream; False when it is gone already. Raises one of NATS_OUTAGE."""
     return "error" not in await api_request(bus, subjects.DELETE_MESSAGE, {"seq": number, "no_erase": True})
 
 

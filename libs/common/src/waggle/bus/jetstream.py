@@ -12,7 +12,7 @@ NO_CONSUMER: Final = 10014
 
 
 async def api_request(bus: Bus, subject: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The reply, decoded; it may be an error, in its field `error`. Raises one of OUTAGE."""
+    """The reply, decoded; it may be an error, in its field `error`. Raises one of NATS_OUTAGE."""
     message = await bus.request(subject, msgspec.json.encode(body or {}))
     try:
         answer = msgspec.json.decode(message.data)

@@ -9,7 +9,7 @@ from waggle.bus.jetstream import NO_MESSAGE, api_request
 
 
 async def oldest_rung_at(bus: Bus, queue: str, priority: int) -> datetime | None:
-    """When the oldest doorbell of the lane was rung; None for an empty lane. Raises one of OUTAGE for any other reply."""
+    """When the oldest doorbell of the lane was rung; None for an empty lane. Raises one of NATS_OUTAGE for any other reply."""
     answer = await api_request(bus, subjects.GET_MESSAGE, {"seq": 0, "next_by_subj": subjects.work(queue, priority)})
     if "error" in answer:
         if answer["error"].get("err_code") == NO_MESSAGE:
@@ -22,7 +22,7 @@ async def oldest_rung_at(bus: Bus, queue: str, priority: int) -> datetime | None
 
 
 async def room(bus: Bus, queue: str, priority: int) -> int:
-    """How many more doorbells the lane can hold. Raises one of OUTAGE."""
+    """How many more doorbells the lane can hold. Raises one of NATS_OUTAGE."""
     subject = subjects.work(queue, priority)
     answer = await api_request(bus, subjects.STREAM_INFO, {"subjects_filter": subject})
     if "error" in answer:

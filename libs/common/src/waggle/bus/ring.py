@@ -54,7 +54,7 @@ class Ringer:
     async def ring_confirmed(self, bells: Sequence[Doorbell]) -> str | None:
         """Publish the doorbells of one lane and wait until the stream has stored the last one; returns why it did not, or None.
 
-        Raises one of OUTAGE without a reply: the outcome is unknown.
+        Raises one of NATS_OUTAGE without a reply: the outcome is unknown.
         """
         *others, last = bells
         if others:

@@ -15,12 +15,12 @@ from nats.micro.request import ERROR_CODE_HEADER, ERROR_HEADER, Request
 from nats.micro.service import Service
 
 from waggle.bus.client import NatsClient, expects_reply
-from waggle.bus.connection import OUTAGE, Bus
+from waggle.bus.connection import NATS_OUTAGE, Bus
 from waggle.bus.dlq_commands import CommandRefused, RefusalCode
+from waggle.pinned import WAGGLE_VERSION
 
 log = structlog.get_logger()
 
-VERSION: Final = "0.1.0"
 MESSAGE_BYTES: Final = 3 << 20  # under the max_payload of the server: a larger message closes the connection
 REQUESTS_IN_FLIGHT: Final = 8
 DRAIN_SECONDS: Final = 10.0
@@ -48,7 +48,7 @@ async def request(bus: Bus, subject: str, data: bytes, seconds: float) -> bytes:
         raise NoResponders("no service listens") from None
     except nats.errors.MaxPayloadError:
         raise NoResponders("the request is larger than the max_payload of NATS") from None
-    except OUTAGE as error:
+    except NATS_OUTAGE as error:
         raise NoReply(str(error) or type(error).__name__) from error
     headers = answer.headers or {}
     code = headers.get(ERROR_CODE_HEADER)
@@ -79,7 +79,7 @@ class Endpoints:
             try:
                 async with asyncio.timeout(1):
                     await service.stop()
-            except OUTAGE as error:
+            except NATS_OUTAGE as error:
                 log.warning("closing the RPC endpoints failed", error=str(error) or type(error).__name__)
         if self._going:
             await asyncio.wait(self._going, timeout=DRAIN_SECONDS)
@@ -88,7 +88,7 @@ class Endpoints:
         if client is self._client:
             return
         self._client = client
-        self._service = await nats.micro.add_service(client, name=self._name, version=VERSION, description="Waggle")
+        self._service = await nats.micro.add_service(client, name=self._name, version=WAGGLE_VERSION, description="Waggle")
         for subject, handler in self._handlers.items():
             await self._service.add_endpoint(name=subject.rpartition(".")[2], subject=subject, handler=self._taking(handler))
 
@@ -117,7 +117,7 @@ class Endpoints:
             await request.respond(answer)
         except CommandRefused as refused:
             await self._refuse(request, refused)
-        except OUTAGE as error:
+        except NATS_OUTAGE as error:
             log.warning("reply not sent", subject=request.subject, error=str(error) or type(error).__name__)
         except Exception as error:
             log.error("request crashed", subject=request.subject, exc_info=error)
@@ -126,5 +126,5 @@ class Endpoints:
     async def _refuse(self, request: Request, refused: CommandRefused) -> None:
         try:
             await request.respond_error(refused.refusal, refused.refusal, refused.detail.encode())
-        except OUTAGE as error:
+        except NATS_OUTAGE as error:
             log.warning("reply not sent", subject=request.subject, error=str(error) or type(error).__name__)

@@ -73,7 +73,7 @@ def lane_consumer(queue: str, priority: int) -> ConsumerConfig:
 
 
 async def ensure(bus: Bus, settings: TopologySettings, queues: Iterable[str]) -> list[str]:
-    """Create what these queues lack; returns the names of what was created. Raises one of OUTAGE."""
+    """Create what these queues lack; returns the names of what was created. Raises one of NATS_OUTAGE."""
     js = bus.jetstream()
     created = await _ensure_stream(js, settings)
     created += await _ensure_breakers(js, settings)

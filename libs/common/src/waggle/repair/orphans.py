@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 import structlog
 
 from waggle.bus import lane_head
-from waggle.bus.connection import OUTAGE, Bus
+from waggle.bus.connection import NATS_OUTAGE, Bus
 from waggle.bus.ring import Ringer
 from waggle.store import waiting
 from waggle.store.client import Connection
@@ -34,7 +34,7 @@ async def ring_lane(connection: Connection, bus: Bus, ringer: Ringer, lane: Lane
     asked = await waiting.now(connection)
     try:
         before = limit(await lane_head.oldest_rung_at(bus, *lane), asked)
-    except OUTAGE as error:
+    except NATS_OUTAGE as error:
         log.debug("head of the lane unknown", queue=lane[0], priority=lane[1], error=str(error) or type(error).__name__)
         return Rung(0)
     if not await waiting.has_orphans(connection, lane, before):
@@ -47,7 +47,7 @@ async def _room(bus: Bus, lane: Lane, most: int) -> int:
     """How many doorbells may be rung now; 0 if the stream does not say."""
     try:
         return min(await lane_head.room(bus, *lane), most)
-    except OUTAGE:
+    except NATS_OUTAGE:
         return 0
 
 

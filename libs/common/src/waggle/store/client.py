@@ -12,7 +12,7 @@ from waggle import pinned
 
 T = TypeVar("T")
 
-VERSION: Final = "0.32.0"
+ASYNCPG_VERSION: Final = "0.32.0"
 ACKNOWLEDGE_SECONDS: Final = 0.5  # for the server to acknowledge a cancellation
 
 AMBIGUOUS: Final = (asyncpg.InterfaceError, asyncpg.InternalClientError)  # a programming mistake, or a connection that closed at the wrong moment
@@ -28,7 +28,7 @@ _OF_CONNECTION: Final = ("application_name", "tcp_keepalives_idle", "tcp_keepali
 
 def require() -> None:
     """Check that the installed asyncpg is the one that these pieces were tested with. Raises WrongVersion."""
-    pinned.require("asyncpg", VERSION, "waggle.store.client uses private parts of it")
+    pinned.require("asyncpg", ASYNCPG_VERSION, "waggle.store.client uses private parts of it")
 
 
 def schema_of(connection: Connection) -> str:

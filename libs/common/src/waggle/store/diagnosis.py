@@ -14,7 +14,7 @@ from waggle.store.connections import Connector
 from waggle.store.postgres import session
 from waggle.store.sql import statement
 
-CONNECT_SECONDS: Final = 3.0
+DOCTOR_CONNECT_SECONDS: Final = 3.0  # for Postgres, and in the doctor for NATS
 STATEMENT_SECONDS: Final = 4.0
 MOST: Final = 10_000  # tasks that are counted at most
 
@@ -31,7 +31,9 @@ async def connect(settings: Settings) -> TimeLimitedConnection:
     ours = session("doctor")
     del ours["synchronous_commit"]  # to see the server's own
     limits = {"default_transaction_read_only": "on", "statement_timeout": f"{STATEMENT_SECONDS:g}s", "lock_timeout": "1s"}
-    connector = Connector(settings.postgres_url, settings.postgres_schema, {**ours, **limits}, seconds=CONNECT_SECONDS, statement_seconds=STATEMENT_SECONDS + 1)
+    connector = Connector(
+        settings.postgres_url, settings.postgres_schema, {**ours, **limits}, seconds=DOCTOR_CONNECT_SECONDS, statement_seconds=STATEMENT_SECONDS + 1
+    )
     return await connector()
 
 

@@ -24,7 +24,7 @@ MINIMUM_VERSION: Final = 14
 # Errors that a caller may wait out: the server is unavailable, full or restarting, or a lock is not free. The outcome of the statement is unknown.
 # Not asyncpg's InterfaceError and InternalClientError, which are the parents of programming mistakes: where the cause is a connection that is closed,
 # `store.client` raises ConnectionDoesNotExistError instead. See findings/asyncpg-a-wrong-argument-is-an-interface-error.sh.
-OUTAGE: Final[tuple[type[Exception], ...]] = (
+POSTGRES_OUTAGE: Final[tuple[type[Exception], ...]] = (
     OSError,
     TimeoutError,
     asyncpg.PostgresConnectionError,
@@ -114,7 +114,7 @@ async def wait_until_migrated(connection: Connection) -> None:
             if found is not None and found > head():
                 raise SettingsError(f"the database is at schema {found}, newer than this Waggle's {head()}: upgrade Waggle")
             now = f"the schema is at {found}, {head()} is needed: run `waggle migrate`" if found else "the schema has no tables: run `waggle migrate`"
-        except OUTAGE as error:
+        except POSTGRES_OUTAGE as error:
             now = f"Postgres is not reachable: {error or type(error).__name__}"
         if now != said:
             log.warning("waiting for Postgres", reason=now)

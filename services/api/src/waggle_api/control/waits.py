@@ -14,7 +14,7 @@ from waggle.bus import subjects
 from waggle.bus.connection import Bus
 from waggle.loops import periodic, wait_for
 from waggle.store import tasks
-from waggle.store.postgres import OUTAGE
+from waggle.store.postgres import POSTGRES_OUTAGE
 from waggle.task import AT_REST, Task
 from waggle_api import metrics
 from waggle_api.connections import borrowed
@@ -34,7 +34,7 @@ class Waits:
         await self._bus.subscribe(subjects.SETTLED, self._on_settled)
 
     async def task_at_rest(self, task_id: UUID, seconds: float, receive: Callable[[], Awaitable[Any]]) -> Task | None:
-        """The task once it is at rest, or as it is after `seconds`, or when the reader disconnects or this process stops. Raises one of OUTAGE."""
+        """The task once it is at rest, or as it is after `seconds`, or when the reader disconnects or this process stops. Raises one of POSTGRES_OUTAGE."""
         give_up = time.monotonic() + seconds
         with self._wake(task_id) as woken:  # before the first read, so that a task that settles in between is not missed
             reader = WaitingReader(woken)
@@ -63,7 +63,7 @@ class Waits:
                     self._wake_all(await tasks.at_rest(connection, list(self._woken)))
             return False
 
-        await periodic(FALLBACK_POLL_SECONDS, poll, OUTAGE, stopping)
+        await periodic(FALLBACK_POLL_SECONDS, poll, POSTGRES_OUTAGE, stopping)
 
     def end(self) -> None:
         """End all waits: each reader gets the task as it is."""

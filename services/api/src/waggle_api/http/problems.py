@@ -13,7 +13,7 @@ from litestar.response import Response
 
 from waggle.errors import RECOVERY, SEED_NAMES, ErrorCode
 from waggle.field_errors import FieldError, Invalid, Unreadable
-from waggle.store.postgres import OUTAGE, REFUSED
+from waggle.store.postgres import POSTGRES_OUTAGE, REFUSED
 from waggle_api import refusals
 
 log = structlog.get_logger()
@@ -40,7 +40,7 @@ TABLE: Final = (
     Kind((refusals.WrongMediaType,), 415, ErrorCode.INVALID_INPUT, "The body is not JSON"),
     Kind((Invalid,), 422, ErrorCode.VALIDATION_ERROR, "Some fields are not valid"),
     Kind(REFUSED, 422, ErrorCode.VALIDATION_ERROR, "A value cannot be stored"),
-    Kind((refusals.Unavailable, *OUTAGE), 503, ErrorCode.SERVICE_UNAVAILABLE, "Not available at the moment"),
+    Kind((refusals.Unavailable, *POSTGRES_OUTAGE), 503, ErrorCode.SERVICE_UNAVAILABLE, "Not available at the moment"),
 )
 CRASH: Final = Kind((Exception,), 500, ErrorCode.INTERNAL_ERROR, "Something went wrong in the server")
 ROUTING: Final[Mapping[int, tuple[ErrorCode, str]]] = {

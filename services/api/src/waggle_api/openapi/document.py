@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from waggle.errors import ErrorCode
-from waggle_api.health import VERSION
+from waggle.pinned import WAGGLE_VERSION
 from waggle_api.http import problems
 from waggle_api.http.routing import Group, Route
 from waggle_api.openapi.schemas import REF, Json, Schemas
@@ -72,7 +72,7 @@ def build(prefix: str, groups: Sequence[Group]) -> Json:
                 paths.setdefault(path if group.is_probe else prefix + path, {})[route.method.lower()] = operation
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Waggle", "version": VERSION, "description": ABOUT},
+        "info": {"title": "Waggle", "version": WAGGLE_VERSION, "description": ABOUT},
         "servers": [{"url": "/"}],
         "tags": [{"name": tag} for tag in dict.fromkeys(group.tag for group in groups)],
         "paths": paths,

@@ -12,7 +12,7 @@ from litestar.types import ASGIApp
 
 from waggle.bus import breakers as bucket
 from waggle.bus.breakers import Entry, State
-from waggle.bus.connection import OUTAGE, Bus
+from waggle.bus.connection import NATS_OUTAGE, Bus
 from waggle.field_errors import did_you_mean
 from waggle_api.http import answers
 from waggle_api.http.answers import Page
@@ -81,7 +81,7 @@ async def _bucket_answers() -> AsyncIterator[None]:
     try:
         async with asyncio.timeout(SNAPSHOT_TIMEOUT_SECONDS):
             yield
-    except OUTAGE as error:
+    except NATS_OUTAGE as error:
         raise Unavailable("NATS, which holds the circuit breakers, does not answer") from error
 
 

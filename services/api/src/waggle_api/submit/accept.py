@@ -26,7 +26,7 @@ class Intake:
     async def accept(self, submission: Submission, caller: str, key: str | None) -> Accepted:
         """Check and commit the tasks of a submission, all or none. `caller` is who submits it, and the owner of its idempotency `key`.
 
-        Raises Unreadable, Invalid, a Refusal, or one of OUTAGE or REFUSED.
+        Raises Unreadable, Invalid, a Refusal, or one of POSTGRES_OUTAGE or REFUSED.
         """
         tasks = await self.admission.admit(submission, caller)
         return await self._committer.commit(tasks, None if key is None else _owned_key(submission, caller, key, tasks))

@@ -34,7 +34,7 @@ class Admission:
         self._catalogue, self._accept_unknown = catalogue, accept_unknown
 
     async def admit(self, submission: Submission, submitter: str) -> list[NewTask]:
-        """The tasks of a submission. Raises Unreadable, Invalid with every error, or one of OUTAGE."""
+        """The tasks of a submission. Raises Unreadable, Invalid with every error, or one of POSTGRES_OUTAGE."""
         errors, tasks = self._check(submission, submitter)
         if errors.has_unknown_name:
             await self._catalogue.refresh()

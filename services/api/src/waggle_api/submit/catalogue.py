@@ -19,7 +19,7 @@ import structlog
 from waggle.field_errors import ERROR_LIMIT, FieldErrors
 from waggle.loops import periodic
 from waggle.store import catalogue, waiting
-from waggle.store.postgres import OUTAGE
+from waggle.store.postgres import POSTGRES_OUTAGE
 from waggle_api.connections import borrowed
 
 log = structlog.get_logger()
@@ -91,7 +91,7 @@ class Catalogue:
         return read + timedelta(seconds=time.monotonic() - at)
 
     async def refresh(self) -> None:
-        """Return once a refresh that began after this call is done. Raises one of OUTAGE."""
+        """Return once a refresh that began after this call is done. Raises one of POSTGRES_OUTAGE."""
         asked = time.monotonic()
         async with self._lock:
             if self._began <= asked:
@@ -106,7 +106,7 @@ class Catalogue:
                 await self._read()
             return False
 
-        await periodic(REFRESH_SECONDS, step, OUTAGE, stopping)
+        await periodic(REFRESH_SECONDS, step, POSTGRES_OUTAGE, stopping)
 
     async def _read(self) -> None:
         began = time.monotonic()

@@ -19,7 +19,7 @@ from waggle.bus.connection import Bus
 from waggle.bus.ring import Ringer
 from waggle.store.client import PooledConnection
 from waggle.store.idempotency import Key
-from waggle.store.postgres import OUTAGE, REFUSED
+from waggle.store.postgres import POSTGRES_OUTAGE, REFUSED
 from waggle.store.tasks import NewTask
 from waggle.telemetry.catalogue import OTHER
 from waggle_api import metrics
@@ -40,7 +40,7 @@ LARGE_COMMITS_IN_FLIGHT: Final = 3
 LARGE_BYTES: Final = 256 << 10  # of one submission
 NO_ANSWER: Final = "the database does not answer; the task may or may not have been accepted"
 
-OUTAGE_OR_BUSY: Final[tuple[type[Exception], ...]] = (Unavailable, *OUTAGE)
+OUTAGE_OR_BUSY: Final[tuple[type[Exception], ...]] = (Unavailable, *POSTGRES_OUTAGE)
 
 Insert = Callable[[PooledConnection, Sequence[Admitted], bool], Awaitable[Written]]
 

@@ -22,7 +22,7 @@ class Reader:
         self._seen = 0
 
     async def read(self) -> None:
-        """What is new since the last time. Raises Unclear or one of OUTAGE."""
+        """What is new since the last time. Raises one of NATS_OUTAGE."""
         requested = self._now()
         look = await bucket.snapshot(self._bus)
         self._clock.set(look.now, (requested + self._now()) / 2)

@@ -9,7 +9,7 @@ from nats.js.errors import APIError
 
 from waggle.bus import subjects
 from waggle.bus.breakers import Changed, State
-from waggle.bus.connection import OUTAGE, Bus
+from waggle.bus.connection import NATS_OUTAGE, Bus
 from waggle.loops import wait_for
 from waggle_worker.protect.breaker import Breaker, Rules
 from waggle_worker.protect.clock import ServerClock
@@ -22,7 +22,7 @@ log = structlog.get_logger()
 
 SYNC_SECONDS: Final = 2.0  # between two reads of the bucket at most; a hint of another worker's write comes sooner
 SYNC_TIMEOUT_SECONDS: Final = 1.0  # that a handler waits for the bucket
-EXPECTED: Final[tuple[type[Exception], ...]] = (*OUTAGE, Changed)
+EXPECTED: Final[tuple[type[Exception], ...]] = (*NATS_OUTAGE, Changed)
 
 
 class Sharing:
@@ -80,7 +80,7 @@ class Sharing:
         except Changed:
             self._ledger.doubt(breaker.name)
             return False
-        except OUTAGE as error:
+        except NATS_OUTAGE as error:
             self.in_touch &= isinstance(error, APIError)
             return breaker.state is not State.CLOSED and breaker.requested == token
         except BaseException:  # cancelled: the answer may have been yes

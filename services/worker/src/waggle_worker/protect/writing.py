@@ -25,7 +25,7 @@ class Writer:
         self._is_full, self._was_full = False, False  # whether the bucket refused a new name, in this round and in the one before
 
     async def write(self) -> None:
-        """Everything that is unwritten. Raises UnexpectedReply or one of OUTAGE: then the rest stays unwritten."""
+        """Everything that is unwritten. Raises one of NATS_OUTAGE: then the rest stays unwritten."""
         self._was_full, self._is_full = self._is_full, False
         for name in list(self._ledger.doubted):
             await self._reader.look_up(name)
@@ -41,7 +41,7 @@ class Writer:
                 await self._write(breaker, "change")
 
     async def claim_probe(self, breaker: Breaker, token: str) -> int:
-        """Write that this worker probes; returns the revision. Raises Changed when another worker wrote first, or one of OUTAGE."""
+        """Write that this worker probes; returns the revision. Raises Changed when another worker wrote first, or one of NATS_OUTAGE."""
         record = self._record(breaker, State.HALF_OPEN, token, self._now() + self._rules.lease)
         return await bucket.put(self._bus, record, self._ledger.revision(breaker.name))
 
