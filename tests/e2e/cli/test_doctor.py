@@ -232,6 +232,17 @@ async def test_a_queue_that_no_worker_serves_is_reported(doctor: Doctor, servers
     assert said.startswith("1 task waits in queue mail, but no live worker serves it → start a worker with WAGGLE_QUEUES=mail")
 
 
+async def test_a_queue_whose_name_is_not_valid_is_reported(doctor: Doctor, servers: dict[str, str], lanes: None, pool: Pool) -> None:
+    """SQL can insert a task with such a queue. A scheduler sets it aside, so nothing else is said about it."""
+    await given.alive(pool)
+    tasks = await given.waiting(pool, 2, queue="two words")
+    await given.change(pool, tasks, "rung_at = now() - interval '2 minutes'")
+    examined = await doctor(**servers)
+    said = examined.one("queues", "error")
+    assert said.startswith("2 tasks wait in queue 'two words', whose name is not valid → move them by SQL to a queue of at most 32 ")
+    assert examined.one("due tasks", "ok")
+
+
 async def test_a_type_that_no_worker_knows_is_reported(doctor: Doctor, servers: dict[str, str], pool: Pool) -> None:
     await given.alive(pool)  # knows demo.echo
     await given.waiting(pool, 3, type="email.send")

@@ -4,14 +4,16 @@ from collections import Counter, defaultdict
 from datetime import datetime, timedelta
 from typing import Final
 
-from waggle.bus import lane_head
+from waggle.bus import lane_head, subjects
 from waggle.bus.connection import NATS_OUTAGE, Bus
 from waggle.store import catalogue, diagnosis, leases, waiting
+from waggle.task import QUEUE_LENGTH
 from waggle_cli.doctor.deployment import Deployment
 from waggle_cli.doctor.findings import Finding, count, error, listed, ok, warning
 
 LATE: Final = 30.0  # seconds within which a running scheduler has acted
 NO_SCHEDULER: Final = "start a scheduler, or read its log: it rings due tasks, takes lost ones back, and fails overdue ones"
+NOT_VALID: Final = f"move them by SQL to a queue of at most {QUEUE_LENGTH} lower-case letters, digits, _ and -, starting with a letter; no worker serves others"
 
 
 async def due(deployment: Deployment) -> list[Finding]:
@@ -32,7 +34,7 @@ async def _orphaned(deployment: Deployment, bus: Bus) -> list[tuple[str, int]]:
     """Lanes with tasks that the orphan rule should have rung again long ago. Lanes are skipped if the stream does not answer."""
     assert deployment.database
     found = []
-    for lane in await waiting.lanes(deployment.database):
+    for lane in [lane for lane in await waiting.lanes(deployment.database) if subjects.fits(lane[0])]:
         asked = await waiting.now(deployment.database)
         try:
             head = await lane_head.oldest_rung_at(bus, *lane)
@@ -71,7 +73,9 @@ async def queues(deployment: Deployment) -> list[Finding]:
         waits[row["queue"]] += row["ready"] + row["later"]
     found = []
     for queue, tasks in sorted(waits.items()):
-        if queue in paused:
+        if not subjects.fits(queue):
+            found.append(error(f"{count(tasks, 'task')} {_wait(tasks)} in queue {queue!r}, whose name is not valid", NOT_VALID))
+        elif queue in paused:
             found.append(warning(f"queue {queue} is paused; {count(tasks, 'task')} {_wait(tasks)} in it", f"waggle queues resume {queue}"))
         elif queue not in served:
             advice = f"start a worker with WAGGLE_QUEUES={queue}, or one with handlers in this queue"
