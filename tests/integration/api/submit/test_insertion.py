@@ -1,6 +1,5 @@
 """Writing groups of submissions: what is repeated after a lost answer is ours, and a connection that does not answer is given up."""
 
-import asyncio
 import time
 
 import asyncpg
@@ -91,17 +90,3 @@ async def test_a_connection_that_does_not_answer_is_given_up_in_time(pool: "asyn
             await connection.execute("SELECT pg_sleep(5)")
     assert time.monotonic() - began < 2
     assert await pool.fetchval("SELECT 1") == 1
-
-
-async def test_what_asyncpg_stumbles_over_when_its_connection_is_closed_is_an_outage(pool: "asyncpg.Pool[asyncpg.Record]") -> None:
-    """asyncpg uses a protocol that is None if the time runs out just as an answer arrives."""
-
-    async def stumble(seconds: float) -> None:
-        async with borrowed(pool, seconds):
-            await asyncio.sleep(0.1)
-            raise AttributeError("'NoneType' object has no attribute 'bind_execute'")
-
-    with pytest.raises(TimeoutError):
-        await stumble(0.05)
-    with pytest.raises(AttributeError):  # somebody's mistake, which must be seen
-        await stumble(5.0)
