@@ -18,10 +18,7 @@ def main(version: str) -> None:
     changelog = ROOT / "CHANGELOG.md"
     text = changelog.read_text()
     if f"## [{version}]" not in text:
-        source = "https://github.com/waggle-tasks/waggle"
-        text = text.replace("## [Unreleased]\n", f"## [Unreleased]\n\n## [{version}] - {datetime.now(UTC):%Y-%m-%d}\n", 1)
-        text = re.sub(r"(?m)^\[Unreleased\]: .*$", f"[Unreleased]: {source}/compare/v{version}...HEAD\n[{version}]: {source}/releases/tag/v{version}", text)
-        changelog.write_text(text)
+        changelog.write_text(text.replace("## [Unreleased]\n", f"## [Unreleased]\n\n## [{version}] - {datetime.now(UTC):%Y-%m-%d}\n", 1))
 
 
 if __name__ == "__main__":
