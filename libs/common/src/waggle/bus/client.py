@@ -94,4 +94,5 @@ class NatsClient(Client):
         """
         commands = b"".join([b"PUB %b %d\r\n%b\r\n" % (subject.encode(), len(data), data) for subject, data in messages])
         await self._send_command(commands)
-        await self._flush_pending()
+        if self._flush_queue is None or self._flush_queue.empty():  # on a dead link the queue fills up, and putting one more would wait
+            await self._flush_pending()

@@ -1,4 +1,4 @@
-"""Group commit: submissions that arrive together are committed together, answered after the commit, then rung together.
+"""Group commit: submissions that arrive together are committed together, then rung together and answered.
 
 A submission that Postgres refuses fails alone. While Postgres does not answer, a group is retried with the same ids for COMMIT_RETRY_SECONDS. Large
 submissions have queues of their own, so that small ones never wait for the statement of a large one.
@@ -83,12 +83,11 @@ class Committer:
             _answer_all(group, error)
         else:
             failpoint.passed("api.committed")
-            self._count(written)
+            await self._ringer.ring(written.doorbells)  # before the answers: it waits for nothing, and a worker can claim while they are written
+            failpoint.passed("api.rung")
             for pending, outcome in zip(group, written.outcomes, strict=True):
                 _answer(pending, outcome)
-            await asyncio.sleep(0)  # the answers first
-            failpoint.passed("api.answered")
-            await self._ringer.ring(written.doorbells)
+            self._count(written)
         finally:
             _answer_all(group, Unavailable(NO_ANSWER))  # for those left when this is cancelled
 
