@@ -27,6 +27,10 @@ class Proxy:
         self._is_cut = True
         self.kill_links()
 
+    def move(self, server_port: int) -> None:
+        """Let new links lead to another server; open ones stay."""
+        self._server_port = server_port
+
     def heal(self) -> None:
         """Let new links work again; dead ones stay dead."""
         self._is_cut = False

@@ -9,7 +9,7 @@ import structlog
 from waggle.bus.connection import Bus
 from waggle.loops import periodic
 from waggle.repair import reclaim
-from waggle.store import leases
+from waggle.store import primary
 from waggle.store.leases import LostTask
 from waggle.telemetry import catalogue
 from waggle_scheduler import OUTAGE
@@ -28,7 +28,8 @@ async def keep_reclaiming(pool: "asyncpg.Pool[asyncpg.Record]", bus: Bus, lease:
 
     async def step() -> bool:
         try:
-            if connected.seen(await leases.server_started(pool), gap=max(lease / 2, 3 * LOST_SCAN_SECONDS)) < lease:
+            seen = await primary.observe(pool)
+            if connected.seen((seen.server, seen.since), gap=max(lease / 2, 3 * LOST_SCAN_SECONDS)) < lease:
                 return False
             reclaimed = await reclaim.reclaim(pool, LOST_BATCH)
         except BaseException:

@@ -9,7 +9,7 @@ from waggle.bus import doorbells, subjects
 from waggle.bus.connection import Bus
 from waggle.bus.ring import Ringer
 from waggle.repair import deadlines, orphans, reclaim
-from waggle.store import audit, leases, waiting
+from waggle.store import audit, primary, waiting
 
 RECLAIM_BATCH: Final = 100
 BATCH: Final = 1_000
@@ -34,7 +34,8 @@ async def _reclaim(pool: Pool, bus: Bus, lease: float) -> int:
     """Only after this process was itself connected for a lease: then it would have seen the heartbeats."""
     connected = reclaim.Connected()
     for _ in range(int(LEASES * lease / REPAIR_POLL_SECONDS) + 1):
-        if connected.seen(await leases.server_started(pool), gap=max(lease / 2, 3 * REPAIR_POLL_SECONDS)) >= lease:
+        seen = await primary.observe(pool)
+        if connected.seen((seen.server, seen.since), gap=max(lease / 2, 3 * REPAIR_POLL_SECONDS)) >= lease:
             return await _all(lambda: _reclaim_some(pool, bus), RECLAIM_BATCH)
         await asyncio.sleep(REPAIR_POLL_SECONDS)
     return 0

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from datetime import datetime
 
 import asyncpg
 
@@ -23,16 +22,16 @@ class Connected:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._since = self._last = -1.0
-        self._server: datetime | None = None
+        self._server: object = None
 
     def lost(self) -> None:
         self._server = None
 
-    def seen(self, server_started: datetime, gap: float) -> float:
-        """Note an answer of Postgres, up since `server_started`. Returns for how many seconds it has answered, never more than `gap` apart."""
+    def seen(self, server: object, gap: float) -> float:
+        """Note an answer of Postgres. Returns for how many seconds the same server has answered, never more than `gap` apart."""
         now = self._clock()
-        if server_started != self._server or now - self._last > gap:
-            self._since, self._server = now, server_started
+        if server != self._server or now - self._last > gap:
+            self._since, self._server = now, server
         self._last = now
         return now - self._since
 

@@ -1,7 +1,6 @@
 """Worker leases: a heartbeat row each. A worker id names one lease, is fresh at each start and never renewed once expired."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import NamedTuple
 
 import asyncpg
@@ -68,12 +67,6 @@ async def holdings(connection: Connection, worker_id: str, old: float) -> list[H
     """What the database says runs under this id."""
     rows = await statement("tasks/running_under").fetch(connection, worker_id=worker_id, old=old)
     return [Holding(Fence(row["id"], row["attempt"], row["worker_id"], row["started_at"]), row["old"]) for row in rows]
-
-
-async def server_started(connection: Connection) -> datetime:
-    """Since when Postgres has been up: a lease does not run while it is down."""
-    found: datetime = await connection.fetchval("SELECT pg_postmaster_start_time()")
-    return found
 
 
 async def lock_lost(connection: Connection, most: int) -> list[LostTask]:
