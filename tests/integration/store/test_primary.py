@@ -6,6 +6,8 @@ import signal
 from pathlib import Path
 
 import asyncpg
+import pytest
+import structlog.testing
 
 from support import given
 from support.facts import until
@@ -15,6 +17,7 @@ from support.standby import standby
 from waggle.store import leases, primary
 from waggle.store import postgres as store
 from waggle.store.postgres import POSTGRES_OUTAGE
+from waggle.store.primary import PrimaryGate, PrimaryServer
 
 Pool = asyncpg.Pool
 
@@ -98,3 +101,43 @@ async def test_a_promotion_begins_every_lease_anew(own_postgres: PostgresServer,
             after = await primary.observe(there)
     assert (after.server.system, after.server.timeline) == (before.server.system, before.server.timeline + 1)
     assert after.since > before.since
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def test_news_that_no_connection_confirms_stop_a_service_only_for_a_while(database: str) -> None:
+    """A forged message on the subject, or an address that never moves."""
+    clock = Clock()
+    gate = PrimaryGate(clock)
+    async with store.pool(FleetSettings(postgres_url=database, nats_url="nats://not.used"), "test", 2, gate=gate) as pool:
+        assert await pool.fetchval("SELECT true")
+        assert gate.seen
+        gate.hear(PrimaryServer(gate.seen.system, 99))
+        with pytest.raises(primary.StalePrimary, match="/99 has replaced it"):
+            await pool.fetchval("SELECT true")
+        clock.now += primary.AWAY_SECONDS
+        assert await pool.fetchval("SELECT true")
+        gate.hear(PrimaryServer(gate.seen.system, 100))
+        assert await pool.fetchval("SELECT true")  # it was wrong a moment ago
+        clock.now += primary.DOUBT_SECONDS
+        gate.hear(PrimaryServer(gate.seen.system, 100))
+        with pytest.raises(primary.StalePrimary):
+            await pool.fetchval("SELECT true")
+
+
+async def test_another_system_stops_nobody_and_is_told_of_ours(database: str) -> None:
+    gate = PrimaryGate()
+    async with store.pool(FleetSettings(postgres_url=database, nats_url="nats://not.used"), "test", 2, gate=gate) as pool:
+        assert await pool.fetchval("SELECT true")
+        assert gate.seen
+        with structlog.testing.capture_logs() as lines:
+            assert gate.hear(PrimaryServer(gate.seen.system + 1, 5))
+        assert [line["event"] for line in lines] == ["services use different Postgres systems"]
+        assert await pool.fetchval("SELECT true")
+        assert not gate.hear(gate.seen)

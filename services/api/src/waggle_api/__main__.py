@@ -5,12 +5,13 @@ from typing import Final
 
 import structlog
 
-from waggle import service
+from waggle import primaries, service
 from waggle.bus import connection as bus
 from waggle.bus.ring import Ringer
 from waggle.service import Service
 from waggle.settings.services import ApiSettings
 from waggle.store import postgres
+from waggle.store.primary import PrimaryGate
 from waggle.telemetry import endpoint
 from waggle_api.app import create_app
 from waggle_api.control.waits import Waits
@@ -30,7 +31,9 @@ async def run(settings: ApiSettings) -> None:
     """Listen at once, accept requests once Postgres is available; when stopped, finish what was accepted."""
     listener = endpoint.listen(settings.api_host, settings.api_port)
     async with service.running("api", settings) as api:
-        catalogue, resources = await _opened(api)
+        gate = PrimaryGate()
+        catalogue, resources = await _opened(api, gate)
+        api.start("primary", primaries.share(gate, resources.pool, resources.bus, api.stopping))
         server = Server(create_app(resources), listener, settings.grace)
         api.start("http", server.serve())
         api.start("commit", resources.intake.run())
@@ -45,9 +48,9 @@ async def run(settings: ApiSettings) -> None:
         await _drain(resources.intake)
 
 
-async def _opened(api: Service[ApiSettings]) -> tuple[Catalogue, Resources]:
-    pool = await api.enter(postgres.pool(api.settings, "api", API_CONNECTIONS))
-    health_pool = await api.enter(postgres.pool(api.settings, "api-health", 1))
+async def _opened(api: Service[ApiSettings], gate: PrimaryGate) -> tuple[Catalogue, Resources]:
+    pool = await api.enter(postgres.pool(api.settings, "api", API_CONNECTIONS, gate=gate))
+    health_pool = await api.enter(postgres.pool(api.settings, "api-health", 1, gate=gate))
     nats = await api.enter(bus.connection(api.settings, "api"))
     ringer, catalogue, waits = Ringer(nats), Catalogue(pool), Waits(pool, nats)
     await ringer.open()

@@ -3,11 +3,12 @@
 import asyncio
 from typing import Final, NoReturn
 
-from waggle import service
+from waggle import primaries, service
 from waggle.bus import connection, subjects
 from waggle.bus.rpc import Endpoints
 from waggle.settings.services import DlqSettings
 from waggle.store import postgres
+from waggle.store.primary import PrimaryGate
 from waggle_dlq import automatic, cleanup, redriving
 from waggle_dlq.commands import Commands
 
@@ -19,8 +20,10 @@ async def run(settings: DlqSettings) -> None:
     """Cleanup, retries and redrives work without NATS; only commands need it."""
     async with service.running("dlq", settings) as dlq:
         metrics_url = await dlq.enter(service.metrics_endpoint(dlq, settings.metrics_host, settings.metrics_port))
-        pool = await dlq.enter(postgres.pool(settings, "dlq", DLQ_CONNECTIONS))
+        gate = PrimaryGate()
+        pool = await dlq.enter(postgres.pool(settings, "dlq", DLQ_CONNECTIONS, gate=gate))
         bus = await dlq.enter(connection.connection(settings, "dlq"))
+        dlq.start("primary", primaries.share(gate, pool, bus, dlq.stopping))
         await dlq.until(postgres.wait_until_migrated(pool))
         wake = asyncio.Event()
         endpoints = Endpoints(bus, subjects.DLQ_SERVICE, Commands(pool, settings, wake).handlers())

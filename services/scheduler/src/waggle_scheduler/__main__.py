@@ -5,7 +5,7 @@ from typing import Final, NoReturn
 
 import asyncpg
 
-from waggle import service
+from waggle import primaries, service
 from waggle.bus import connection
 from waggle.bus.connection import Bus
 from waggle.bus.ring import Ringer
@@ -13,6 +13,7 @@ from waggle.loops import wait_for
 from waggle.service import Service
 from waggle.settings.services import SchedulerSettings
 from waggle.store import postgres
+from waggle.store.primary import PrimaryGate
 from waggle_scheduler import deadlines, due, orphans, reclaim, retention, topology
 
 SCHEDULER_CONNECTIONS: Final = 6
@@ -22,8 +23,10 @@ NATS_WAIT_SECONDS: Final = 5.0  # then it is ready without NATS
 async def run(settings: SchedulerSettings) -> None:
     async with service.running("scheduler", settings) as scheduler:
         metrics_url = await scheduler.enter(service.metrics_endpoint(scheduler, settings.metrics_host, settings.metrics_port))
-        pool = await scheduler.enter(postgres.pool(settings, "scheduler", SCHEDULER_CONNECTIONS))
+        gate = PrimaryGate()
+        pool = await scheduler.enter(postgres.pool(settings, "scheduler", SCHEDULER_CONNECTIONS, gate=gate))
         bus = await scheduler.enter(connection.connection(settings, "scheduler"))
+        scheduler.start("primary", primaries.share(gate, pool, bus, scheduler.stopping))
         await scheduler.until(postgres.wait_until_migrated(pool))
         ensured = await _start_loops(scheduler, pool, bus)
         await scheduler.until(wait_for(ensured, NATS_WAIT_SECONDS))

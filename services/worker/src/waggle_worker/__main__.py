@@ -6,11 +6,12 @@ from typing import Final, NoReturn
 
 import structlog
 
-from waggle import service
+from waggle import primaries, service
 from waggle.bus import connection
 from waggle.service import running
 from waggle.settings.services import WorkerSettings
 from waggle.store import postgres
+from waggle.store.primary import PrimaryGate
 from waggle_worker import handlers
 from waggle_worker.http.request import Outgoing
 from waggle_worker.worker import Worker
@@ -25,8 +26,10 @@ async def run(settings: WorkerSettings) -> None:
     found = handlers.load(settings.app, outgoing.app())
     queues = handlers.queues(found, settings.queues)
     async with running("worker", settings) as svc:
-        pool = await svc.enter(postgres.pool(settings, "worker", WORKER_CONNECTIONS, plans_once=True))
+        gate = PrimaryGate()
+        pool = await svc.enter(postgres.pool(settings, "worker", WORKER_CONNECTIONS, plans_once=True, gate=gate))
         bus = await svc.enter(connection.connection(settings, "worker"))
+        svc.start("primary", primaries.share(gate, pool, bus, svc.stopping))
         await svc.enter(outgoing)
         metrics_url = await svc.enter(service.metrics_endpoint(svc, settings.metrics_host, settings.metrics_port))
         worker = Worker(settings, pool, bus, found, queues)

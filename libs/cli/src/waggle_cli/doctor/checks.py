@@ -8,7 +8,7 @@ import asyncpg
 
 from waggle.bus.connection import NATS_OUTAGE
 from waggle.store.postgres import POSTGRES_OUTAGE
-from waggle_cli.doctor import broker, clocks, database, disk, fleet, work
+from waggle_cli.doctor import broker, clocks, database, disk, fleet, primary, work
 from waggle_cli.doctor.deployment import Deployment
 from waggle_cli.doctor.findings import Finding, error, reason
 
@@ -37,6 +37,7 @@ CHECKS: Final = (
     Check("stream", broker.stream, ("bus",)),
     Check("consumers", broker.consumers, ("bus", "database", "schema_fits")),
     Check("breakers", broker.breakers, ("bus",)),
+    Check("primary", primary.agree, ("bus", "database")),
     Check("clocks", clocks.agree, ("database",)),
     Check("disk", disk.space),
     Check("api", fleet.api),

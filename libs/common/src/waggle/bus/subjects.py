@@ -5,7 +5,7 @@ import struct
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from typing import Final
+from typing import Annotated, Final
 from uuid import UUID
 
 import msgspec
@@ -23,6 +23,7 @@ GET_MESSAGES: Final = f"$JS.API.DIRECT.GET.{WORK_STREAM}"  # in batches
 DELETE_MESSAGE: Final = f"$JS.API.STREAM.MSG.DELETE.{WORK_STREAM}"
 SETTLED: Final = "waggle.settled"
 CONTROL_ALL: Final = "waggle.control.all"
+PRIMARY: Final = "waggle.primary"  # services tell each other which Postgres they work with; nobody else needs to publish it
 
 # Commands to the dlq service, by the names of their endpoints (see bus.dlq_commands).
 DLQ_SERVICE: Final = "waggle-dlq"
@@ -141,3 +142,19 @@ RELOAD_PAUSES: Final = msgspec.json.encode(ControlMessage(look=True))
 def read_control_message(data: bytes) -> ControlMessage:
     """Raises msgspec.DecodeError for a malformed message."""
     return msgspec.json.decode(data, type=ControlMessage)
+
+
+class PrimaryMessage(msgspec.Struct, frozen=True):
+    """A message on `waggle.primary`: the system identifier of the sender's Postgres, and its timeline."""
+
+    system: int
+    timeline: Annotated[int, msgspec.Meta(ge=0, lt=1 << 31)]
+
+
+def primary_message(system: int, timeline: int) -> bytes:
+    return msgspec.json.encode(PrimaryMessage(system, timeline))
+
+
+def read_primary_message(data: bytes) -> PrimaryMessage:
+    """Raises msgspec.DecodeError for a malformed message."""
+    return msgspec.json.decode(data, type=PrimaryMessage)

@@ -190,6 +190,7 @@ class Pool(asyncpg.Pool):
         every: dict[str, Any] = {"max_queries": 50_000, "setup": None, "init": None, "loop": None, "record_class": asyncpg.Record}
         super().__init__(min_size=0, max_size=size, max_inactive_connection_lifetime=0, **every, **options)
         self.schema = schema
+        self.open: Callable[[], Awaitable[TimeLimitedConnection]] = options["connect"]  # one more, outside of the pool
 
     def acquire(self, *, timeout: float | None = None) -> Acquired:
         return Acquired(self, timeout)

@@ -11,6 +11,7 @@ from waggle.settings.shared import SettingsError
 from waggle.settings.sources import masked
 from waggle.store import client
 from waggle.store.client import PoolerConnection, TimeLimitedConnection
+from waggle.store.primary import PrimaryGate
 
 log = structlog.get_logger()
 
@@ -22,12 +23,20 @@ class Connector:
     """Opens connections for a pool. Once it met a pooler, it expects one."""
 
     def __init__(
-        self, url: str, schema: str, session: dict[str, str], *, seconds: float = CONNECT_SECONDS, statement_seconds: float = STATEMENT_SECONDS
+        self,
+        url: str,
+        schema: str,
+        session: dict[str, str],
+        *,
+        seconds: float = CONNECT_SECONDS,
+        statement_seconds: float = STATEMENT_SECONDS,
+        gate: PrimaryGate | None = None,
     ) -> None:
         client.require()
         check_url(url)
         self._url = url
         self._schema = schema
+        self._gate = gate
         self._session = session
         self._seconds: dict[str, Any] = {"timeout": seconds, "command_timeout": statement_seconds}
         self._behind_pooler = False
@@ -39,6 +48,8 @@ class Connector:
         except (asyncpg.ClientConfigurationError, ValueError) as error:
             raise SettingsError(f"{masked(self._url)} cannot be used: {error}") from error
         connection.schema = self._schema
+        if self._gate:
+            await self._gate.admit(connection)
         return connection
 
     async def _open(self) -> TimeLimitedConnection:

@@ -15,6 +15,7 @@ from waggle.settings.shared import Settings, SettingsError
 from waggle.store import client
 from waggle.store.client import Connection
 from waggle.store.connections import STATEMENT_SECONDS, Connector, direct_url
+from waggle.store.primary import PrimaryGate
 from waggle.store.sql import statement
 
 log = structlog.get_logger()
@@ -78,9 +79,14 @@ async def _keep(_: object) -> None:
 
 
 @asynccontextmanager
-async def pool(settings: Settings, name: str, size: int, *, plans_once: bool = False) -> AsyncIterator["asyncpg.Pool[asyncpg.Record]"]:
-    """A pool of at most `size` connections, opened as they are needed: it can be made while Postgres is unavailable. `plans_once`: see `session`."""
-    connector = Connector(settings.postgres_url, settings.postgres_schema, session(name, plans_once=plans_once))
+async def pool(
+    settings: Settings, name: str, size: int, *, plans_once: bool = False, gate: PrimaryGate | None = None
+) -> AsyncIterator["asyncpg.Pool[asyncpg.Record]"]:
+    """A pool of at most `size` connections, opened as they are needed: it can be made while Postgres is unavailable. `plans_once`: see `session`.
+
+    With a `gate`, no connection leads to a primary that was replaced.
+    """
+    connector = Connector(settings.postgres_url, settings.postgres_schema, session(name, plans_once=plans_once), gate=gate)
     made = client.Pool(schema=settings.postgres_schema, size=size, connect=connector, connection_class=client.TimeLimitedConnection, reset=_keep)
     await made
     try:
@@ -93,9 +99,11 @@ async def pool(settings: Settings, name: str, size: int, *, plans_once: bool = F
             made.terminate()
 
 
-async def connect(settings: DirectSettings, name: str, *, statement_seconds: float = STATEMENT_SECONDS) -> client.TimeLimitedConnection:
+async def connect(
+    settings: DirectSettings, name: str, *, statement_seconds: float = STATEMENT_SECONDS, gate: PrimaryGate | None = None
+) -> client.TimeLimitedConnection:
     """One connection, direct where the settings have an address for that. Raises SettingsError, and what asyncpg raises."""
-    return await Connector(direct_url(settings), settings.postgres_schema, session(name), statement_seconds=statement_seconds)()
+    return await Connector(direct_url(settings), settings.postgres_schema, session(name), statement_seconds=statement_seconds, gate=gate)()
 
 
 async def wait_until_migrated(connection: Connection) -> None:

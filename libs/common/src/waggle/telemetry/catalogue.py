@@ -55,6 +55,14 @@ DOORBELLS_UNREADABLE: Final = MetricSpec(
     kind=Counter, name="waggle_doorbells_unreadable_total", where=("worker",), meaning="Messages in the work stream that are not doorbells"
 )
 
+# Postgres: all services.
+STALE_PRIMARY: Final = MetricSpec(
+    kind=Gauge,
+    name="waggle_postgres_stale",
+    where=("api", "worker", "dlq", "scheduler"),
+    meaning="1 while the address of Postgres leads to a primary that was replaced: the service stays away from it",
+)
+
 # The API.
 TASKS_SUBMITTED: Final = MetricSpec(
     kind=Counter, name="waggle_tasks_submitted_total", labels=("type", "queue"), where=("api",), meaning="Tasks accepted and committed"
