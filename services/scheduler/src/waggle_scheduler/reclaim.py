@@ -9,7 +9,8 @@ import structlog
 from waggle.bus.connection import Bus
 from waggle.loops import periodic
 from waggle.repair import reclaim
-from waggle.store import primary
+from waggle.repair.clock import DatabaseClock, settle_jump
+from waggle.store import clock, primary
 from waggle.store.leases import LostTask
 from waggle.telemetry import catalogue
 from waggle_scheduler import OUTAGE
@@ -24,11 +25,19 @@ RECLAIMED: Final = catalogue.TASKS_TAKEN_BACK.create()
 
 async def keep_reclaiming(pool: "asyncpg.Pool[asyncpg.Record]", bus: Bus, lease: float, stopping: asyncio.Event) -> None:
     """Reclaim lost tasks, once this scheduler has been connected for a lease."""
-    connected = reclaim.Connected()
+    connected, database_clock, is_first = reclaim.Connected(), DatabaseClock(lease), True
 
     async def step() -> bool:
+        nonlocal is_first
         try:
-            seen = await primary.observe(pool)
+            seen, jumped = await database_clock.read(lambda: primary.observe(pool), lambda seen: seen.now)
+            if jumped:
+                await settle_jump(pool, jumped)
+            elif is_first:  # nobody may have seen a jump before
+                await clock.clamp(pool)
+            is_first = False
+            if jumped:
+                return False
             if connected.seen((seen.server, seen.since), gap=max(lease / 2, 3 * LOST_SCAN_SECONDS)) < lease:
                 return False
             reclaimed = await reclaim.reclaim(pool, LOST_BATCH)

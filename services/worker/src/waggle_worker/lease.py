@@ -32,11 +32,12 @@ class Lease:
         self._until = 0.0
         self.id = ""
         self._draining = False
+        self._refused = False
 
     @property
     def live(self) -> bool:
         """Whether this worker may claim now."""
-        return time.monotonic() < self._until
+        return not self._refused and time.monotonic() < self._until
 
     def covers(self, worker_id: str) -> bool:
         """Whether a task that was claimed under this id may start now. Asked when the claim is answered, and again when the handler starts."""
@@ -63,13 +64,14 @@ class Lease:
                 types=self._types,
             ),
         )
-        self.id, self._until = fresh, sent + self._settings.lease
+        self.id, self._until, self._refused = fresh, sent + self._settings.lease, False
         log.info("lease taken", worker_id=fresh, seconds=self._settings.lease)
 
     async def keep(self, running: Callable[[], int], beat: Callable[[], Awaitable[None]], lost: Callable[[], Awaitable[None]]) -> None:
         """The heartbeat: three times in each lease, sooner after an outage.
 
-        `beat` runs after each successful renewal; `lost` after the lease expired, to cancel all handlers and take a new one.
+        A renewal that is refused while the lease lives by the monotonic clock is repeated: the database's clock was set forward, and a scheduler is about to
+        notice. `beat` runs after each successful renewal; `lost` after the lease expired, to cancel all handlers and take a new one.
         """
         timeout = interval = self._settings.lease / 3
         while True:
@@ -77,6 +79,10 @@ class Lease:
             try:
                 async with asyncio.timeout(timeout):
                     renewed = await self._renew(running())
+                    if not renewed and time.monotonic() < self._until:
+                        interval = self._settings.lease / 15
+                        log.warning("heartbeat refused before its time, retrying", worker_id=self.id)
+                        continue
                     if not renewed:
                         self._until = 0.0
                         metrics.LEASES.inc()
@@ -95,6 +101,7 @@ class Lease:
     async def _renew(self, running: int) -> bool:
         sent = time.monotonic()
         renewed = await leases.renew(self._connection, self.id, running=running, draining=self._draining)
+        self._refused = not renewed
         if renewed:
             self._until = sent + self._settings.lease
         return renewed

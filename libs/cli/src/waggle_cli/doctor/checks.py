@@ -39,6 +39,7 @@ CHECKS: Final = (
     Check("breakers", broker.breakers, ("bus",)),
     Check("primary", primary.agree, ("bus", "database")),
     Check("clocks", clocks.agree, ("database",)),
+    Check("clock jumps", clocks.jumps, ("database", "schema_fits")),
     Check("disk", disk.space),
     Check("api", fleet.api),
     Check("services", fleet.services, ("database",)),

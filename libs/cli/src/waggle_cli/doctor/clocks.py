@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from waggle.bus import subjects
 from waggle.bus.jetstream import api_request
-from waggle.store import diagnosis
+from waggle.store import clock, diagnosis
 from waggle_cli.doctor.deployment import Deployment
 from waggle_cli.doctor.findings import Finding, ok, warning
 
@@ -49,6 +49,17 @@ async def agree(deployment: Deployment) -> list[Finding]:
     findings = [finding for name, clock in clocks.items() if (finding := verdict(name, clock, database))]
     most = max(abs(clock.ahead - database.ahead) for clock in clocks.values())
     return findings or [ok(f"{', '.join(clocks)} and the database's clocks agree within {most * 1000:,.0f} ms")]
+
+
+async def jumps(deployment: Deployment) -> list[Finding]:
+    """Jumps of the database's clock, as its schedulers saw them in the last day."""
+    assert deployment.database
+    advice = "let NTP slew the clock of Postgres instead of stepping it: deadlines and times of schedules are wrong by as much"
+    found = [
+        warning(f"the database's clock jumped by {row['seconds']:+,.0f} s at {row['at']:%Y-%m-%d %H:%M:%S}", advice)
+        for row in await clock.recent(deployment.database)
+    ]
+    return found or [ok("no scheduler saw the database's clock jump in the last day")]
 
 
 async def _nats(deployment: Deployment) -> ClockReading | None:

@@ -4,7 +4,7 @@ Lanes are first in, first out, and a doorbell stays in the stream until it is ac
 lane, and before that doorbell was asked for, has lost its own.
 """
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
 import structlog
@@ -18,6 +18,8 @@ from waggle.store.client import Connection
 log = structlog.get_logger()
 
 ORPHAN_GRACE: Final = timedelta(seconds=5)  # for doorbells that are on their way
+
+NOTHING_KNOWN: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 Lane = tuple[str, int]
 
@@ -54,6 +56,9 @@ async def _room(bus: Bus, lane: Lane, most: int) -> int:
 def limit(head: datetime | None, asked: datetime) -> datetime:
     """A task that was rung before this time, and still waits, has lost its doorbell.
 
-    `head` is when the lane's oldest doorbell was rung, None for an empty lane; `asked` is a time before it was requested.
+    `head` is when the lane's oldest doorbell was rung, None for an empty lane; `asked` is a time before it was requested. A head from the future was rung
+    before the database's clock was set back: until it has left the lane, nothing is known.
     """
+    if head is not None and head > asked + ORPHAN_GRACE:
+        return NOTHING_KNOWN
     return (asked if head is None else min(head, asked)) - ORPHAN_GRACE

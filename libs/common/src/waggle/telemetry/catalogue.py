@@ -63,6 +63,14 @@ STALE_PRIMARY: Final = MetricSpec(
     meaning="1 while the address of Postgres leads to a primary that was replaced: the service stays away from it",
 )
 
+CLOCK_JUMPS: Final = MetricSpec(
+    kind=Counter,
+    name="waggle_postgres_clock_jumps_total",
+    labels=("direction",),
+    where=("scheduler",),
+    meaning="Jumps of the database's clock against this scheduler's monotonic one",
+)
+
 # The API.
 TASKS_SUBMITTED: Final = MetricSpec(
     kind=Counter, name="waggle_tasks_submitted_total", labels=("type", "queue"), where=("api",), meaning="Tasks accepted and committed"

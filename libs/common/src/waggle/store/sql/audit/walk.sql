@@ -1,6 +1,6 @@
 -- One step of the audit's walk through all tasks: those whose columns do not fit their status, and those whose attempts do not fit the task.
 -- A time is when its statement began, which may have waited for a lock: an order of times is broken when it is so by more than `slack` seconds.
--- Attempts between two tasks belong to none.
+-- A clock that was set back between two times excuses them. Attempts between two tasks belong to none.
 WITH page AS MATERIALIZED (
     SELECT id, status, attempt, retry_count, max_retries, lost_count, worker_id, started_at, completed_at,
            error IS NOT NULL AS has_error, result IS NOT NULL AS has_result
@@ -15,7 +15,9 @@ WITH page AS MATERIALIZED (
     SELECT task_id, count(*) AS ended, max(attempt) AS last, max(ended_at) AS ended_at, (array_agg(outcome ORDER BY attempt DESC))[1] AS outcome,
            count(*) FILTER (WHERE outcome IN ('completed', 'cancelled', 'deadline')) AS final,
            count(*) FILTER (WHERE outcome IN ('failed', 'lost')) AS failed, count(*) FILTER (WHERE outcome = 'lost') AS lost,
-           bool_or(ended_at < started_at - :slack * interval '1 second' OR started_at < before - :slack * interval '1 second') AS disorder
+           bool_or(CASE WHEN ended_at < started_at - :slack * interval '1 second' THEN NOT waggle.set_back_between(started_at, ended_at, :slack)
+                        WHEN started_at < before - :slack * interval '1 second' THEN NOT waggle.set_back_between(before, started_at, :slack)
+                        ELSE false END) AS disorder
     FROM tries GROUP BY task_id
 ), judged AS MATERIALIZED (
     SELECT coalesce(p.id, l.task_id) AS id,
@@ -33,7 +35,8 @@ WITH page AS MATERIALIZED (
             AND coalesce(ended, 0) = attempt - (status = 'running')::int AND coalesce(last, 0) = coalesce(ended, 0)
             AND coalesce(lost, 0) = lost_count AND retry_count <= coalesce(failed, 0)
             AND NOT coalesce(disorder, false)
-            AND (status <> 'running' OR ended IS NULL OR started_at >= ended_at - :slack * interval '1 second')
+            AND (status <> 'running' OR ended IS NULL OR started_at >= ended_at - :slack * interval '1 second'
+                 OR waggle.set_back_between(ended_at, started_at, :slack))
             AND coalesce(final, 0) = coalesce((outcome IN ('completed', 'cancelled', 'deadline'))::int, 0)
             AND (status = 'completed') = (coalesce(outcome, '') = 'completed')
             AND (coalesce(outcome, '') <> 'cancelled' OR status = 'cancelled')
