@@ -8,7 +8,7 @@ import asyncpg
 
 from waggle.bus.connection import NATS_OUTAGE
 from waggle.store.postgres import POSTGRES_OUTAGE
-from waggle_cli.doctor import broker, clocks, database, disk, fleet, primary, work
+from waggle_cli.doctor import broker, clocks, database, disk, fleet, primary, snapshots, work
 from waggle_cli.doctor.deployment import Deployment
 from waggle_cli.doctor.findings import Finding, error, reason
 
@@ -30,6 +30,7 @@ CHECKS: Final = (
     Check("durability", database.durability, ("database",)),
     Check("standby", database.standby, ("database",)),
     Check("connections", database.connections, ("database",)),
+    Check("old snapshots", snapshots.old, ("database",)),
     Check("schema", database.schema, ("database",)),
     Check("nats", broker.reachable),
     Check("nats version", broker.version, ("nats",)),
