@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import asyncpg
 import pytest
 import structlog
+from nats.aio.msg import Msg
 
 from support import given, stream
 from support.command_line import called, waggle
@@ -288,6 +289,31 @@ async def test_a_lane_that_is_merely_long_has_lost_nothing(doctor: Doctor, serve
         await given.change(pool, task, f"rung_at = now() - interval '{minutes} minutes'")
         await stream.ring(bus, (task, "default", 1, (await given.row(pool, task))["rung_at"]))
     assert (await doctor(**servers)).one("due tasks", "ok")
+
+
+async def test_services_on_another_primary_are_reported(doctor: Doctor, servers: dict[str, str], pool: Pool, bus: Bus) -> None:
+    system, timeline = await pool.fetchrow("SELECT system_identifier, 1 FROM pg_control_system()")
+    assert (await doctor(**servers)).one("primary", "ok") == "all services work with this primary, timeline 1 → "
+    works_with = (system, timeline + 1)
+
+    async def answer(message: Msg) -> None:
+        if subjects.read_primary_message(message.data).timeline == 0:
+            await bus.publish(subjects.PRIMARY, subjects.primary_message(*works_with))
+
+    await bus.subscribe(subjects.PRIMARY, answer)
+    await bus.flush()
+    assert (await doctor(**servers)).one("primary", "error") == (
+        f"this server was replaced as primary: services work with {system}/2, this is {system}/1 → correct WAGGLE_POSTGRES_URL, and stop this server"
+    )
+    works_with = (system + 1, timeline)
+    assert f"another Postgres system, {system + 1}" in (await doctor(**servers)).one("primary", "error")
+
+
+async def test_jumps_of_the_databases_clock_are_reported(doctor: Doctor, servers: dict[str, str], pool: Pool) -> None:
+    assert (await doctor(**servers)).one("clock jumps", "ok")
+    await pool.execute("INSERT INTO waggle.clock_jumps (at, seconds) VALUES (now(), -600), (now() - interval '2 days', 600)")
+    found = (await doctor(**servers)).one("clock jumps", "warning")
+    assert found.startswith("the database's clock jumped by -600 s at ")
 
 
 async def test_missing_processes_are_reported(doctor: Doctor, servers: dict[str, str]) -> None:

@@ -2,13 +2,13 @@
 
 import pytest
 
-from waggle.store.snapshots import OLD_SECONDS, OLD_TRANSACTIONS, Kind, Snapshot
+from waggle.store.snapshots import OLD_SECONDS, OLD_TRANSACTIONS, HeldSnapshot, Kind
 from waggle_cli.doctor.findings import Level
 from waggle_cli.doctor.snapshots import findings
 
 
-def snapshot(kind: Kind, name: str, seconds: float | None, transactions: int = 5, state: str | None = None) -> Snapshot:
-    return Snapshot(kind, name, "bob", "report", "shop", state, seconds, transactions)
+def snapshot(kind: Kind, name: str, seconds: float | None, transactions: int = 5, state: str | None = None) -> HeldSnapshot:
+    return HeldSnapshot(kind, name, "bob", "report", "shop", state, seconds, transactions)
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def snapshot(kind: Kind, name: str, seconds: float | None, transactions: int = 5
         ),
     ],
 )
-def test_who_holds_it_and_how_to_end_it(one: Snapshot, said: str) -> None:
+def test_who_holds_it_and_how_to_end_it(one: HeldSnapshot, said: str) -> None:
     (finding,) = findings([one], 0)
     assert (finding.level, f"{finding.what} → {finding.advice}") == (Level.WARNING, said)
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from waggle.store import snapshots
-from waggle.store.snapshots import Snapshot
+from waggle.store.snapshots import HeldSnapshot
 from waggle_cli.doctor.deployment import Deployment
 from waggle_cli.doctor.findings import Finding, count, ok, skipped, warning
 
@@ -22,7 +22,7 @@ async def old(deployment: Deployment) -> list[Finding]:
     return findings(held, hidden)
 
 
-def findings(held: Sequence[Snapshot], hidden: int) -> list[Finding]:
+def findings(held: Sequence[HeldSnapshot], hidden: int) -> list[Finding]:
     """One for each old snapshot, and one for the sessions that this role may not look into."""
     found = [_culprit(snapshot) for snapshot in held if snapshot.is_old]
     if hidden:
@@ -30,7 +30,7 @@ def findings(held: Sequence[Snapshot], hidden: int) -> list[Finding]:
     return found or [ok("nobody holds a snapshot for longer than a minute")]
 
 
-def _culprit(snapshot: Snapshot) -> Finding:
+def _culprit(snapshot: HeldSnapshot) -> Finding:
     details = [text for text in (snapshot.role, snapshot.application, snapshot.state) if text]
     who = f"{snapshot.kind} {snapshot.name}" + (f" ({', '.join(details)})" if details else "")
     age = f"for {snapshot.seconds:,.0f} s" if snapshot.seconds is not None else f"for {snapshot.transactions:,} transactions"

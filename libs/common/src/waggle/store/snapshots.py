@@ -11,7 +11,7 @@ OLD_TRANSACTIONS: Final = 100_000  # where Postgres tells no time: some 100 s of
 Kind = Literal["session", "prepared transaction", "replication slot", "standby"]
 
 
-class Snapshot(NamedTuple):
+class HeldSnapshot(NamedTuple):
     """Something that holds dead rows back. `name`: a process id, the identifier of a prepared transaction, or the name of a slot.
 
     `seconds` is None where Postgres does not tell since when; `transactions` is how many have begun since.
@@ -32,9 +32,9 @@ class Snapshot(NamedTuple):
         return (self.seconds or 0.0) >= OLD_SECONDS or (self.seconds is None and self.transactions >= OLD_TRANSACTIONS)
 
 
-async def held(connection: Connection) -> list[Snapshot]:
+async def held(connection: Connection) -> list[HeldSnapshot]:
     """All that this role can see, the oldest first."""
-    found = [Snapshot(*row) for row in await statement("snapshots/held").fetch(connection)]
+    found = [HeldSnapshot(*row) for row in await statement("snapshots/held").fetch(connection)]
     return sorted(found, key=lambda snapshot: snapshot.transactions, reverse=True)
 
 
