@@ -164,7 +164,8 @@ class Transaction(asyncpg.transaction.Transaction):
 class Acquired(asyncpg.pool.PoolAcquireContext):
     """A connection of the pool for one block. When it closes, asyncpg says to the next use that it was released, as for a wrong use.
 
-    Guarded by tests/integration/store/test_outages.py.
+    When it is closed while it is released, asyncpg raises InternalClientError; the block has ended then, and nothing is left to do.
+    Guarded by tests/integration/store/test_outages.py and tests/integration/store/test_client.py.
     """
 
     async def __aenter__(self) -> PooledConnection:
@@ -173,7 +174,11 @@ class Acquired(asyncpg.pool.PoolAcquireContext):
         return acquired
 
     async def __aexit__(self, *raised: object) -> None:
-        await super().__aexit__(*raised)
+        try:
+            await super().__aexit__(*raised)
+        except asyncpg.InternalClientError:
+            if not self._acquired.is_closed():
+                raise
         error = raised[1]
         if isinstance(error, AMBIGUOUS) and self._acquired.is_closed():
             raise asyncpg.ConnectionDoesNotExistError(str(error)) from error
