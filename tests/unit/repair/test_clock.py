@@ -28,8 +28,20 @@ def test_a_jump_is_measured_in_both_directions() -> None:
     clock = DatabaseClock(15.0)
     clock.jumped(reading(0, 100, 100))
     assert clock.jumped(reading(601, 101, 101)) == 600
+    clock.settled()
     assert clock.jumped(reading(602, 102, 102)) == 0
     assert clock.jumped(reading(3, 103, 103)) == -600
+
+
+def test_a_jump_is_reported_until_it_was_put_right() -> None:
+    """Postgres may fail in between."""
+    clock = DatabaseClock(15.0)
+    clock.jumped(reading(0, 100, 100))
+    assert clock.jumped(reading(601, 101, 101)) == 600
+    assert clock.jumped(reading(602, 102, 102)) == 600
+    assert clock.jumped(reading(703, 103, 103)) == 700
+    clock.settled()
+    assert clock.jumped(reading(704, 104, 104)) == 0
 
 
 def test_a_short_lease_tolerates_less() -> None:

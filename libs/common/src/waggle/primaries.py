@@ -32,6 +32,7 @@ async def share(gate: PrimaryGate, pool: "asyncpg.Pool[asyncpg.Record]", bus: Bu
     assert isinstance(pool, Pool)
     changed = asyncio.Event()
     gate.on_change = changed.set
+    STALE.set_function(lambda: gate.is_refusing)
     looked = told = answered = -LOOK_SECONDS
 
     async def hear(message: Msg) -> None:
@@ -52,14 +53,13 @@ async def share(gate: PrimaryGate, pool: "asyncpg.Pool[asyncpg.Record]", bus: Bu
     async def step() -> bool:
         nonlocal looked, told
         now = time.monotonic()
-        if now >= looked + (LOOK_AWAY_SECONDS if gate.is_refusing else LOOK_SECONDS):
-            looked = now
-            await look()
-        STALE.set(gate.is_refusing)
         if changed.is_set() or now >= told + TELL_SECONDS:
             changed.clear()
             told = now
             await tell()
+        if now >= looked + (LOOK_AWAY_SECONDS if gate.is_refusing else LOOK_SECONDS):
+            looked = now
+            await look()
         await wait_for(changed, LOOK_AWAY_SECONDS)
         return True
 

@@ -33,11 +33,11 @@ async def keep_reclaiming(pool: "asyncpg.Pool[asyncpg.Record]", bus: Bus, lease:
             seen, jumped = await database_clock.read(lambda: primary.observe(pool), lambda seen: seen.now)
             if jumped:
                 await settle_jump(pool, jumped)
-            elif is_first:  # nobody may have seen a jump before
-                await clock.clamp(pool)
-            is_first = False
-            if jumped:
+                database_clock.settled()
                 return False
+            if is_first:  # nobody may have seen a jump before
+                await clock.clamp(pool)
+                is_first = False
             if connected.seen((seen.server, seen.since), gap=max(lease / 2, 3 * LOST_SCAN_SECONDS)) < lease:
                 return False
             reclaimed = await reclaim.reclaim(pool, LOST_BATCH)

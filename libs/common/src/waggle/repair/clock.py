@@ -31,23 +31,31 @@ class Reading(NamedTuple):
 
 
 class DatabaseClock:
-    """Compares each reading with the one before, across outages and failovers too."""
+    """Compares each reading with the one before, across outages and failovers too. A jump is reported until `settled()`: putting it right may fail."""
 
     def __init__(self, lease: float, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._tolerance = min(TOLERANCE_SECONDS, lease / 5)
         self._monotonic = monotonic
         self._last: Reading | None = None
+        self._unsettled = 0.0
 
     async def read(self, ask: Callable[[], Awaitable[T]], time_of: Callable[[T], datetime]) -> tuple[T, float]:
-        """The answer, and by how many seconds the clock jumped since the reading before (negative: back; 0: not)."""
+        """The answer, and by how many seconds the clock jumped since the last one that was settled (negative: back; 0: not)."""
         asked = self._monotonic()
         answer = await ask()
         return answer, self.jumped(Reading(time_of(answer), asked, self._monotonic()))
 
     def jumped(self, reading: Reading) -> float:
         before, self._last = self._last, reading
-        if before is None:
-            return 0.0
+        if before is not None:
+            self._unsettled += self._moved(before, reading)
+        return self._unsettled
+
+    def settled(self) -> None:
+        """The jump was put right."""
+        self._unsettled = 0.0
+
+    def _moved(self, before: Reading, reading: Reading) -> float:
         moved = (reading.time - before.time).total_seconds()
         least, most = reading.asked - before.answered, reading.answered - before.asked
         if moved > most + self._tolerance:
