@@ -1,4 +1,4 @@
-"""The API dies repeatedly: within a group commit, between the commit and its doorbells, and between the doorbells and the answers."""
+"""The API dies repeatedly: within a group commit, between the commit and its answers, and between the answers and the doorbells."""
 
 import asyncio
 import json
@@ -27,7 +27,7 @@ Pool = asyncpg.Pool
 
 DEATHS = sized(9, 500)
 CLIENTS = 8
-POINTS = ("api.inserted", "api.committed", "api.rung")
+POINTS = ("api.inserted", "api.committed", "api.answered")
 DIED = 137
 
 

@@ -1,4 +1,4 @@
-"""Group commit: submissions that arrive together are committed together, then rung together and answered.
+"""Group commit: submissions that arrive together are committed together, answered after the commit, then rung together.
 
 A submission that Postgres refuses fails alone. While Postgres does not answer, a group is retried with the same ids for COMMIT_RETRY_SECONDS. Large
 submissions have queues of their own, so that small ones never wait for the statement of a large one.
@@ -83,11 +83,12 @@ class Committer:
             _answer_all(group, error)
         else:
             failpoint.passed("api.committed")
-            await self._ringer.ring(written.doorbells)  # before the answers: it waits for nothing, and a worker can claim while they are written
-            failpoint.passed("api.rung")
+            self._count(written)
             for pending, outcome in zip(group, written.outcomes, strict=True):
                 _answer(pending, outcome)
-            self._count(written)
+            await asyncio.sleep(0)  # the answers first
+            failpoint.passed("api.answered")
+            await self._ringer.ring(written.doorbells)
         finally:
             _answer_all(group, Unavailable(NO_ANSWER))  # for those left when this is cancelled
 
