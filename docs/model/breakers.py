@@ -7,10 +7,8 @@ python docs/model/breakers.py show NAME     # a mutation with its (shortest, for
 
 import sys
 
+from scenarios import main
 from sharing import Breakers, Scenario
-from walk import Report, Walk
-
-STATE_LIMIT = 20_000_000
 
 SCENARIOS = {
     "a reply is lost": Scenario(faults=1, failures=1, resets=0, kinds=("lost",)),
@@ -45,34 +43,5 @@ MUTATIONS = {
 }
 
 
-def line(name: str, report: Report, *, good: bool) -> None:
-    print(
-        f"{'ok ' if good else 'BAD'} {report.states:>9,} states {report.edges:>10,} steps {report.seconds:6.1f} s  {name}: {report.broken or 'holds'}",
-        flush=True,
-    )
-
-
-def main(words: list[str]) -> int:
-    bad = 0
-    if words[:1] == ["mutations"]:
-        for name in words[1:] or MUTATIONS:
-            where, expected = MUTATIONS[name]
-            report = Walk(Breakers((SCENARIOS | LARGE)[where], frozenset({name})), STATE_LIMIT).run()
-            good = expected in report.broken if expected else not report.broken
-            bad += not good
-            line(name, report, good=good)
-        return bad
-    if words[:1] == ["show"]:
-        report = Walk(Breakers((SCENARIOS | LARGE)[MUTATIONS[words[1]][0]], frozenset({words[1]})), STATE_LIMIT).run()
-        print(report.broken or "holds", *report.trace, sep="\n  ")
-        return 0
-    for name, scenario in (SCENARIOS | (LARGE if words[:1] == ["all"] else {})).items():
-        report = Walk(Breakers(scenario), STATE_LIMIT).run()
-        bad += bool(report.broken)
-        line(name, report, good=not report.broken)
-        print(*(f"      {step}" for step in report.trace), sep="\n", end="\n" if report.trace else "")
-    return bad
-
-
 if __name__ == "__main__":
-    sys.exit(bool(main(sys.argv[1:])))
+    sys.exit(bool(main(sys.argv[1:], Breakers, SCENARIOS, LARGE, MUTATIONS)))

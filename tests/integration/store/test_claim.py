@@ -25,6 +25,29 @@ async def test_a_claim_starts_the_task_and_gives_what_its_handler_needs(pool: Po
     assert (row["status"], row["attempt"], row["worker_id"], row["started_at"]) == ("running", 1, "w1", claimed.started_at)
 
 
+async def test_a_task_that_was_lost_is_claimed_only_by_name_or_if_its_type_can_kill_no_worker(pool: Pool) -> None:
+    await given.alive(pool)
+    fresh, lost, named = await given.waiting(pool, 3)
+    [harmless] = await given.waiting(pool, type="in.a.process")
+    await given.change(pool, [lost, named, harmless], "lost_count = 1, retry_count = 3")
+    claimed = await tasks.claim(pool, [fresh, lost, named, harmless], "w1", lost=[named], harmless=["in.a.process"])
+    assert {task.id for task in claimed} == {fresh, named, harmless}
+    [passed] = await tasks.still_claimable(pool, [fresh, lost, named, harmless])
+    assert (passed.id, passed.type, passed.lost_count, passed.last_try) == (lost, "demo.echo", 1, True)
+
+
+async def test_a_suspect_that_is_put_off_waits_unclaimed_and_unrung(pool: Pool) -> None:
+    await given.alive(pool)
+    lost, fresh, cancelled = await given.waiting(pool, 3)
+    await given.change(pool, [lost, cancelled], "lost_count = 1")
+    await given.change(pool, cancelled, "status = 'cancelled'")
+    assert await tasks.put_off(pool, {lost: 60.0, fresh: 60.0, cancelled: 60.0}) == {lost}
+    row = await given.row(pool, lost)
+    assert (row["status"], row["rung_at"], row["attempt"]) == ("pending", None, 0)
+    assert 55 < (row["run_at"] - row["updated"]).total_seconds() < 65
+    assert {task.id for task in await tasks.claim(pool, [lost, fresh], "w1", lost=[lost])} == {fresh}
+
+
 async def test_what_is_not_there_is_not_claimed(pool: Pool) -> None:
     await given.alive(pool)
     assert await tasks.claim(pool, [UUID(int=7)], "w1") == []
@@ -35,7 +58,7 @@ async def test_a_worker_whose_lease_expired_claims_nothing(pool: Pool) -> None:
     await given.gone(pool, "w1")
     ids = await given.waiting(pool, 3)
     assert await tasks.claim(pool, ids, "w1") == []
-    assert await tasks.still_claimable(pool, ids) == set(ids)
+    assert {one.id for one in await tasks.still_claimable(pool, ids)} == set(ids)
 
 
 async def test_a_worker_that_never_registered_claims_nothing(pool: Pool) -> None:
@@ -61,7 +84,7 @@ async def test_what_is_not_claimable_is_passed_over(pool: Pool, change: str) -> 
     ids = await given.waiting(pool, 2)
     await given.change(pool, ids[0], change)
     assert [task.id for task in await tasks.claim(pool, ids, "w1")] == [ids[1]]
-    assert await tasks.still_claimable(pool, ids) == set()
+    assert await tasks.still_claimable(pool, ids) == []
 
 
 async def test_a_task_with_a_deadline_to_come_is_claimed(pool: Pool) -> None:
@@ -86,7 +109,7 @@ async def test_a_row_that_somebody_holds_is_skipped_not_waited_for_and_still_cla
         async with asyncio.timeout(2):
             claimed = {task.id for task in await tasks.claim(pool, ids, "w1")}
         assert claimed == {ids[0], ids[2]}
-        assert await tasks.still_claimable(pool, ids) == {ids[1]}
+        assert [one.id for one in await tasks.still_claimable(pool, ids)] == [ids[1]]
 
 
 async def test_twenty_claims_in_parallel_give_each_task_to_one_worker(pool: Pool) -> None:

@@ -36,6 +36,7 @@ HOT = {
     "tasks/settle": PRIMARY,
     "tasks/payload": PRIMARY,
     "tasks/still_claimable": PRIMARY,
+    "tasks/put_off": PRIMARY,
     "cleanups/claim": PRIMARY,
     "tasks/at_rest": PRIMARY,
     "tasks/cancel": PRIMARY,
@@ -130,6 +131,7 @@ async def use_every_statement(connection: "asyncpg.Connection[asyncpg.Record]", 
     some = ids[:batch]
     await tasks.claim(connection, some, "w1")
     await tasks.still_claimable(connection, some)
+    await tasks.put_off(connection, dict.fromkeys(some, 1.0))
     running = await connection.fetch("SELECT id, attempt, worker_id, started_at FROM waggle.tasks WHERE status = 'running' LIMIT $1", batch)
     fences = [Fence(*row) for row in running] or [Fence(ids[0], 1, "w1", now)]
     await tasks.payload(connection, fences[0])

@@ -62,13 +62,33 @@ async def test_a_row_that_runs_here_only_by_the_database_is_given_back(pool: Poo
     assert (task["status"], task["retry_count"], task["outcomes"]) == ("completed", 0, ["given_back", "completed"])
 
 
-async def test_suspects_run_one_at_a_time_and_nobody_else_waits_for_them(pool: Pool, worker: Process) -> None:
+async def test_suspects_start_with_one_and_nobody_else_waits_for_them(pool: Pool, worker: Process) -> None:
     async with pool.acquire() as connection, connection.transaction():  # so that no worker sees them before they are suspects
-        suspects = await given.waiting(connection, 3, ring=False, type="test.together")
-        await given.change(connection, suspects, "lost_count = 1")
-    for task_id in suspects:
-        task = await at_rest(pool, task_id)
-        assert (task["status"], task["retry_count"], task["result"]) == ("completed", 0, "1")
+        suspects = await given.waiting(connection, 7, ring=False, type="test.together", payload='{"seconds": 0.2}')
+        await given.change(connection, suspects, "lost_count = 1, retry_count = 1")
+        [fresh] = await given.waiting(connection, ring=False, type="test.work")
+    assert (await at_rest(pool, fresh, 2.0))["attempt"] == 1
+    ran = [await at_rest(pool, task_id) for task_id in suspects]
+    assert [(task["status"], task["attempt"], task["retry_count"]) for task in ran] == [("completed", 1, 1)] * 7
+    assert sorted(int(task["result"]) for task in ran)[0] == 1
+    assert max(int(task["result"]) for task in ran) > 1
+
+
+async def test_suspects_on_their_last_try_run_one_at_a_time(pool: Pool, worker: Process) -> None:
+    async with pool.acquire() as connection, connection.transaction():
+        suspects = await given.waiting(connection, 4, ring=False, type="test.together", payload='{"seconds": 0.2}')
+        await given.change(connection, suspects, "lost_count = 3, retry_count = 3")
+    ran = [await at_rest(pool, task_id) for task_id in suspects]
+    assert [(task["status"], task["attempt"], task["result"]) for task in ran] == [("completed", 1, "1")] * 4
+
+
+async def test_a_process_handler_is_no_suspect(pool: Pool, worker: Process) -> None:
+    async with pool.acquire() as connection, connection.transaction():
+        [last] = await given.waiting(connection, ring=False, type="test.work", payload='{"seconds": 60}')
+        [process] = await given.waiting(connection, ring=False, type="test.process")
+        await given.change(connection, [last, process], "lost_count = 3, retry_count = 3")
+    await until(lambda: pool.fetchval("SELECT status = 'running' FROM waggle.tasks WHERE id = $1", last), 10.0)
+    assert (await at_rest(pool, process, 20.0))["status"] == "completed"
 
 
 async def test_a_stopping_worker_finishes_what_it_can_and_gives_the_rest_back(pool: Pool, worker: Process, effects: Path) -> None:

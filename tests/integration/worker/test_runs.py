@@ -5,10 +5,11 @@ import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any, cast
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
+from support import given
 from support.facts import until
 from support.fleet import FleetSettings
 from support.processes import TESTS
@@ -16,12 +17,13 @@ from waggle import App, Context, Reject
 from waggle.bus.breakers import State
 from waggle.bus.connection import Bus
 from waggle.store.client import Connection
+from waggle.store.tasks import PassedOver
 from waggle.task import AttemptOutcome, Claimed, Fence, Step
 from waggle_worker.processes.children import HandlerProcesses
 from waggle_worker.protect.breakers import Breakers
 from waggle_worker.runs import Runs
 from waggle_worker.settler import Settler
-from waggle_worker.suspects import suspect_delay
+from waggle_worker.window import Window
 
 NOBODY = Bus(["nats://127.0.0.1:1"], "nobody")
 SETTINGS = FleetSettings(postgres_url="", nats_url="", app="support.handlers:app")
@@ -86,10 +88,9 @@ class Settled(Settler):
     def __init__(self) -> None:
         super().__init__(cast("Connection", None), NOBODY, {}, asyncio.Event())
         self.steps: list[Step] = []
-        self.under_way = False
 
     def holds(self, fence: Fence) -> bool:  # noqa: ARG002  # the settler's shape
-        return self.under_way
+        return False
 
     def add(self, fence: Fence, step: Step, task_type: str) -> None:  # noqa: ARG002  # the settler's shape
         self.steps.append(step)
@@ -102,7 +103,8 @@ def runs_into(
     processes: HandlerProcesses | None = None,
 ) -> Runs:
     breakers, processes = breakers or Breakers(NOBODY, SETTINGS), processes or HandlerProcesses(SETTINGS)
-    return Runs(app.handlers, settled, 10, processes, breakers, may_start, asyncio.Event(), asyncio.Event())
+    window = Window(settled.holds)
+    return Runs(app.handlers, settled, 10, processes, breakers, window, may_start, asyncio.Event(), asyncio.Event())
 
 
 def half_open(name: str) -> Breakers:
@@ -120,6 +122,15 @@ def claimed(task_type: str, **fields: Any) -> Claimed:
         "unique_key": None, "traceparent": None,
     }  # fmt: skip
     return Claimed(**{**values, **fields})
+
+
+def suspect(*, last_try: bool = False) -> PassedOver:
+    return PassedOver(uuid4(), "stuck", 1, last_try, datetime.now(UTC))
+
+
+async def admitted(runs: Runs, one: PassedOver) -> list[UUID]:
+    """Ask until the window has opened."""
+    return await until(lambda: runs.window.admit([one])[0], 1.0)
 
 
 @pytest.mark.parametrize("task_type", ["wordless.async", "wordless.thread", "wordless.reject"])
@@ -158,53 +169,16 @@ async def test_a_claim_that_is_answered_after_the_grace_time_is_given_back_witho
 async def test_a_suspect_whose_thread_never_ends_does_not_keep_the_other_suspects_waiting(let_go: None) -> None:
     settled = Settled()
     runs = runs_into(settled)
-    runs.start(claimed("stuck", lost_count=1, timeout=0.01), "w1")
+    last = suspect(last_try=True)
+    assert await admitted(runs, last) == [last.id]
+    task = claimed("stuck", id=last.id, lost_count=1, timeout=0.01)
+    runs.window.claimed(given.fence(task))
+    runs.start(task, "w1")
+    other = suspect()
+    assert runs.window.admit([other])[0] == []
     await until(lambda: settled.steps, 1.0)
-    runs.start(claimed("patient", lost_count=1), "w1")
-    assert (runs.running, [step.ended for step in settled.steps]) == (2, [AttemptOutcome.FAILED])
-    runs.stop(runs.attempts, "the end of the test")
-
-
-async def test_a_suspect_waits_as_the_one_before_it_runs_and_not_by_how_often_it_was_sent_away() -> None:
-    settled = Settled()
-    runs = runs_into(settled)
-    runs.start(claimed("patient", lost_count=1), "w1")
-    runs.start(claimed("patient", lost_count=1, attempt=20), "w1")
-    [step] = settled.steps
-    assert (step.ended, step.counted) == (AttemptOutcome.GIVEN_BACK, False)
-    assert step.delay <= 1.0
-    runs.stop(runs.attempts, "the end of the test")
-
-
-async def test_a_suspect_starts_when_those_that_came_with_it_are_back() -> None:
-    """It may kill its process at once: what was not settled by then would be lost once more."""
-    settled = Settled()
-    settled.under_way = True
-    runs = runs_into(settled)
-    for _ in range(3):
-        runs.start(claimed("behind", lost_count=1), "w1")
-    await asyncio.sleep(0.05)
-    assert [step.ended for step in settled.steps] == [AttemptOutcome.GIVEN_BACK, AttemptOutcome.GIVEN_BACK]
-    settled.under_way = False
-    await until(lambda: not runs.running, 1.0)
-    assert [step.ended for step in settled.steps] == [AttemptOutcome.GIVEN_BACK, AttemptOutcome.GIVEN_BACK, AttemptOutcome.COMPLETED]
-
-
-async def test_a_suspect_that_waits_for_them_can_be_given_back() -> None:
-    settled = Settled()
-    settled.under_way = True
-    runs = runs_into(settled)
-    for _ in range(2):
-        runs.start(claimed("patient", lost_count=1), "w1")
-    await asyncio.sleep(0.02)
-    runs.give_back()
-    await until(lambda: not runs.running, 1.0)
-    assert [step.ended for step in settled.steps] == [AttemptOutcome.GIVEN_BACK, AttemptOutcome.GIVEN_BACK]
-
-
-def test_a_suspect_comes_back_before_the_one_before_it_has_run_twice_as_long() -> None:
-    assert [suspect_delay(ran, max) for ran in (0.0, 4.0, 3600.0)] == [1.0, 4.0, 30.0]
-    assert suspect_delay(4.0, min) == 0.0
+    assert await admitted(runs, other) == [other.id]
+    assert runs.running == 1
 
 
 @pytest.mark.parametrize("task_type", ["patient", "process"])

@@ -16,12 +16,14 @@ from waggle.loops import wait_for
 from waggle.store import tasks
 from waggle.store.client import Connection
 from waggle.store.postgres import POSTGRES_OUTAGE
+from waggle.task import Claimed
 from waggle_worker import metrics
 from waggle_worker.lanes import Lanes
 from waggle_worker.lease import Lease
 from waggle_worker.payloads import Payloads
 from waggle_worker.runs import Runs
 from waggle_worker.settler import Settler
+from waggle_worker.suspects import Suspects
 
 log = structlog.get_logger()
 
@@ -38,9 +40,19 @@ CLAIM_RETRY_SECONDS: Final = 0.5
 class Claims:
     """The claims of one worker. `wake` is set when a slot became free or a doorbell came."""
 
-    def __init__(self, connection: Connection, lanes: Lanes, lease: Lease, runs: Runs, payloads: Payloads, settler: Settler, wake: asyncio.Event) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        lanes: Lanes,
+        lease: Lease,
+        runs: Runs,
+        payloads: Payloads,
+        settler: Settler,
+        wake: asyncio.Event,
+    ) -> None:
         self._connection, self._lanes, self._lease, self._runs, self._payloads, self._settler = connection, lanes, lease, runs, payloads, settler
         self._wake = wake
+        self._suspects = Suspects(connection, runs.window, runs.handlers, self._start)
         self._free = asyncio.Semaphore(CLAIMS_IN_FLIGHT)
         self._slots_taken = 0  # by claims under way
         self._rate, self._counted, self._ticked = 0.0, 0, time.monotonic()
@@ -108,15 +120,12 @@ class Claims:
         self._claiming.update(ids)
         worker_id = self._lease.id
         try:
-            claimed = await tasks.claim(self._connection, ids, worker_id)
+            claimed = await tasks.claim(self._connection, ids, worker_id, lost=(), harmless=self._suspects.harmless)
             self._batch = min(CLAIM_BATCH, self._batch * 2)
             for task in claimed:
-                if not task.payload:
-                    self._payloads.add(task, worker_id)
-                elif self._lease.covers(worker_id):
-                    self._runs.start(task, worker_id)
+                self._start(task, worker_id)
             got = {task.id for task in claimed}
-            passed = await self._passed_over([task_id for task_id in ids if task_id not in got])
+            passed = await self._passed_over([task_id for task_id in ids if task_id not in got], worker_id)
             await self._lanes.ack([doorbell for doorbell in doorbells if doorbell.id not in passed])
             self._lanes.put_back([doorbell for doorbell in doorbells if doorbell.id in passed])
         except POSTGRES_OUTAGE as error:
@@ -130,13 +139,23 @@ class Claims:
             self._free.release()
             self._wake.set()
 
-    async def _passed_over(self, ids: list[UUID]) -> set[UUID]:
-        """Of the tasks that the claim did not return, those that are claimable after all: their doorbells must not be acked."""
+    def _start(self, task: Claimed, worker_id: str) -> None:
+        if not task.payload:
+            self._payloads.add(task, worker_id)
+        elif self._lease.covers(worker_id):
+            self._runs.start(task, worker_id)
+
+    async def _passed_over(self, ids: list[UUID], worker_id: str) -> set[UUID]:
+        """Of the tasks that the claim did not return, those that are claimable after all: their doorbells must not be acked. Suspects get their turn."""
         if not ids:
             return set()
         passed = await tasks.still_claimable(self._connection, ids)
         metrics.UNCLAIMED.inc(len(ids) - len(passed))
-        return passed
+        left = {one.id for one in passed}
+        if suspects := self._suspects.among(passed):
+            left -= {one.id for one in suspects}
+            left |= await self._suspects.claim(suspects, worker_id)
+        return left
 
     async def _tick(self) -> None:
         """Four times a second: measure the rate, give back what waits too long."""

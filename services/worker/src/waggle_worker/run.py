@@ -25,7 +25,7 @@ Attempt = tuple[UUID, int, datetime]  # names a run under one worker id
 class RunState(StrEnum):
     """Where a run stands."""
 
-    WAITING = "waiting"  # claimed, and its handler has not started: other suspects, a probe or a process come first
+    WAITING = "waiting"  # claimed, and its handler has not started: a probe or a process comes first
     RUNNING = "running"
     TIMED_OUT = "timed_out"  # its handler was asked to end; the outcome is a timeout, whatever the handler returns
     GOING_BACK = "going_back"  # its handler was asked to end because the worker stops; the task goes back unless it completes

@@ -20,7 +20,7 @@ from waggle_worker.processes.children import HandlerProcesses
 from waggle_worker.protect.breakers import Breakers
 from waggle_worker.run import WAITING, Attempt, Run
 from waggle_worker.settler import Settler
-from waggle_worker.suspects import Suspects
+from waggle_worker.window import Window
 
 log = structlog.get_logger()
 
@@ -38,15 +38,15 @@ class Runs:
         slots: int,
         processes: HandlerProcesses,
         breakers: Breakers,
+        window: Window,
         may_start: Callable[[str], bool],
         slot_freed: asyncio.Event,
         hooks_due: asyncio.Event,
     ) -> None:
-        self._handlers, self._settler, self.slots, self._breakers = handlers, settler, slots, breakers
+        self.handlers, self._settler, self.slots, self._breakers, self.window = handlers, settler, slots, breakers, window
         self._slot_freed, self._hooks_due = slot_freed, hooks_due
         self._runs: set[Run] = set()
         self._loop = asyncio.get_running_loop()
-        self._suspects = Suspects(settler.holds)
         self._narrator = layers.Narrator()
         self._execution = Execution(slots, processes, self._narrator, may_start, self._ended, self._overdue)
         self._draining, self._giving_back = False, False
@@ -75,14 +75,10 @@ class Runs:
         if self._giving_back:  # its claim was answered after the grace time
             self._settler.give_back(claimed, worker_id)
             return
-        handler = self._handlers.get(claimed.type)
+        handler = self.handlers.get(claimed.type)
         if handler is None:
             log.warning("no handler for task type", task_id=str(claimed.id), task_type=claimed.type)
             self._settler.settle(claimed, worker_id, Snoozed(not_here_delay(claimed.attempt, claimed.retry_count)))
-            return
-        if claimed.lost_count and (delay := self._suspects.delay()) is not None:
-            self._settler.give_back(claimed, worker_id, delay)
-            self._suspects.send_away(claimed, worker_id)
             return
         if handler.process and self._draining:
             self._settler.give_back(claimed, worker_id)
@@ -137,23 +133,18 @@ class Runs:
         self._runs.add(run)
         self.started += 1
         if run.claimed.lost_count:
-            self._suspects.add(run)
-        if is_in and not run.claimed.lost_count:
+            self.window.add(run)
+        if is_in:
             self._execution.start(run, arguments)
-        else:
-            self._execution.start_after(self._turn(run, is_in=is_in), run, arguments)
-
-    async def _turn(self, run: Run, *, is_in: bool) -> None:
-        """A suspect waits for those that were sent away, a probe for the fleet's answer. Raises BreakerOpen."""
-        if run.claimed.lost_count:
-            await self._suspects.turn(run)
-        if not is_in:
+        else:  # a probe waits for the fleet's answer
             assert run.type_call is not None
-            await run.type_call.enter()
+            self._execution.start_after(run.type_call.enter(), run, arguments)
 
     def _ended(self, run: Run, outcome: Outcome) -> None:
         """The handler has ended: its slot is free."""
         self._runs.discard(run)
+        if run.claimed.lost_count:
+            self.window.ended(run)
         verdict = run.end(outcome)
         if verdict is None:
             self._hooks_due.set()

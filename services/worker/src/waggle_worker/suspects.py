@@ -1,60 +1,48 @@
 """Suspects: tasks that were lost with a worker process, which may have died of one of them.
 
-Only a few run here at a time, so that a poison task takes few others with it; the rest go back, uncounted, and come again. A suspect starts once
-those that went back when it came are settled: what is not settled when it kills the process is lost once more.
+A claim passes them over. Those that fit the window are then claimed by name; the others are put off, without a claim: if this process dies meanwhile,
+that costs them nothing. `process=True` tasks are no suspects: they cannot end their worker.
 """
 
-import asyncio
-import random
-import time
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from uuid import UUID
 
-from waggle.retry import SNOOZE_CAP_SECONDS
+import structlog
+
+from waggle.app import Handler
+from waggle.store import tasks
+from waggle.store.client import Connection
+from waggle.store.tasks import PassedOver
 from waggle.task import Claimed, Fence
-from waggle_worker.run import Run
+from waggle_worker import metrics
+from waggle_worker.window import Window
 
-SUSPECTS_AT_ONCE: Final = 1
-SHORTEST_CEILING: Final = 1.0  # seconds
-CHECK_SECONDS: Final = 0.005
+log = structlog.get_logger()
 
 
 class Suspects:
-    """The suspects of this worker. `is_settling(fence)`: whether its outcome is on its way to Postgres."""
+    """Claims suspects, as many as the window admits. `start(task, worker_id)` starts one that was claimed."""
 
-    def __init__(self, is_settling: Callable[[Fence], bool]) -> None:
-        self._is_settling = is_settling
-        self._here: list[Run] = []
-        self._sent_away: list[Fence] = []
+    def __init__(self, connection: Connection, window: Window, handlers: Mapping[str, Handler], start: Callable[[Claimed, str], None]) -> None:
+        self._connection, self._window, self._start = connection, window, start
+        self.harmless = [handler.name for handler in handlers.values() if handler.process]
 
-    def delay(self) -> float | None:
-        """Seconds after which one more suspect should come again; None when there is room for it now."""
-        self._here = [run for run in self._here if run.is_open]
-        if len(self._here) < SUSPECTS_AT_ONCE:
-            return None
-        return suspect_delay(time.monotonic() - self._here[0].since)
+    def among(self, passed: Sequence[PassedOver]) -> list[PassedOver]:
+        return [one for one in passed if one.lost_count and one.type not in self.harmless]
 
-    def send_away(self, claimed: Claimed, worker_id: str) -> None:
-        """This one goes back: those that start later wait until that is settled."""
-        self._sent_away.append(Fence(claimed.id, claimed.attempt, worker_id, claimed.started_at))
-
-    def add(self, run: Run) -> None:
-        """This one stays."""
-        self._here.append(run)
-
-    async def turn(self, run: Run) -> None:
-        """Wait until those that were sent away are settled, or the run is cancelled."""
-        while self._are_settling() and not run.is_cancelled():  # noqa: ASYNC110  # rare, and short
-            await asyncio.sleep(CHECK_SECONDS)
-
-    def _are_settling(self) -> bool:
-        self._sent_away = [fence for fence in self._sent_away if self._is_settling(fence)]
-        return bool(self._sent_away)
-
-
-def suspect_delay(ran: float, uniform: Callable[[float, float], float] = random.uniform) -> float:
-    """Seconds that a suspect waits because another one has run here for `ran` seconds: full jitter below that, at least 1 s and at most 30 s.
-
-    It does not depend on how often the suspect was sent away: one crash makes many suspects at once, and most of them are harmless and short.
-    """
-    return uniform(0.0, min(SNOOZE_CAP_SECONDS, max(SHORTEST_CEILING, ran)))
+    async def claim(self, suspects: Sequence[PassedOver], worker_id: str) -> set[UUID]:
+        """Start those that fit and put the others off; returns those that are as they were, because others had locked them. Raises POSTGRES_OUTAGE."""
+        admitted, waits = self._window.admit(suspects)
+        moved: set[UUID] = set()
+        try:
+            if admitted:
+                for task in await tasks.claim(self._connection, admitted, worker_id, lost=admitted):
+                    self._window.claimed(Fence(task.id, task.attempt, worker_id, task.started_at))
+                    self._start(task, worker_id)
+                    moved.add(task.id)
+        finally:
+            self._window.release(admitted)
+        if waits:
+            moved |= await tasks.put_off(self._connection, waits)
+            metrics.SUSPECTS_PUT_OFF.inc(len(waits))
+        return {one.id for one in suspects} - moved

@@ -27,6 +27,7 @@ from waggle_worker.protect.breakers import Breakers
 from waggle_worker.reconcile import reconcile
 from waggle_worker.runs import Runs
 from waggle_worker.settler import Settler
+from waggle_worker.window import Window
 
 log = structlog.get_logger()
 
@@ -41,7 +42,8 @@ class Worker:
         self.settler = Settler(pool, bus, found, hooks_due)
         self.processes = HandlerProcesses(settings)
         self.breakers = Breakers(bus, settings)
-        self.runs = Runs(found, self.settler, settings.concurrency, self.processes, self.breakers, self.lease.covers, wake_claims, hooks_due)
+        window = Window(lambda fence: self.settler.holds(fence) or self.payloads.holds(fence))
+        self.runs = Runs(found, self.settler, settings.concurrency, self.processes, self.breakers, window, self.lease.covers, wake_claims, hooks_due)
         self.payloads = Payloads(pool, self.lease, self.runs, self.settler, wake_claims)
         self.lanes = Lanes(bus, queues, rang=wake_claims.set)
         self.claims = Claims(pool, self.lanes, self.lease, self.runs, self.payloads, self.settler, wake_claims)

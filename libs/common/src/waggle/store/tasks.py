@@ -1,6 +1,6 @@
 """Tasks in Postgres: insert, claim, settle, cancel, read. Each function is one statement; the caller owns the transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -58,6 +58,16 @@ class Cancelled(NamedTuple):
     worker_id: str | None
 
 
+class PassedOver(NamedTuple):
+    """A claimable task that a claim passed over; `last_try`: one more loss would be its last. `started_at` is the start of its try before."""
+
+    id: UUID
+    type: str
+    lost_count: int
+    last_try: bool
+    started_at: datetime
+
+
 async def insert(connection: Connection, tasks: Sequence[NewTask], *, ring: bool) -> list[Inserted]:
     """Insert; those that are there already, or whose unique key is taken, are not returned.
 
@@ -72,9 +82,15 @@ async def insert(connection: Connection, tasks: Sequence[NewTask], *, ring: bool
     return [Inserted(*row) for row in rows]
 
 
-async def claim(connection: Connection, ids: Sequence[UUID], worker_id: str) -> list[Claimed]:
-    """Start what is claimable of these, if the worker's lease is live. Without an answer nothing may be started. See `payload` for those that are large."""
-    return [Claimed(*row) for row in await statement("tasks/claim").fetch(connection, ids=ids, worker_id=worker_id)]
+async def claim(
+    connection: Connection, ids: Sequence[UUID], worker_id: str, *, lost: Sequence[UUID] | None = None, harmless: Sequence[str] = ()
+) -> list[Claimed]:
+    """Start what is claimable of these, if the worker's lease is live. Without an answer nothing may be started. See `payload` for those that are large.
+
+    Tasks that were lost before start only if they are among `lost` (None: any), or of a `harmless` type.
+    """
+    rows = await statement("tasks/claim").fetch(connection, ids=ids, worker_id=worker_id, lost=ids if lost is None else lost, harmless=harmless)
+    return [Claimed(*row) for row in rows]
 
 
 async def payload(connection: Connection, fence: Fence) -> str | None:
@@ -85,9 +101,15 @@ async def payload(connection: Connection, fence: Fence) -> str | None:
     return found
 
 
-async def still_claimable(connection: Connection, ids: Sequence[UUID]) -> set[UUID]:
+async def still_claimable(connection: Connection, ids: Sequence[UUID]) -> list[PassedOver]:
     """Which of the tasks that a claim passed over are claimable after all."""
-    return {row["id"] for row in await statement("tasks/still_claimable").fetch(connection, ids=ids)}
+    return [PassedOver(*row) for row in await statement("tasks/still_claimable").fetch(connection, ids=ids)]
+
+
+async def put_off(connection: Connection, delays: Mapping[UUID, float]) -> set[UUID]:
+    """Let tasks that were lost before wait, each for its seconds, unclaimed; returns those that do."""
+    rows = await statement("tasks/put_off").fetch(connection, ids=list(delays), delays=list(delays.values()))
+    return {row["id"] for row in rows}
 
 
 async def settle(connection: Connection, steps: Sequence[tuple[Fence, Step]]) -> set[tuple[UUID, int]]:

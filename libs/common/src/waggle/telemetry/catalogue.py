@@ -123,6 +123,12 @@ DOORBELLS_UNCLAIMED: Final = MetricSpec(
 DOORBELLS_GIVEN_BACK: Final = MetricSpec(
     kind=Counter, name="waggle_doorbells_given_back_total", where=("worker",), meaning="Doorbells returned because no slot became free in time"
 )
+SUSPECTS_PUT_OFF: Final = MetricSpec(
+    kind=Counter,
+    name="waggle_suspects_put_off_total",
+    where=("worker",),
+    meaning="Times that a task that was lost before had to wait its turn, unclaimed",
+)
 WORKER_RUNNING: Final = MetricSpec(kind=Gauge, name="waggle_worker_running", where=("worker",), meaning="Handlers running now")
 LEASES_LOST: Final = MetricSpec(kind=Counter, name="waggle_leases_lost_total", where=("worker",), meaning="Leases of this worker that expired")
 CLEANUPS: Final = MetricSpec(

@@ -1,4 +1,5 @@
 -- Claim a batch: only tasks that are claimable, only by a worker whose lease is live, skipping locked rows.
+-- A task that was lost before may have killed its worker: it starts only when the claim names it, or its type cannot kill a worker.
 -- A large payload is left out (''), so that neither the small tasks of the batch nor the worker's memory wait for many of them. (A payload's size in the
 -- table is its size, unless it is compressed.)
 -- status || '' keeps the planner on the primary key: the plain comparison lets it choose a partial index, which is fifty times slower.
@@ -6,6 +7,7 @@ WITH picked AS MATERIALIZED (
     SELECT id FROM waggle.tasks
     WHERE id = ANY (:ids::uuid[]) AND waggle.claimable(status || '', run_at, deadline)
       AND EXISTS (SELECT FROM waggle.workers w WHERE w.id = :worker_id AND NOT waggle.lease_expired(w.last_seen, w.lease))
+      AND (lost_count = 0 OR id = ANY (:lost::uuid[]) OR type = ANY (:harmless::text[]))
     FOR UPDATE SKIP LOCKED
 )
 UPDATE waggle.tasks t
