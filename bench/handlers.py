@@ -1,6 +1,8 @@
 """The handlers of the benchmarks."""
 
 import asyncio
+import os
+import signal
 import time
 
 from waggle import App, Context, Reject
@@ -28,3 +30,10 @@ async def mixed(ctx: Context, ms: float, failures: int) -> float:
 @app.task("bench.large")
 async def large(body: str) -> int:
     return len(body)
+
+
+@app.task("bench.die")
+async def die(after: float) -> None:
+    """End the worker process after so many seconds."""
+    await asyncio.sleep(after)
+    os.kill(os.getpid(), signal.SIGKILL)

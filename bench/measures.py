@@ -168,6 +168,12 @@ def payloads(line: Line) -> Iterator[Figure]:
     yield Figure("peak memory of the worker", line["with"]["worker_peak_mb"], "MB", WORKER_MB)
 
 
+def loss(line: Line) -> Iterator[Figure]:
+    kind = "one process of a parent" if line["parent"] else "a worker"
+    yield Figure(f"{kind} killed, {line['tasks']} tasks of {line['seconds']:g} s in flight: all done after", line["done_s"], "s")
+    yield Figure("claims in vain, for each lost task", line["claims_in_vain_per_loss"], "")
+
+
 PROGRAMS: Final = (
     Program("submit", "one API process accepts tasks, in batches and one by one", submit, Call(("submit.py", "--tasks", "100000", "--posts", "20000"), 20)),
     Program("drain", "one worker process runs 100,000 waiting tasks", drain, Call(("drain.py", "--tasks", "100000"), 20)),
@@ -183,6 +189,7 @@ PROGRAMS: Final = (
         Call(("scale.py", "finished", "--finished", "0,1000000"), 150),
         Call(("scale.py", "finished", "--finished", "0,1000000,5000000"), 720),
     ),
+    Program("loss", "a worker process is killed with 100 tasks in flight", loss, Call(("loss.py", "--tasks", "100", "--seconds", "2"), 240)),
     Program("payloads", "small tasks next to 110 payloads of 1 MiB a second", payloads, Call(("scale.py", "payloads", "--large", "110"), 80)),
 )
 

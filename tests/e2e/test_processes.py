@@ -15,10 +15,13 @@ import httpx2
 from support import given
 from support.command_line import WAGGLE, up, waggle
 from support.facts import until
+from support.fleet import FleetSettings
 from support.processes import TESTS, kill
 from support.servers import NatsServer
+from support.system import Services
 from waggle.bus.connection import Bus
 from waggle.bus.ring import Ringer
+from waggle.store import postgres as store
 from waggle_embedded.child import last_lines
 
 Pool = asyncpg.Pool
@@ -54,7 +57,14 @@ async def test_up_runs_as_many_workers_as_it_is_told_and_tells_the_truth_about_t
         listed = json.loads(waggle("workers", "-o", "json", place=folder, WAGGLE_URL=facts["api_url"]).stdout)["items"]
         assert {worker["pid"] for worker in listed if worker["alive"]} == {first, second}
 
-        os.kill(second, signal.SIGKILL)
+        async with store.pool(FleetSettings(postgres_url=facts["postgres_url"], nats_url=facts["nats_url"]), "test", 1) as pool:
+            await given.waiting(pool, 20, ring=False, type="demo.sleep", payload='{"seconds": 2}')
+            await until(lambda: pool.fetchval("SELECT count(*) = 20 FROM waggle.tasks WHERE status = 'running'"), 10.0)
+            killed = await pool.fetchval("SELECT now()")
+            os.kill(second, signal.SIGKILL)
+            await until(lambda: pool.fetchval("SELECT count(*) = 20 FROM waggle.tasks WHERE status = 'completed'"), 12.0)
+            last = await pool.fetchval("SELECT max(ended_at) FROM waggle.task_attempts WHERE outcome = 'lost'")
+            assert (last - killed).total_seconds() <= 2.0
         now = await until(lambda: _replaced(read(output.with_suffix(".ready")), second), START_SECONDS, "the ready file names the new worker")
         assert now["pids"]["worker"][0] == first
         assert len(set(now["metrics_urls"]["worker"])) == 2
@@ -100,6 +110,23 @@ async def test_a_worker_command_runs_several_and_starts_again_the_one_that_dies(
     assert await pool.fetchval("SELECT status FROM waggle.tasks") == "completed"
     assert not ready_file.exists()
     assert all(gone(pid) for pid in facts["pids"])
+
+
+async def test_the_parent_ends_the_lease_of_a_worker_that_died(folder: Path, database: str, nats: NatsServer, pool: Pool, start: Services, lanes: None) -> None:
+    """The lease is 15 s, and the tasks of the dead process run again long before."""
+    await start("scheduler")
+    with workers(folder, database, nats, "--processes", "2", "--app", "support.handlers:app") as (_, ready_file, output):
+        first, second = (await until(lambda: read(ready_file), START_SECONDS, "both are ready"))["pids"]
+        await given.waiting(pool, 20, ring=False, type="test.work", payload='{"seconds": 2}')
+        await until(lambda: pool.fetchval("SELECT count(*) = 20 FROM waggle.tasks WHERE status = 'running'"), 10.0)
+        others = await pool.fetchval("SELECT count(*) FROM waggle.tasks t JOIN waggle.workers w ON w.id = t.worker_id WHERE w.pid = $1", second)
+        killed = await pool.fetchval("SELECT now()")
+        os.kill(first, signal.SIGKILL)
+        await until(lambda: pool.fetchval("SELECT count(*) = 20 FROM waggle.tasks WHERE status = 'completed'"), 12.0)
+        row = await pool.fetchrow("SELECT count(*) AS lost, max(ended_at) AS last FROM waggle.task_attempts WHERE outcome = 'lost'")
+        assert 0 < row["lost"] == 20 - others
+        assert (row["last"] - killed).total_seconds() <= 2.0
+        assert "its lease is ended" in output.read_text()
 
 
 async def test_wrong_settings_end_it_with_the_exit_code_for_that(folder: Path, database: str, nats: NatsServer) -> None:

@@ -114,6 +114,17 @@ async def test_nothing_is_taken_back_before_the_scheduler_was_connected_for_a_le
 
 
 @pytest.mark.usefixtures("often")
+async def test_a_scheduler_that_has_just_started_takes_back_only_what_ran_under_a_lease_that_was_ended(pool: Pool, bus: Bus) -> None:
+    (expired,) = await lose(pool)
+    await given.alive(pool, "dead")
+    [ended] = await given.running(pool, worker_id="dead")
+    await leases.leave(pool, "dead")
+    async with loop(reclaim.keep_reclaiming(pool, bus, 60.0, asyncio.Event())):
+        await until(lambda: _status(pool, ended.id, "pending"), 2.0)
+        assert await _status(pool, expired, "running")
+
+
+@pytest.mark.usefixtures("often")
 async def test_those_who_wait_for_the_end_of_a_task_are_told_when_it_died_with_its_worker(pool: Pool, bus: Bus) -> None:
     told: list[UUID] = []
 

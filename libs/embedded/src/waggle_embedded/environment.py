@@ -11,7 +11,7 @@ from waggle.settings.services import UpSettings
 from waggle.settings.sources import PREFIX
 from waggle_embedded.placement import free_port
 
-OURS: Final = ("READY_FILE", "METRICS_PORT", "LOG_FORMAT")  # variables that `waggle up` sets itself, for each service
+OURS: Final = ("READY_FILE", "METRICS_PORT", "LOG_FORMAT", "LEASE_TOKEN")  # variables that `waggle up` sets itself, for each service
 SPARED_CORES: Final = 2  # for Postgres, NATS and the other services, if there are more
 EMBEDDED: Final = "embedded"  # stands for the address of an embedded server
 

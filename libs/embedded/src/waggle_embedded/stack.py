@@ -4,10 +4,11 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Thread
 from typing import Any, Final
 
 from waggle.settings.services import UpSettings
-from waggle_embedded import announcement, nats, postgres, services
+from waggle_embedded import announcement, dead_workers, nats, postgres, services
 from waggle_embedded.child import ServerProcess
 from waggle_embedded.data_folder import CannotStart
 from waggle_embedded.placement import free_port, make_folder, reachable_folder, server_account
@@ -101,9 +102,14 @@ class Stack:
         grace = self.settings.grace + 10
 
         def launch() -> ServerProcess:
+            if service == "worker":
+                environ["WAGGLE_LEASE_TOKEN"] = dead_workers.new_token()
             return services.launch(f"waggle_{service}", name, environ, run=self.data / "run", logs=self.logs)
 
-        return Member(name, launch, STOP_RANK[service], grace=grace)
+        def died() -> Thread:
+            return dead_workers.end_leases(environ, lambda text: self.supervisor.screen.line(name, "warning", text))
+
+        return Member(name, launch, STOP_RANK[service], grace=grace, died=died if service == "worker" else None)
 
     def _facts(self) -> dict[str, Any]:
         # Several processes of one service are called worker-1, worker-2, …

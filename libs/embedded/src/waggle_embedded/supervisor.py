@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from threading import Thread
 from types import FrameType
 from typing import Final
 
@@ -19,6 +20,7 @@ FIRST_DELAY: Final = 0.1
 LONGEST_DELAY: Final = 10.0
 PROVEN_SECONDS: Final = 10.0  # after this time of work the count of failures starts again
 HURRY_SECONDS: Final = 5.0
+LAST_WORDS_SECONDS: Final = 2.0  # that `died` gets when we stop too
 REPEAT_SECONDS: Final = 0.3  # one Ctrl-C can arrive twice (from the terminal, and passed on by `uv run`); a second one comes later
 
 
@@ -28,7 +30,10 @@ class StopAsked(Exception):
 
 @dataclass
 class Member:
-    """A position for one process: its current child, and when to start the next one. The lowest `stop_rank` is stopped first."""
+    """A position for one process: its current child, and when to start the next one. The lowest `stop_rank` is stopped first.
+
+    `died` is called after a child has ended other than by a graceful stop; when we stop too, the thread that it returns gets a moment.
+    """
 
     name: str
     launch: Callable[[], ServerProcess]
@@ -37,6 +42,7 @@ class Member:
     grace: float = 10.0
     tries: int = 3
     follow: bool = True
+    died: Callable[[], Thread] | None = None
     child: ServerProcess | None = None
     ready: bool = False
     was_ready: bool = False
@@ -138,6 +144,8 @@ class Supervisor:
         """Schedule another start, later each time, or raise the error if another start cannot help."""
         if member.child and member.child.alive:
             member.child.kill()
+        if member.child and member.died:
+            member.died()
         member.failures += 1
         if _refused(member, error) or (not self.started and (not isinstance(error, ChildExited | Busy) or member.failures >= member.tries)):
             raise error
@@ -168,6 +176,8 @@ class Supervisor:
             if not self._ended(members, HURRY_SECONDS, can_hurry=False):
                 _send(members, lambda _: signal.SIGKILL)
                 self._ended(members, HURRY_SECONDS, can_hurry=False)
+        for thread in [member.died() for member in members if member.died and member.child and member.child.process.returncode not in (0, None)]:
+            thread.join(LAST_WORDS_SECONDS)
 
     def _ended(self, members: list[Member], seconds: float, *, can_hurry: bool = True) -> bool:
         """Wait until all of these have ended; False after `seconds`, or as soon as a second signal arrives."""

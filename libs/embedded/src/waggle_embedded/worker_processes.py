@@ -7,14 +7,16 @@ import json
 import os
 import tempfile
 from pathlib import Path
+from threading import Thread
 from typing import Final
 
 import structlog
 
 from waggle.settings.services import WorkerSettings
 from waggle.telemetry import logs
-from waggle_embedded import services
+from waggle_embedded import dead_workers, services
 from waggle_embedded.child import ChildExited, ServerError, ServerProcess
+from waggle_embedded.follower import Screen
 from waggle_embedded.supervisor import Member, StopAsked, Supervisor
 
 log = structlog.get_logger()
@@ -30,7 +32,7 @@ def run(settings: WorkerSettings) -> int:
     with supervisor.signals(), tempfile.TemporaryDirectory(prefix="waggle-worker-") as folder:
         supervisor.changed = lambda: _announce(settings, supervisor)
         try:
-            supervisor.start(*(_member(settings, number, Path(folder)) for number in range(settings.processes)))
+            supervisor.start(*(_member(settings, number, Path(folder), supervisor.screen) for number in range(settings.processes)))
             supervisor.watch()
         except StopAsked:
             pass
@@ -47,16 +49,20 @@ def run(settings: WorkerSettings) -> int:
     return 0
 
 
-def _member(settings: WorkerSettings, number: int, folder: Path) -> Member:
+def _member(settings: WorkerSettings, number: int, folder: Path, screen: Screen) -> Member:
     """The first process gets the chosen metrics port, the others the following ones."""
     port = settings.metrics_port and settings.metrics_port + number
     environ = {**os.environ, "WAGGLE_METRICS_PORT": str(port), "WAGGLE_PROCESSES": str(settings.processes)}
     name = services.names("worker", settings.processes)[number]
 
     def launch() -> ServerProcess:
+        environ["WAGGLE_LEASE_TOKEN"] = dead_workers.new_token()
         return services.launch("waggle_worker", name, environ, run=folder, logs=None)
 
-    return Member(name, launch, stop_rank=0, grace=settings.grace + EXTRA_SECONDS, follow=False)
+    def died() -> Thread:
+        return dead_workers.end_leases(environ, lambda text: screen.line(name, "warning", text))
+
+    return Member(name, launch, stop_rank=0, grace=settings.grace + EXTRA_SECONDS, follow=False, died=died)
 
 
 def _announce(settings: WorkerSettings, supervisor: Supervisor) -> None:

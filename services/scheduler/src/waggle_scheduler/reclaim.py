@@ -24,7 +24,7 @@ RECLAIMED: Final = catalogue.TASKS_TAKEN_BACK.create()
 
 
 async def keep_reclaiming(pool: "asyncpg.Pool[asyncpg.Record]", bus: Bus, lease: float, stopping: asyncio.Event) -> None:
-    """Reclaim lost tasks, once this scheduler has been connected for a lease."""
+    """Reclaim lost tasks: those whose lease was ended at once, those whose lease expired when this scheduler has been connected for a lease."""
     connected, database_clock, is_first = reclaim.Connected(), DatabaseClock(lease), True
 
     async def step() -> bool:
@@ -38,9 +38,8 @@ async def keep_reclaiming(pool: "asyncpg.Pool[asyncpg.Record]", bus: Bus, lease:
             if is_first:  # nobody may have seen a jump before
                 await clock.clamp(pool)
                 is_first = False
-            if connected.seen((seen.server, seen.since), gap=max(lease / 2, 3 * LOST_SCAN_SECONDS)) < lease:
-                return False
-            reclaimed = await reclaim.reclaim(pool, LOST_BATCH)
+            judging = connected.seen((seen.server, seen.since), gap=max(lease / 2, 3 * LOST_SCAN_SECONDS)) >= lease
+            reclaimed = await reclaim.reclaim(pool, LOST_BATCH, judging=judging)
         except BaseException:
             connected.lost()
             raise

@@ -49,7 +49,9 @@ class Lease:
 
     async def take(self) -> None:
         """A new lease under a fresh id. Raises one of POSTGRES_OUTAGE."""
-        fresh = f"{re.sub(r'[^A-Za-z0-9_-]', '-', socket.gethostname())[:40]}-{secrets.token_hex(6)}"
+        host = re.sub(r"[^A-Za-z0-9_-]", "-", socket.gethostname())[:40]
+        token = self._settings.lease_token
+        fresh = f"{host}-{token}-{secrets.token_hex(3)}" if token else f"{host}-{secrets.token_hex(6)}"
         sent = time.monotonic()
         await leases.register(
             self._connection,

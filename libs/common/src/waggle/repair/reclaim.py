@@ -36,10 +36,10 @@ class Connected:
         return now - self._since
 
 
-async def reclaim(pool: "asyncpg.Pool[asyncpg.Record]", most: int) -> list[LostTask]:
-    """Lock up to `most` lost tasks and settle them in one transaction; returns those that were settled."""
+async def reclaim(pool: "asyncpg.Pool[asyncpg.Record]", most: int, *, judging: bool = True) -> list[LostTask]:
+    """Lock up to `most` lost tasks and settle them in one transaction; returns those that were settled. See `leases.lock_lost`."""
     async with pool.acquire() as connection, connection.transaction():
-        lost = await leases.lock_lost(connection, most)
+        lost = await leases.lock_lost(connection, most, judging=judging)
         if not lost:
             return []
         failpoint.passed("scheduler.locked")

@@ -63,6 +63,14 @@ class WorkerSettings(Settings, frozen=True, kw_only=True):
         int, Meta(description="process=True handlers that one worker process runs at the same time; 0: its share of the cores", ge=0, le=1_000)
     ] = 0
     lease: Lease = 15.0
+    lease_token: Annotated[
+        str,
+        Meta(
+            description="names the leases of one worker process; set by the parent process, which ends them when the process dies",
+            pattern="^([0-9a-f]{16})?$",
+            extra={"form": "16 hexadecimal digits"},
+        ),
+    ] = ""
     breaker_threshold: Annotated[int, Meta(description="failures in a row that open a circuit breaker", ge=1, le=10_000)] = 5
     breaker_reset: Annotated[
         float, Meta(description="seconds that a circuit breaker stays open before one call may probe; each failed probe doubles them", gt=0, le=86_400)

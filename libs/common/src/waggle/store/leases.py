@@ -63,15 +63,20 @@ async def leave(connection: Connection, worker_id: str) -> None:
     await statement("leases/leave").execute(connection, id=worker_id)
 
 
+async def end(connection: Connection, token: str) -> list[str]:
+    """End the leases that a dead process took under this token; returns their ids."""
+    return [row["id"] for row in await statement("leases/end").fetch(connection, token=token)]
+
+
 async def holdings(connection: Connection, worker_id: str, old: float) -> list[Holding]:
     """What the database says runs under this id."""
     rows = await statement("tasks/running_under").fetch(connection, worker_id=worker_id, old=old)
     return [Holding(Fence(row["id"], row["attempt"], row["worker_id"], row["started_at"]), row["old"]) for row in rows]
 
 
-async def lock_lost(connection: Connection, most: int) -> list[LostTask]:
-    """Lock up to `most` lost tasks for the rest of the transaction, in which the caller settles them."""
-    rows = await statement("tasks/lock_lost").fetch(connection, most=most)
+async def lock_lost(connection: Connection, most: int, *, judging: bool = True) -> list[LostTask]:
+    """Lock up to `most` lost tasks for the rest of the transaction, in which the caller settles them; without `judging` only those whose lease was ended."""
+    rows = await statement("tasks/lock_lost").fetch(connection, most=most, judging=judging)
     return [
         LostTask(
             Fence(row["id"], row["attempt"], row["worker_id"] or "", row["started_at"]),

@@ -99,6 +99,11 @@ async def pool(
             made.terminate()
 
 
+async def connect_once(settings: Settings, name: str, *, statement_seconds: float = STATEMENT_SECONDS) -> client.TimeLimitedConnection:
+    """One connection, for a few statements. Raises SettingsError, and what asyncpg raises."""
+    return await Connector(settings.postgres_url, settings.postgres_schema, session(name), statement_seconds=statement_seconds)()
+
+
 async def connect(
     settings: DirectSettings, name: str, *, statement_seconds: float = STATEMENT_SECONDS, gate: PrimaryGate | None = None
 ) -> client.TimeLimitedConnection:
