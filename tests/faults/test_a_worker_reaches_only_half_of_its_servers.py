@@ -84,11 +84,11 @@ async def test_others_do_its_work_and_it_comes_back(start: Services, pool: Pool,
         await all_at_rest(pool, 60)
         dropped = Counter(await counted(deaf.process, "waggle_outcomes_dropped_total"))
         assert not await counted(lonely.process, "waggle_outcomes_dropped_total")
-    lost = await pool.fetchval("SELECT count(*) FROM waggle.task_attempts WHERE outcome = 'lost'")
-    assert sum(dropped.values()) <= lost <= CUTS * SLOTS
-    assert await pool.fetchval("SELECT count(*) = 0 FROM waggle.task_attempts WHERE outcome = 'failed'")
+    gone = await pool.fetchval("SELECT count(*) FROM waggle.task_attempts WHERE outcome = 'given_back'")
+    assert 0 < sum(dropped.values()) <= gone <= CUTS * SLOTS
+    assert await pool.fetchval("SELECT count(*) = 0 FROM waggle.task_attempts WHERE outcome IN ('failed', 'lost')"), "a cut-off charges nothing"
     counts = await check(pool, history, effects, duplicates_at_most=CUTS * SLOTS)
-    figures("workers that reach half of their servers", cuts=CUTS, **counts, attempts_lost=lost, dropped=dict(dropped))
+    figures("workers that reach half of their servers", cuts=CUTS, **counts, attempts_given_back=gone, dropped=dict(dropped))
 
 
 async def lonely_settled(pool: Pool, lease: str, runs: set[object]) -> None:

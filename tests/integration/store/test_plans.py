@@ -37,6 +37,8 @@ HOT = {
     "tasks/payload": PRIMARY,
     "tasks/still_claimable": PRIMARY,
     "tasks/put_off": PRIMARY,
+    "leases/died_of": PRIMARY,
+    "leases/uncharge": PRIMARY,
     "cleanups/claim": PRIMARY,
     "tasks/at_rest": PRIMARY,
     "tasks/cancel": PRIMARY,
@@ -147,6 +149,8 @@ async def use_every_statement(connection: "asyncpg.Connection[asyncpg.Record]", 
     await waiting.has_orphans(connection, ("default", 1), now)
     await waiting.mark_orphans(connection, ("default", 1), now, 5000)
     await leases.lock_lost(connection, 100)
+    await leases.died_of(connection, fences, "w1")
+    await leases.uncharge(connection, fences, "w1")
     await leases.holdings(connection, "w1", 10.0)
     await leases.renew(connection, "w1", running=1, draining=False)
     await leases.delete_expired(connection, 3600.0)

@@ -29,7 +29,7 @@ class Lease:
     def __init__(self, connection: Connection, settings: WorkerSettings, queues: list[str], types: list[str]) -> None:
         self._connection, self._settings = connection, settings
         self._queues, self._types = queues, types
-        self._until = 0.0
+        self._until = self._renewed = 0.0
         self.id = ""
         self._draining = False
         self._refused = False
@@ -38,6 +38,11 @@ class Lease:
     def live(self) -> bool:
         """Whether this worker may claim now."""
         return not self._refused and time.monotonic() < self._until
+
+    @property
+    def renewed(self) -> float:
+        """The monotonic time from before the last renewal was sent."""
+        return self._renewed
 
     def covers(self, worker_id: str) -> bool:
         """Whether a task that was claimed under this id may start now. Asked when the claim is answered, and again when the handler starts."""
@@ -66,7 +71,7 @@ class Lease:
                 types=self._types,
             ),
         )
-        self.id, self._until, self._refused = fresh, sent + self._settings.lease, False
+        self.id, self._until, self._renewed, self._refused = fresh, sent + self._settings.lease, sent, False
         log.info("lease taken", worker_id=fresh, seconds=self._settings.lease)
 
     async def keep(self, running: Callable[[], int], beat: Callable[[], Awaitable[None]], lost: Callable[[], Awaitable[None]]) -> None:
@@ -105,5 +110,5 @@ class Lease:
         renewed = await leases.renew(self._connection, self.id, running=running, draining=self._draining)
         self._refused = not renewed
         if renewed:
-            self._until = sent + self._settings.lease
+            self._until, self._renewed = sent + self._settings.lease, sent
         return renewed

@@ -53,6 +53,10 @@ class Payloads:
     def ids(self) -> set[UUID]:
         return {one.claimed.id for one in self._awaited}
 
+    @property
+    def fences(self) -> list[Fence]:
+        return [Fence(one.claimed.id, one.claimed.attempt, one.worker_id, one.claimed.started_at) for one in self._awaited]
+
     def holds(self, fence: Fence) -> bool:
         """Whether this attempt waits for its payload."""
         return any((one.claimed.id, one.claimed.attempt) == (fence.id, fence.attempt) for one in self._awaited)

@@ -13,7 +13,7 @@ import structlog
 
 from waggle.app import Handler
 from waggle.context import BreakerOpen
-from waggle.task import Claimed, Outcome, Snoozed, not_here_delay
+from waggle.task import Claimed, Fence, Outcome, Snoozed, not_here_delay
 from waggle_worker import layers, metrics, outcomes
 from waggle_worker.execution import Execution
 from waggle_worker.processes.children import HandlerProcesses
@@ -64,6 +64,11 @@ class Runs:
     def attempts(self) -> set[Attempt]:
         """The runs whose outcome is open."""
         return {run.attempt for run in self._runs if run.is_open}
+
+    @property
+    def fences(self) -> list[Fence]:
+        """The same, each with the worker id of its claim."""
+        return [Fence(run.claimed.id, run.claimed.attempt, run.worker_id, run.claimed.started_at) for run in self._runs if run.is_open]
 
     @property
     def tasks(self) -> list[UUID]:

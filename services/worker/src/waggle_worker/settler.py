@@ -5,6 +5,7 @@ and counted.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Container, Sequence
 from uuid import UUID
 
@@ -40,7 +41,8 @@ class Settler:
         self._connection, self._bus, self._types, self._hooks_due = connection, bus, types, hooks_due
         self._waiting: list[Item] = []
         self._bytes = 0
-        self._held: set[tuple[UUID, int]] = set()
+        self._held: dict[tuple[UUID, int], Fence] = {}
+        self._late: deque[Fence] = deque(maxlen=UNSETTLED_LIMIT)
         self._wake = asyncio.Event()
         self._free = asyncio.Semaphore(SETTLES_IN_FLIGHT)
         self.idle = asyncio.Event()
@@ -63,9 +65,14 @@ class Settler:
     def add(self, fence: Fence, step: Step, task_type: str) -> None:
         self._waiting.append((fence, step, task_type))
         self._bytes += len(step.result or "")
-        self._held.add((fence.id, fence.attempt))
+        self._held[fence.id, fence.attempt] = fence
         self._wake.set()
         self.idle.clear()
+
+    @property
+    def fences(self) -> list[Fence]:
+        """Attempts whose outcome is on its way, or came too late not long ago."""
+        return [*self._held.values(), *self._late]
 
     def holds(self, fence: Fence) -> bool:
         """Whether the outcome of this attempt is on its way."""
@@ -99,7 +106,8 @@ class Settler:
         try:
             await self._until_answered(batch)
         finally:
-            self._held.difference_update([(fence.id, fence.attempt) for fence, _, _ in batch])
+            for fence, _, _ in batch:
+                self._held.pop((fence.id, fence.attempt), None)
             self._free.release()
             if not self._held:
                 self.idle.set()
@@ -156,6 +164,7 @@ class Settler:
             if any(status is not Status.COMPLETED for _, status in ended):
                 self._hooks_due.set()
         if dropped:
+            self._late.extend(fence for fence, _, _ in dropped)
             await self._explain(dropped)
 
     async def _explain(self, dropped: list[Item]) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 
+import asyncpg
 import msgspec
 import structlog
 from nats.aio.msg import Msg
@@ -12,11 +13,11 @@ from waggle.loops import wait_for
 from waggle.service import Service
 from waggle.settings.services import WorkerSettings
 from waggle.store import catalogue, postgres
-from waggle.store.client import Connection
 from waggle.store.postgres import POSTGRES_OUTAGE
 from waggle_worker import handlers
 from waggle_worker.claims import Claims
 from waggle_worker.cleanups import Cleanups
+from waggle_worker.cut_off import CutOff, Pulse
 from waggle_worker.execution import STUBBORN_SECONDS
 from waggle_worker.lanes import Lanes
 from waggle_worker.lease import Lease
@@ -35,7 +36,7 @@ log = structlog.get_logger()
 class Worker:
     """Its parts, each made from those before it, and its life: open, start, drain."""
 
-    def __init__(self, settings: WorkerSettings, pool: Connection, bus: Bus, found: handlers.Handlers, queues: list[str]) -> None:
+    def __init__(self, settings: WorkerSettings, pool: "asyncpg.Pool[asyncpg.Record]", bus: Bus, found: handlers.Handlers, queues: list[str]) -> None:
         self._settings, self._pool, self._bus, self._handlers, self._queues = settings, pool, bus, found, queues
         wake_claims, hooks_due = asyncio.Event(), asyncio.Event()
         self.lease = Lease(pool, settings, queues, sorted(found))
@@ -48,6 +49,8 @@ class Worker:
         self.lanes = Lanes(bus, queues, rang=wake_claims.set)
         self.claims = Claims(pool, self.lanes, self.lease, self.runs, self.payloads, self.settler, wake_claims)
         self.cleanups = Cleanups(pool, self.lease, found, self.runs, self.claims, hooks_due)
+        self.pulse = Pulse(settings.lease)
+        self.cut_off = CutOff(pool, self.pulse)
         self.pauses = Pauses(pool, self.claims, queues)
 
     @property
@@ -77,6 +80,7 @@ class Worker:
 
     def start(self, svc: Service[WorkerSettings]) -> None:
         svc.start("lease", self.lease.keep(lambda: self.runs.running, self._beat, self._lost))
+        svc.start("pulse", self.pulse.loop())
         svc.start("settler", self.settler.loop())
         for number in range(PAYLOADS_AT_ONCE):
             svc.start(f"payloads {number}", self.payloads.loop())
@@ -123,8 +127,10 @@ class Worker:
 
     async def _lost(self) -> None:
         """The lease expired: the tasks here belong to others now. Go on under a new id."""
+        self.cut_off.note([*self.runs.fences, *self.payloads.fences], self.settler.fences)
         self.runs.stop(self.runs.attempts, "lease_lost")
         self.cleanups.give_back()
+        await self.cut_off.undo(self.lease.id, self.lease.renewed)
         await self._bus.unsubscribe(subjects.control(self.lease.id))
         await self._take_lease()
 

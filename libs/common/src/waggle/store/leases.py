@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from typing import NamedTuple
+from uuid import UUID
 
 import asyncpg
 import msgspec
@@ -85,6 +86,21 @@ async def lock_lost(connection: Connection, most: int, *, judging: bool = True) 
         )
         for row in rows
     ]
+
+
+async def died_of(connection: Connection, fences: Sequence[Fence], worker_id: str) -> list[UUID]:
+    """The dead letters whose last attempt is one of these, lost under this id."""
+    rows = await statement("leases/died_of").fetch(
+        connection, ids=[fence.id for fence in fences], attempts=[fence.attempt for fence in fences], worker_id=worker_id
+    )
+    return [row["id"] for row in rows]
+
+
+async def uncharge(connection: Connection, fences: Sequence[Fence], worker_id: str) -> int:
+    """Undo the charge for those of these attempts that were lost under this id, of tasks that wait or run; returns of how many. Safe to repeat."""
+    return await statement("leases/uncharge").execute(
+        connection, ids=[fence.id for fence in fences], attempts=[fence.attempt for fence in fences], worker_id=worker_id
+    )
 
 
 async def delete_expired(connection: Connection, keep: float) -> int:

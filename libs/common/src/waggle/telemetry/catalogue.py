@@ -123,6 +123,12 @@ DOORBELLS_UNCLAIMED: Final = MetricSpec(
 DOORBELLS_GIVEN_BACK: Final = MetricSpec(
     kind=Counter, name="waggle_doorbells_given_back_total", where=("worker",), meaning="Doorbells returned because no slot became free in time"
 )
+LOSSES_UNDONE: Final = MetricSpec(
+    kind=Counter,
+    name="waggle_losses_undone_total",
+    where=("worker",),
+    meaning="Tries that were charged because this worker was cut off from Postgres, and not charged after all when it was back",
+)
 SUSPECTS_PUT_OFF: Final = MetricSpec(
     kind=Counter,
     name="waggle_suspects_put_off_total",

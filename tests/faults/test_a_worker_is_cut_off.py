@@ -1,0 +1,42 @@
+"""A worker cannot reach Postgres for longer than its lease while the scheduler can: its tasks run again, but no try is charged and none is a suspect."""
+
+from pathlib import Path
+
+import asyncpg
+
+from support import given
+from support.facts import until
+from support.metrics import counted
+from support.oracle import all_at_rest, audited
+from support.proxy import proxy
+from support.scale import figures, sized
+from support.system import Services
+from waggle.settings.services import SchedulerSettings
+
+Pool = asyncpg.Pool
+LEASE = sized(2.0, 15.0)
+TASKS = 100
+
+
+async def test_nothing_is_charged_and_the_worker_goes_on(start: Services, pool: Pool, database: str, effects: Path, settings: SchedulerSettings) -> None:
+    await start("scheduler", lease=LEASE)
+    async with proxy(int(database.rpartition(":")[2].partition("/")[0])) as link:
+        environ = {"EFFECTS": str(effects)}
+        worker = await start("worker", environ=environ, app="support.handlers:app", concurrency=TASKS, lease=LEASE, postgres_url=link.url(database))
+        long = f'{{"seconds": {4 * LEASE}}}'
+        ids = await given.waiting(pool, TASKS // 2, ring=False, type="test.work", payload=long)
+        ids += await given.waiting(pool, TASKS // 4, ring=False, type="test.work", payload=long, max_retries=0)
+        short = await given.waiting(pool, TASKS // 4, ring=False, type="test.work", payload=f'{{"seconds": {LEASE}}}')
+        await until(lambda: effects.read_text().count("began") == TASKS, 20.0)
+        link.cut()
+        await until(lambda: pool.fetchval("SELECT count(*) = 0 FROM waggle.tasks WHERE status = 'running'"), 3 * LEASE + 5.0, "they are taken back")
+        dead = await pool.fetchval("SELECT count(*) FROM waggle.tasks WHERE status = 'dead_letter'")
+        assert dead == TASKS // 4
+        link.heal()
+        await until(lambda: pool.fetchval("SELECT count(*) = 0 FROM waggle.tasks WHERE retry_count + lost_count > 0"), 10.0, "nothing is charged")
+        await all_at_rest(pool, 60)
+        left = await pool.fetch("SELECT DISTINCT status, retry_count, lost_count FROM waggle.tasks WHERE id = ANY ($1)", [*ids, *short])
+        assert [tuple(row) for row in left] == [("completed", 0, 0)]
+        assert not await pool.fetchval("SELECT count(*) FROM waggle.task_attempts WHERE outcome = 'lost'")
+        await audited(settings)
+        figures("a worker that was cut off", tasks=TASKS, dead_letters=dead, undone=await counted(worker, "waggle_losses_undone_total"))

@@ -1,0 +1,87 @@
+"""What a worker lost because it was cut off is undone: once, for tasks that wait or run, and for dead letters of that loss."""
+
+import asyncpg
+import pytest
+
+from support import given
+from waggle.repair.cut_off import Undone, undo
+from waggle.repair.reclaim import reclaim
+from waggle.store import leases, tasks
+from waggle.task import Done, Fence, Tries, decide
+
+Pool = asyncpg.Pool
+
+
+async def lost(pool: Pool, count: int = 1, **fields: object) -> list[Fence]:
+    """Attempts that were taken back from the worker w1."""
+    await given.alive(pool)
+    claimed = await given.running(pool, count, **fields)
+    await leases.leave(pool, "w1")
+    assert len(await reclaim(pool, 100)) == count
+    return [given.fence(task) for task in claimed]
+
+
+async def state(pool: Pool, fence: Fence) -> tuple[str, int, int, list[str]]:
+    row = await given.row(pool, fence.id)
+    attempts = await pool.fetch("SELECT outcome FROM waggle.task_attempts WHERE task_id = $1 ORDER BY attempt", fence.id)
+    return row["status"], row["retry_count"], row["lost_count"], [attempt["outcome"] for attempt in attempts]
+
+
+async def test_a_loss_is_undone_once(pool: Pool) -> None:
+    [fence] = await lost(pool)
+    assert await state(pool, fence) == ("pending", 1, 1, ["lost"])
+    assert await undo(pool, [fence], [], "w1") == Undone(given_back=0, uncharged=1, dead_letters=0)
+    assert await state(pool, fence) == ("pending", 0, 0, ["given_back"])
+    assert await undo(pool, [], [fence], "w1") == Undone(0, 0, 0)
+    assert await state(pool, fence) == ("pending", 0, 0, ["given_back"])
+
+
+async def test_what_was_not_yet_taken_back_goes_back(pool: Pool) -> None:
+    await given.alive(pool)
+    [task] = await given.running(pool)
+    assert await undo(pool, [given.fence(task)], [], "w1") == Undone(given_back=1, uncharged=0, dead_letters=0)
+    assert await state(pool, given.fence(task)) == ("pending", 0, 0, ["given_back"])
+
+
+async def test_a_later_try_elsewhere_keeps_its_task_and_its_own_charge(pool: Pool) -> None:
+    [fence] = await lost(pool)
+    await given.alive(pool, "w2")
+    [again] = await tasks.claim(pool, [fence.id], "w2")
+    await undo(pool, [fence], [], "w1")
+    assert (await state(pool, fence))[:3] == ("running", 0, 0)
+    await leases.leave(pool, "w2")
+    await reclaim(pool, 100)
+    assert await state(pool, fence) == ("pending", 1, 1, ["given_back", "lost"])
+    assert await undo(pool, [fence], [], "w2") == Undone(0, 0, 0), "another attempt"
+    assert again.attempt == 2
+
+
+async def test_what_came_to_rest_stays_as_it_is(pool: Pool) -> None:
+    [fence] = await lost(pool)
+    await given.alive(pool, "w2")
+    [again] = await tasks.claim(pool, [fence.id], "w2")
+    await tasks.settle(pool, [(given.fence(again, "w2"), decide(Done("1"), Tries(1, 3)))])
+    assert await undo(pool, [fence], [], "w1") == Undone(0, 0, 0)
+    assert await state(pool, fence) == ("completed", 1, 1, ["lost", "completed"])
+
+
+async def test_a_dead_letter_of_that_loss_runs_again(pool: Pool) -> None:
+    [fence] = await lost(pool, max_retries=0)
+    assert (await state(pool, fence))[0] == "dead_letter"
+    assert await undo(pool, [fence], [], "w1") == Undone(given_back=0, uncharged=1, dead_letters=1)
+    assert await state(pool, fence) == ("pending", 0, 0, ["given_back"])
+    assert await pool.fetchval("SELECT retried_by FROM waggle.dead_letter_retries") == "a worker that was cut off"
+
+
+async def test_a_dead_letter_whose_unique_key_another_task_has_stays_one(pool: Pool) -> None:
+    [fence] = await lost(pool, max_retries=0, unique_key="one")
+    await given.waiting(pool, unique_key="one")
+    assert await undo(pool, [fence], [], "w1") == Undone(0, 0, 0)
+    assert await state(pool, fence) == ("dead_letter", 0, 1, ["lost"])
+
+
+@pytest.mark.parametrize("worker_id", ["w2", ""])
+async def test_a_loss_of_another_lease_is_not_undone(pool: Pool, worker_id: str) -> None:
+    [fence] = await lost(pool)
+    assert await undo(pool, [], [fence], worker_id) == Undone(0, 0, 0)
+    assert (await state(pool, fence))[1:3] == (1, 1)
