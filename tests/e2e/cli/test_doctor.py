@@ -15,14 +15,14 @@ import pytest
 import structlog
 from nats.aio.msg import Msg
 
-from support import given, stream
+from support import full_disk, given, stream
 from support.command_line import called, waggle
 from support.facts import until
 from support.fleet import FleetSettings
 from support.pgbouncer import pgbouncer
 from support.processes import kill
 from support.servers import NatsServer, PostgresServer
-from waggle.bus import subjects, topology
+from waggle.bus import storing, subjects, topology
 from waggle.bus.connection import Bus
 from waggle.store.postgres import head
 from waggle_cli.doctor.checks import CHECKS
@@ -177,6 +177,18 @@ async def test_a_pooler_without_a_direct_connection_is_named(doctor: Doctor, ser
         assert "set WAGGLE_POSTGRES_DIRECT_URL" in examined.one("postgres", "warning")
         assert examined.one("schema", "ok")
         assert (await doctor(**behind, WAGGLE_POSTGRES_DIRECT_URL=database)).one("postgres", "ok")
+
+
+async def test_a_nats_that_stores_nothing_is_named_although_its_stream_looks_healthy(
+    doctor: Doctor, servers: dict[str, str], lanes: None, nats: NatsServer, bus: Bus
+) -> None:
+    full_disk.fill(nats.pid)
+    await until(lambda: storing.probe(bus), 20.0, "publishes are not acknowledged")
+    examined = await doctor(**servers)
+    assert "NATS is connected but stores nothing: no ack within 2 s → make room on the disk of NATS and then restart it" in examined.one("storing", "error")
+    assert examined.one("stream", "ok")
+    full_disk.make_room(nats.pid)
+    assert (await doctor(**servers)).one("storing", "error"), "room alone does not help"
 
 
 async def test_a_lane_without_its_consumer_is_named(doctor: Doctor, servers: dict[str, str], lanes: None, bus: Bus) -> None:

@@ -17,7 +17,9 @@ import asyncpg
 import httpx2
 import pytest
 
+from support import full_disk
 from support.facts import until
+from support.loops import again_and_again
 from support.processes import kill
 from support.servers import NatsServer
 from waggle_embedded.placement import free_port
@@ -210,6 +212,31 @@ async def test_kill_9_leaves_no_process_behind_and_the_next_start_recovers(start
     await until(lambda: again.pids.get("up") == again.process.pid, START_SECONDS, "it becomes ready")
     await execute(again.facts["postgres_url"], "SELECT answer FROM kept")
     assert await again.stopped() == 0
+
+
+async def test_nats_that_stores_nothing_is_restarted(start: Callable[..., Up]) -> None:
+    up = start("--ephemeral")
+    facts = await up.ready()
+    full_disk.fill(facts["pids"]["nats"])
+    accepted: list[str] = []
+    async with httpx2.AsyncClient(base_url=facts["api_url"], trust_env=False, timeout=10.0) as client:
+
+        async def submit() -> None:
+            accepted.append((await client.post("/api/tasks", json={"type": "demo.echo"})).json()["id"])
+
+        async with again_and_again(submit, 0.05):
+            await until(lambda: up.facts.get("pids", {}).get("nats", facts["pids"]["nats"]) != facts["pids"]["nats"], 30.0, "NATS is restarted")
+    assert "NATS stores nothing" in up.said()
+    await until(lambda: all_completed(facts["postgres_url"], len(accepted)), 20.0, "all tasks complete")
+    assert await up.stopped() == 0
+
+
+async def all_completed(url: str, count: int) -> bool:
+    connection = await asyncpg.connect(url)
+    try:
+        return bool(await connection.fetchval("SELECT count(*) = $1 FROM waggle.tasks WHERE status = 'completed'", count))
+    finally:
+        await connection.close()
 
 
 async def test_a_running_task_is_finished_before_the_stop(start: Callable[..., Up]) -> None:

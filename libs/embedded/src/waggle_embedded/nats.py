@@ -7,6 +7,8 @@ import contextlib
 import json
 import shutil
 import time
+import urllib.error
+import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Final
@@ -19,6 +21,13 @@ MAX_PAYLOAD: Final = 4 << 20  # a payload of 1 MiB with its envelope does not fi
 STORE_BYTES: Final = 64 << 30  # at most
 START_SECONDS: Final = 60.0
 RETRY_SECONDS: Final = 5.0
+LOOK_SECONDS: Final = 2.0  # between two looks at its health
+DIRECT: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+ROOM_BYTES: Final = 16 << 20  # free again, so that a restart helps
+
+
+class NotStoring(ServerError):
+    """JetStream takes messages but does not store them."""
 
 
 @dataclass(kw_only=True)
@@ -30,6 +39,7 @@ class Nats(ServerProcess):
     store: Path
     port: int
     notes: Path = field(repr=False)
+    looked: float = field(default=0.0, repr=False)
 
     @property
     def url(self) -> str:
@@ -39,6 +49,27 @@ class Nats(ServerProcess):
     def monitor_url(self) -> str:
         """Its HTTP endpoint (`/healthz`, `/jsz`, …), once it is ready."""
         return self._addresses()["monitoring"][0]
+
+    def check_alive(self) -> None:
+        """Also that it stores: after a full disk it takes publishes and loses them until it is started again. Raises NotStoring when there is room again."""
+        super().check_alive()
+        now = time.monotonic()
+        if now - self.looked < LOOK_SECONDS or not self.answers():
+            return
+        self.looked = now
+        if (problem := self._write_error()) and shutil.disk_usage(self.store).free > ROOM_BYTES:
+            raise NotStoring(f"NATS stores nothing ({problem})")
+
+    def _write_error(self) -> str:
+        """What /healthz says of a stream that cannot be written; "" for anything else."""
+        try:
+            DIRECT.open(f"{self.monitor_url}/healthz", timeout=1).close()
+        except urllib.error.HTTPError as error:
+            said = error.read().decode(errors="replace")
+            return said if "write error" in said else ""
+        except OSError:
+            return ""
+        return ""
 
     def answers(self) -> bool:
         return "nats" in self._addresses()

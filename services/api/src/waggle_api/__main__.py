@@ -55,8 +55,9 @@ async def _opened(api: Service[ApiSettings], gate: PrimaryGate) -> tuple[Catalog
     ringer, catalogue, waits = Ringer(nats), Catalogue(pool), Waits(pool, nats)
     await ringer.open()
     await waits.open()
+    api.start("storing", ringer.storing.watch())
     intake = Intake(pool, nats, ringer, catalogue, accept_unknown=api.settings.unknown_types == "accept")
-    return catalogue, Resources(pool=pool, bus=nats, intake=intake, waits=waits, health=Health(health_pool, nats))
+    return catalogue, Resources(pool=pool, bus=nats, intake=intake, waits=waits, health=Health(health_pool, ringer))
 
 
 async def _accept_requests(catalogue: Catalogue, resources: Resources) -> None:

@@ -1,4 +1,4 @@
-"""The health of the API: it is ready while Postgres answers; without NATS it is degraded, because work is accepted but delayed."""
+"""The health of the API: it is ready while Postgres answers; without NATS, or when NATS stores nothing, it is degraded: work is accepted but delayed."""
 
 import asyncio
 import time
@@ -7,7 +7,7 @@ from typing import Final, Literal
 import asyncpg
 import msgspec
 
-from waggle.bus.connection import Bus
+from waggle.bus.ring import Ringer
 from waggle.pinned import WAGGLE_VERSION
 from waggle.store.postgres import POSTGRES_OUTAGE
 from waggle_api.connections import borrowed
@@ -19,8 +19,8 @@ PROBE_TIMEOUT_SECONDS: Final = 1.0
 class Health:
     """Probes Postgres at most once a second, on a connection of its own, so that readers that occupy the others do not make the API unready."""
 
-    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", bus: Bus) -> None:
-        self._pool, self._bus = pool, bus
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", ringer: Ringer) -> None:
+        self._pool, self._ringer = pool, ringer
         self._lock = asyncio.Lock()
         self._asked, self._answered = -PROBE_SECONDS, False
         self.is_open = False  # set once the schema and the catalogue have been read
@@ -41,7 +41,7 @@ class Health:
         return True
 
     def nats(self) -> bool:
-        return self._bus.connected
+        return self._ringer.works
 
     async def ready(self) -> bool:
         return self.is_open and await self.db()
@@ -54,7 +54,7 @@ class HealthCheck(msgspec.Struct, frozen=True):
 
 
 class HealthReport(msgspec.Struct, frozen=True):
-    """The body of `/health`: `ok`, `degraded` (no NATS) or `unavailable` (no Postgres)."""
+    """The body of `/health`: `ok`, `degraded` (no NATS, or it stores nothing) or `unavailable` (no Postgres)."""
 
     status: Literal["ok", "degraded", "unavailable"]
     version: str

@@ -39,6 +39,7 @@ async def _start_loops(scheduler: Service[SchedulerSettings], pool: "asyncpg.Poo
     settings, stopping = scheduler.settings, scheduler.stopping
     ringer = Ringer(bus)
     await ringer.open()
+    scheduler.start("storing", ringer.storing.watch())
     wake, ensured = asyncio.Event(), asyncio.Event()
     scheduler.start("topology", topology.keep(pool, bus, settings, ensured, stopping))
     scheduler.start("wake", due.listen(settings, wake, stopping))

@@ -26,13 +26,15 @@ log = structlog.get_logger()
 
 
 async def ring(pool: Connection, bus: Bus, ringer: Ringer, wake: asyncio.Event, stopping: asyncio.Event) -> None:
-    """Ring due tasks, but only while NATS is connected: a task marked as rung without a doorbell would wait for the orphan rule."""
+    """Ring due tasks, but only while NATS is connected and stores: a task marked as rung without a doorbell would wait for the orphan rule."""
 
     async def step() -> bool:
         wake.clear()
         if not bus.connected:
             await bus.renewed(LONGEST_SLEEP_SECONDS)
             return True
+        if not ringer.works:
+            return False
         bells = await waiting.mark_due(pool, DUE_BATCH)
         await ringer.ring(bells)
         if len(bells) < DUE_BATCH:

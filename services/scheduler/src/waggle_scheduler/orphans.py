@@ -29,7 +29,7 @@ async def ring(pool: Connection, bus: Bus, ringer: Ringer, stopping: asyncio.Eve
     """Ring the orphans of each lane; again at once while a lane has more than a batch."""
 
     async def step() -> bool:
-        if not bus.connected:
+        if not ringer.works:
             return False
         return any([await ring_lane(pool, bus, ringer, lane) for lane in await waiting.lanes(pool) if subjects.fits(lane[0])])
 

@@ -1,13 +1,14 @@
 """NATS: reachable, new enough, with JetStream, with the stream and the consumers that the services need, and with room."""
 
 import asyncio
+import contextlib
 from typing import Any, Final
 
 import nats.errors
 from nats.js.api import ConsumerConfig
 
-from waggle.bus import subjects, topology
-from waggle.bus.connection import MINIMUM_VERSION
+from waggle.bus import storing, subjects, topology
+from waggle.bus.connection import MINIMUM_VERSION, NATS_OUTAGE
 from waggle.bus.jetstream import api_request
 from waggle.store import catalogue
 from waggle.task import Priority
@@ -72,6 +73,22 @@ async def stream(deployment: Deployment) -> list[Finding]:
             what = f"the lane {subject} is nearly full: {held:,} of {config['max_msgs_per_subject']:,} doorbells"
             found.append(warning(what, "run more workers for it, or raise WAGGLE_LANE_LIMIT; tasks are still accepted, and rung once there is room"))
     return found or [ok(f"{subjects.WORK_STREAM} holds {state['messages']:,} doorbells")]
+
+
+async def stores(deployment: Deployment) -> list[Finding]:
+    """Whether a message is really stored: the stream's own information looks healthy after a full disk, and without a quorum."""
+    assert deployment.bus
+    reason = await storing.probe(deployment.bus)
+    if reason is None:
+        return [ok("a message was stored, acknowledged and removed")]
+    with contextlib.suppress(*NATS_OUTAGE):
+        if (await api_request(deployment.bus, subjects.STREAM_INFO)).get("error", {}).get("err_code") == NO_STREAM:
+            return []  # which `stream` has reported
+    advice = (
+        "make room on the disk of NATS and then restart it: a server whose disk was full stores nothing until its restart; "
+        "in a cluster, most of its nodes must run. Tasks are accepted meanwhile, and rung afterwards"
+    )
+    return [error(f"NATS is connected but stores nothing: {reason}", advice)]
 
 
 def _missing(name: str, problem: dict[str, Any]) -> Finding:

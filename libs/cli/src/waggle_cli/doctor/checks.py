@@ -36,6 +36,7 @@ CHECKS: Final = (
     Check("nats version", broker.version, ("nats",)),
     Check("jetstream", broker.jetstream, ("bus",)),
     Check("stream", broker.stream, ("bus",)),
+    Check("storing", broker.stores, ("bus",)),
     Check("consumers", broker.consumers, ("bus", "database", "schema_fits")),
     Check("breakers", broker.breakers, ("bus",)),
     Check("primary", primary.agree, ("bus", "database")),

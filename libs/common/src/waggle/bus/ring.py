@@ -6,12 +6,12 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-import msgspec
 import structlog
 from nats.aio.msg import Msg
 
 from waggle.bus import subjects
 from waggle.bus.connection import Bus
+from waggle.bus.storing import Storing, refusal
 from waggle.telemetry import catalogue
 
 log = structlog.get_logger()
@@ -26,13 +26,19 @@ Doorbell = tuple[UUID, str, int, datetime]  # task id, queue, priority, rung_at
 
 
 class Ringer:
-    """Rings the doorbells of a service. `open()` once before the first ring."""
+    """Rings the doorbells of a service. `open()` once before the first ring; keep `storing.watch()` running in a service."""
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
         self._inbox = bus.inbox()
+        self.storing = Storing(bus)
         self._asked: dict[str, float] = {}
         self._said = -LOG_SECONDS
+
+    @property
+    def works(self) -> bool:
+        """Whether doorbells are stored, as far as is known. If not, leave `rung_at` alone: the scheduler rings the task when this works again."""
+        return self._bus.connected and self.storing.ok
 
     async def open(self) -> None:
         await self._bus.subscribe(f"{self._inbox}.*", self._answered)
@@ -71,28 +77,17 @@ class Ringer:
         if now - self._asked.get(lane, -CHECK_SECONDS) < CHECK_SECONDS:
             return ""
         self._asked[lane] = now
+        self.storing.asked(lane)
         return f"{self._inbox}.{lane}"
 
     async def _answered(self, message: Msg) -> None:
+        lane = message.subject.rpartition(".")[2]
         reason = refusal(message)
+        self.storing.answered(lane, reason)
         if reason is None:
             return
         REFUSED.labels(reason).inc()
         now = time.monotonic()
         if now - self._said >= LOG_SECONDS:
             self._said = now
-            log.warning("stream refuses doorbells", reason=reason, lane=message.subject.rpartition(".")[2])
-
-
-def refusal(message: Msg) -> str | None:
-    """Why the stream refused a message, by its ack; None when it stored it."""
-    if message.headers and message.headers.get("Status") == "503":
-        return "no stream"
-    try:
-        answer = msgspec.json.decode(message.data)
-    except msgspec.DecodeError:
-        return "unreadable ack"
-    error = answer.get("error") if isinstance(answer, dict) else None
-    if error is None:
-        return None
-    return {10077: "stream full"}.get(error.get("err_code"), "refused")
+            log.warning("stream refuses doorbells", reason=reason, lane=lane)

@@ -15,12 +15,14 @@ from waggle.task import AT_REST, QUEUE_LENGTH, QUEUE_PATTERN, Priority, Status
 
 WORK_STREAM: Final = "WAGGLE_WORK"
 WORK_ALL: Final = "waggle.work.>"
+PROBE: Final = "waggle.work._probe"  # no lane: a message that is stored to see whether the stream stores, and removed
 GET_MESSAGE: Final = f"$JS.API.STREAM.MSG.GET.{WORK_STREAM}"
 STREAM_INFO: Final = f"$JS.API.STREAM.INFO.{WORK_STREAM}"
 ACCOUNT_INFO: Final = "$JS.API.INFO"
 CONSUMER_NAMES: Final = f"$JS.API.CONSUMER.NAMES.{WORK_STREAM}"
 GET_MESSAGES: Final = f"$JS.API.DIRECT.GET.{WORK_STREAM}"  # in batches
 DELETE_MESSAGE: Final = f"$JS.API.STREAM.MSG.DELETE.{WORK_STREAM}"
+PURGE: Final = f"$JS.API.STREAM.PURGE.{WORK_STREAM}"
 SETTLED: Final = "waggle.settled"
 CONTROL_ALL: Final = "waggle.control.all"
 PRIMARY: Final = "waggle.primary"  # services tell each other which Postgres they work with; nobody else needs to publish it

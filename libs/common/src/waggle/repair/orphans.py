@@ -32,7 +32,7 @@ class Rung(NamedTuple):
 
 
 async def ring_lane(connection: Connection, bus: Bus, ringer: Ringer, lane: Lane, most: int) -> Rung:
-    """Ring up to `most` orphans of a lane, as far as the lane has room. None if the stream does not say what the lane holds."""
+    """Ring up to `most` orphans of a lane, as far as the lane has room. None if the stream does not say what the lane holds, or stores nothing."""
     asked = await waiting.now(connection)
     try:
         before = limit(await lane_head.oldest_rung_at(bus, *lane), asked)
@@ -41,6 +41,8 @@ async def ring_lane(connection: Connection, bus: Bus, ringer: Ringer, lane: Lane
         return Rung(0)
     if not await waiting.has_orphans(connection, lane, before):
         return Rung(0)
+    if (reason := await ringer.storing.check()) is not None:
+        return Rung(0, reason)
     bells = await waiting.mark_orphans(connection, lane, before, await _room(bus, lane, most))
     return Rung(len(bells), await ringer.ring_confirmed(bells)) if bells else Rung(0)
 

@@ -117,6 +117,12 @@ OUTCOMES_DROPPED: Final = MetricSpec(
     where=("worker",),
     meaning="Outcomes discarded because the attempt no longer held its task",
 )
+NATS_NOT_STORING: Final = MetricSpec(
+    kind=Gauge,
+    name="waggle_nats_not_storing",
+    where=("api", "scheduler"),
+    meaning="1 while NATS is connected but acknowledges no message: tasks are accepted and wait, see docs/operating.md",
+)
 DOORBELLS_UNCLAIMED: Final = MetricSpec(
     kind=Counter, name="waggle_doorbells_unclaimed_total", where=("worker",), meaning="Doorbells whose task was not claimable"
 )

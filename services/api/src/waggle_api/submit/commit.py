@@ -100,7 +100,7 @@ class Committer:
             left = max(give_up - time.monotonic(), 1.0)
             try:
                 async with borrowed(self._pool, left) as connection:
-                    return await insert(connection, submissions, self._bus.connected)
+                    return await insert(connection, submissions, self._ringer.works)
             except REFUSED:
                 raise
             except OUTAGE_OR_BUSY as error:
