@@ -1,7 +1,9 @@
 """The servers of the tests: one Postgres per session with a database per test, and a NATS server per test. A test can kill, pause and restart them."""
 
 import asyncio
+import contextlib
 import itertools
+import os
 import shutil
 import signal
 import time
@@ -70,6 +72,15 @@ class Server:
         self._running.process.send_signal(signal.SIGCONT)
 
 
+def tell_all(postmaster: int, number: signal.Signals) -> None:
+    """Send a signal to a postmaster and to the processes that it has started."""
+    os.kill(postmaster, number)
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            if int(status.read_text().rpartition(")")[2].split()[1]) == postmaster:
+                os.kill(int(status.parent.name), number)
+
+
 def _state(thread: Path) -> str:
     """The state of a thread as in proc(5): T is stopped; Z and X have ended."""
     try:
@@ -106,6 +117,14 @@ class PostgresServer(Server):
         self._databases = self._databases or Databases(self.url.rpartition("/")[0])
         with self._databases.fresh(name) as url:
             yield url
+
+    def freeze(self) -> None:
+        """Stop the postmaster and its processes (SIGSTOP), as when the machine stands still."""
+        tell_all(self.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """After `freeze`; also before a kill, for which a stopped process would wait."""
+        tell_all(self.pid, signal.SIGCONT)
 
     def close(self) -> None:
         """Stop it and delete its data."""

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import re
+import signal
 import subprocess
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -21,7 +23,8 @@ from support.facts import until
 from support.fleet import FleetSettings
 from support.pgbouncer import pgbouncer
 from support.processes import kill
-from support.servers import NatsServer, PostgresServer
+from support.servers import NatsServer, PostgresServer, tell_all
+from support.standby import standby as hot_standby
 from waggle.bus import storing, subjects, topology
 from waggle.bus.connection import Bus
 from waggle.store.postgres import head
@@ -352,6 +355,26 @@ def standby(url: str, folder: Path) -> Iterator[None]:
         yield
     finally:
         kill(process)
+
+
+async def test_commits_that_wait_for_a_standby_are_named(doctor: Doctor, own_postgres: PostgresServer, pool: Pool, folder: Path) -> None:
+    """The standby is connected, and its machine stands still."""
+    with hot_standby(own_postgres, folder / "standby") as other:
+        await pool.execute("ALTER SYSTEM SET synchronous_standby_names = 'standby'")
+        await pool.execute("SELECT pg_reload_conf()")
+        await until(lambda: pool.fetchval("SELECT bool_or(sync_state = 'sync') FROM pg_stat_replication"), 10.0)
+        tell_all(other.pid, signal.SIGSTOP)
+        try:
+            with pytest.raises((TimeoutError, asyncpg.PostgresConnectionError)):
+                await pool.execute("CREATE TABLE waits ()", timeout=3.0)  # its commit goes on waiting
+            there = {**AWAY, "WAGGLE_POSTGRES_URL": own_postgres.url}
+            waiting = asyncio.create_task(pool.execute("CREATE TABLE also_waits ()"))
+            await asyncio.sleep(2.5)  # the time that it waits
+            found = (await doctor(**there)).one("standby", "error")
+        finally:
+            tell_all(other.pid, signal.SIGCONT)
+        assert re.search(r"\d+ commits? wait for a synchronous standby \(standby; connected: standby\), the longest for \d+ s → start that standby", found)
+        await waiting
 
 
 async def test_synchronous_and_asynchronous_standbys_differ(doctor: Doctor, own_postgres: PostgresServer, folder: Path) -> None:

@@ -21,7 +21,7 @@ async def borrowed(pool: "asyncpg.Pool[asyncpg.Record]", seconds: float = READ_T
     (Cancelling the statement is not enough: asyncpg would then wait until the server acknowledges the cancellation.)
     """
     async with pool.acquire(timeout=seconds) as connection:
-        timer = asyncio.get_running_loop().call_later(seconds, connection.terminate)
+        timer = asyncio.get_running_loop().call_later(seconds, connection.give_up)  # type: ignore[attr-defined]  # of the connection it stands for
         try:
             yield connection
         finally:

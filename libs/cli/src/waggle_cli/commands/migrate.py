@@ -16,7 +16,8 @@ from waggle.bus.connection import NATS_OUTAGE
 from waggle.settings.services import CommandLineSettings
 from waggle.settings.shared import SettingsError
 from waggle.store import catalogue, definitions, migrate, postgres
-from waggle.store.connections import check_url, direct_url
+from waggle.store.connections import direct_url
+from waggle.store.hosts import read_address
 from waggle_cli.doctor import findings
 
 NATS_SECONDS = 2.0
@@ -47,8 +48,10 @@ def _run(settings: CommandLineSettings, command: Coroutine[Any, Any, int]) -> in
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
     )
     try:
-        check_url(settings.postgres_url)
-        make_url(settings.postgres_url)
+        for host in read_address(settings.postgres_url).hosts:
+            make_url(host.url)
+        if settings.postgres_direct_url:
+            read_address(settings.postgres_direct_url, "WAGGLE_POSTGRES_DIRECT_URL")
     except (ValueError, ArgumentError) as error:
         command.close()
         raise SettingsError(f"WAGGLE_POSTGRES_URL cannot be used: {error}") from None

@@ -9,6 +9,7 @@ from waggle.store.postgres import MINIMUM_VERSION
 from waggle_cli.doctor.deployment import Deployment
 from waggle_cli.doctor.findings import Finding, error, ok, reason, skipped, warning
 
+SLOW_COMMIT_SECONDS: Final = 2.0  # that a commit waits for a standby
 BUSY: Final = 0.9  # of the connections that the server allows
 
 
@@ -63,6 +64,10 @@ async def standby(deployment: Deployment) -> list[Finding]:
     assert deployment.database
     standbys, wanted = await diagnosis.standbys(deployment.database), (await diagnosis.server(deployment.database))["synchronous_standby_names"]
     names = ", ".join(sorted(row["name"] for row in standbys))
+    waiting, seconds = await diagnosis.waiting_for_standby(deployment.database)
+    if wanted and seconds >= SLOW_COMMIT_SECONDS:
+        what = f"{waiting} commits wait for a synchronous standby ({wanted}; connected: {names or 'none'}), the longest for {seconds:.0f} s"
+        return [error(what, "start that standby or its network, or take it out of synchronous_standby_names: until then no task is accepted or settled")]
     if any(row["sync_state"] in ("sync", "quorum") for row in standbys):
         return [ok(f"replicated synchronously ({names})")]
     if standbys and any(row["sync_state"] is None for row in standbys):

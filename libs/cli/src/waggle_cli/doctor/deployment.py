@@ -16,7 +16,7 @@ from waggle.settings.services import CommandLineSettings
 from waggle.settings.sources import masked
 from waggle.store import diagnosis
 from waggle.store.client import TimeLimitedConnection
-from waggle.store.connections import check_url
+from waggle.store.hosts import read_address
 from waggle.store.postgres import POSTGRES_OUTAGE
 from waggle_cli.doctor.findings import reason
 
@@ -65,7 +65,7 @@ class Deployment:
 
     async def connect(self, stack: AsyncExitStack) -> None:
         """Connect to both servers. Raises SettingsError for an invalid address."""
-        check_url(self.settings.postgres_url)
+        read_address(self.settings.postgres_url)
         bus = await stack.enter_async_context(connection.connection(self.settings, "doctor"))  # connects in the background
         await self._connect_postgres(stack)
         await self._connect_nats()

@@ -9,6 +9,7 @@ import asyncpg
 import asyncpg.transaction
 
 from waggle import pinned
+from waggle.store.hosts import Host
 
 T = TypeVar("T")
 
@@ -53,6 +54,9 @@ def _outage_if_closed(method: Any) -> Any:
     async def call(self: "TimeLimitedConnection", *args: Any, **options: Any) -> Any:
         try:
             return await method(self, *args, **options)
+        except asyncpg.ReadOnlySQLTransactionError:  # it was the primary and is a standby now: no connection to it is of use
+            self.give_up()
+            raise
         except (*AMBIGUOUS, AttributeError) as error:
             if self.is_closed():
                 raise asyncpg.ConnectionDoesNotExistError(str(error)) from error
@@ -70,6 +74,8 @@ class TimeLimitedConnection(asyncpg.Connection):
     """
 
     schema: str
+    host: Host
+    gave_up: Callable[[], None] | None = None  # tells the opener of this connection, which may know another server
     through_pooler: ClassVar[bool] = False  # asyncpg's isinstance() is true for each of its connections, whatever the class
 
     execute = _outage_if_closed(asyncpg.Connection.execute)
@@ -92,11 +98,22 @@ class TimeLimitedConnection(asyncpg.Connection):
 
     def _cancel_current_command(self, waiter: "asyncio.Future[None]", cancel_waiter: "asyncio.Future[None] | None" = None) -> None:
         super()._cancel_current_command(waiter, cancel_waiter)  # type: ignore[misc]  # not in its stubs
-        asyncio.get_running_loop().call_later(ACKNOWLEDGE_SECONDS, self._give_up, cancel_waiter)
+        asyncio.get_running_loop().call_later(ACKNOWLEDGE_SECONDS, self._give_up_unless, cancel_waiter)
 
-    def _give_up(self, cancel_waiter: "asyncio.Future[None] | None") -> None:
+    def _give_up_unless(self, cancel_waiter: "asyncio.Future[None] | None") -> None:
         if cancel_waiter is not None and not cancel_waiter.done():
-            self.terminate()
+            self.give_up()
+
+    @property
+    def in_use(self) -> bool:
+        """Whether somebody has acquired it from its pool."""
+        return self._proxy is not None  # type: ignore[attr-defined]  # private
+
+    def give_up(self) -> None:
+        """Close it at once, because the server does not answer or takes no writes."""
+        self.terminate()
+        if self.gave_up:
+            self.gave_up()
 
 
 class PoolerConnection(TimeLimitedConnection):
@@ -113,7 +130,7 @@ class PoolerConnection(TimeLimitedConnection):
     def begin_with(self, session: dict[str, str]) -> None:
         """Set these settings of a session in each transaction."""
         settings = {_OF_TRANSACTION.get(name, name): value for name, value in session.items() if name not in _OF_CONNECTION}
-        self._isolation = settings.pop("transaction_isolation")
+        self._isolation = settings.pop("transaction_isolation", "read committed")
         self._settings = "".join(f" SET LOCAL {name} = '{value}';" for name, value in settings.items())
 
     async def execute(self, query: str, *args: Any, **options: Any) -> str:

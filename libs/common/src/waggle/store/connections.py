@@ -1,7 +1,12 @@
-"""How one connection to Postgres is opened: with its session settings, or, behind a pooler, so that each transaction sets them (docs/adr/0009)."""
+"""How one connection to Postgres is opened: with its session settings, or, behind a pooler, so that each transaction sets them (docs/adr/0009).
 
+With several servers in the address, the one that takes writes is found: each is tried with a time-out of its own, the last good one first.
+"""
+
+import asyncio
+from functools import partial
 from typing import Any, Final
-from urllib.parse import urlsplit
+from weakref import WeakSet
 
 import asyncpg
 import structlog
@@ -11,16 +16,34 @@ from waggle.settings.shared import SettingsError
 from waggle.settings.sources import masked
 from waggle.store import client
 from waggle.store.client import PoolerConnection, TimeLimitedConnection
+from waggle.store.hosts import Host, read_address
 from waggle.store.primary import PrimaryGate
 
 log = structlog.get_logger()
 
 CONNECT_SECONDS: Final = 5.0
 STATEMENT_SECONDS: Final = 10.0
+UNUSABLE: Final[tuple[type[Exception], ...]] = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)  # the next server is tried
+GOOD, ANSWERS, SILENT = range(3)  # what was last heard of a server, in the order in which they are tried
+
+
+class NoPrimary(ConnectionError):
+    """None of the servers of an address can be used. `problems` holds the error of each by its name."""
+
+    def __init__(self, problems: dict[str, Exception]) -> None:
+        self.problems = problems
+        super().__init__("no primary: " + "; ".join(f"{name}: {_reason(error)}" for name, error in problems.items()))
+
+
+class Standby(ConnectionError):
+    """A server answers and takes no writes."""
 
 
 class Connector:
-    """Opens connections for a pool. Once it met a pooler, it expects one."""
+    """Opens connections for a pool. Once it met a pooler, it expects one; once it found the primary, it tries that server first.
+
+    Where the primary is another server than before, it closes the connections to the old one: they would hang, or read what is old.
+    """
 
     def __init__(
         self,
@@ -29,42 +52,92 @@ class Connector:
         session: dict[str, str],
         *,
         seconds: float = CONNECT_SECONDS,
-        statement_seconds: float = STATEMENT_SECONDS,
+        statement_seconds: float | None = STATEMENT_SECONDS,
+        setting: str = "WAGGLE_POSTGRES_URL",
         gate: PrimaryGate | None = None,
     ) -> None:
         client.require()
-        check_url(url)
         self._url = url
+        self._hosts, self._primary, own_seconds = read_address(url, setting)
         self._schema = schema
         self._gate = gate
         self._session = session
-        self._seconds: dict[str, Any] = {"timeout": seconds, "command_timeout": statement_seconds}
-        self._behind_pooler = False
+        self._limit = own_seconds or seconds
+        self._options: dict[str, Any] = {"timeout": self._limit, "command_timeout": statement_seconds, "target_session_attrs": "any"}
+        self._behind_pooler: set[Host] = set()
+        self._heard = dict.fromkeys(self._hosts, ANSWERS)
+        self._last: Host | None = None
+        self._opened: WeakSet[TimeLimitedConnection] = WeakSet()
 
     async def __call__(self, *_: object, **__: object) -> TimeLimitedConnection:
-        """A new connection. Raises SettingsError for an address that cannot be used, and what asyncpg raises."""
+        """A new connection. Raises SettingsError for an address that cannot be used, and what asyncpg raises; with several servers NoPrimary."""
+        if len(self._hosts) == 1:
+            return await self._open(self._hosts[0])
+        problems: dict[str, Exception] = {}
+        for host in sorted(self._hosts, key=self._heard.__getitem__):
+            try:
+                connection = await self._try(host)
+            except UNUSABLE as error:
+                problems[host.name] = error
+            else:
+                self._found(host)
+                return connection
+        raise NoPrimary(problems)
+
+    async def _try(self, host: Host) -> TimeLimitedConnection:
+        """One of several. It counts as silent also when the caller gives up: the next one must not find it first again."""
         try:
-            connection = await self._open()
+            async with asyncio.timeout(self._limit):
+                return await self._open(host)
+        except (Standby, asyncpg.PostgresError):
+            self._heard[host] = ANSWERS
+            raise
+        except BaseException as error:
+            self._heard[host] = SILENT
+            if isinstance(error, TimeoutError):
+                raise TimeoutError(f"no answer in {self._limit:g} s") from None
+            raise
+
+    def _found(self, host: Host) -> None:
+        self._heard[host] = GOOD
+        before, self._last = self._last, host
+        if before is not None and before != host:
+            self._heard[before] = max(self._heard[before], ANSWERS)
+            log.warning("connected to another primary", postgres=host.name, before=before.name)
+            for connection in [opened for opened in self._opened if opened.host != host]:
+                connection.terminate()
+
+    def _doubt(self, host: Host) -> None:
+        """A connection gave up: the server is silent, or takes no writes any more. Its idle connections would make others wait as long."""
+        self._heard[host] = SILENT
+        for connection in [opened for opened in self._opened if opened.host == host and not opened.in_use]:
+            connection.terminate()
+
+    async def _open(self, host: Host) -> TimeLimitedConnection:
+        try:
+            connection = await self._direct(host) if host not in self._behind_pooler else None
+            if connection is None:
+                if host not in self._behind_pooler:
+                    log.info("connected through a pooler", postgres=masked(host.url))
+                self._behind_pooler.add(host)
+                connection = await self._through_pooler(host)
         except (asyncpg.ClientConfigurationError, ValueError) as error:
             raise SettingsError(f"{masked(self._url)} cannot be used: {error}") from error
-        connection.schema = self._schema
+        connection.schema, connection.host = self._schema, host
+        if self._primary:
+            await _require_primary(connection)
         if self._gate:
             await self._gate.admit(connection)
+        if len(self._hosts) > 1:
+            connection.gave_up = partial(self._doubt, host)
+            self._opened.add(connection)
         return connection
 
-    async def _open(self) -> TimeLimitedConnection:
-        if not self._behind_pooler:
-            if connection := await self._direct():
-                return connection
-            self._behind_pooler = True
-            log.info("connected through a pooler", postgres=masked(self._url))
-        return await self._through_pooler()
-
-    async def _direct(self) -> TimeLimitedConnection | None:
+    async def _direct(self, host: Host) -> TimeLimitedConnection | None:
         """None when the other side is a pooler."""
         try:
             connection: TimeLimitedConnection = await asyncpg.connect(
-                self._url, server_settings=self._session, connection_class=TimeLimitedConnection, **self._seconds
+                host.url, server_settings=self._session, connection_class=TimeLimitedConnection, **self._options
             )
         except asyncpg.ProtocolViolationError as error:
             if "startup parameter" not in str(error):  # PgBouncer: unsupported startup parameter
@@ -79,27 +152,32 @@ class Connector:
         await connection.close()
         return None
 
-    async def _through_pooler(self) -> TimeLimitedConnection:
+    async def _through_pooler(self, host: Host) -> TimeLimitedConnection:
         connection: PoolerConnection = await asyncpg.connect(
-            self._url,
+            host.url,
             server_settings={"application_name": self._session["application_name"]},
             statement_cache_size=0,
             connection_class=PoolerConnection,
-            **self._seconds,
+            **self._options,
         )
         connection.begin_with(self._session)
         return connection
 
 
-def check_url(url: str) -> None:
-    """Raises SettingsError for an invalid address, which would otherwise look like an unavailable server. The message holds no password."""
+async def _require_primary(connection: TimeLimitedConnection) -> None:
+    """Raises Standby, and closes the connection. It asks: the parameter in_hot_standby stays "on" after a promotion until a query is answered."""
     try:
-        parts = urlsplit(url)
-        usable = parts.scheme in ("postgresql", "postgres") and parts.port != 0
-    except ValueError:
-        usable = False
-    if not usable:
-        raise SettingsError(f"WAGGLE_POSTGRES_URL must be postgresql://user:password@host:port/database; {masked(url)} is not")
+        if not await connection.fetchval("SELECT pg_is_in_recovery()"):
+            return
+    except BaseException:
+        connection.terminate()
+        raise
+    connection.terminate()
+    raise Standby("it is a standby")
+
+
+def _reason(error: Exception) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__
 
 
 def direct_url(settings: DirectSettings) -> str:
@@ -107,13 +185,12 @@ def direct_url(settings: DirectSettings) -> str:
     return settings.postgres_direct_url or settings.postgres_url
 
 
-async def check_direct(url: str) -> None:
-    """Raises SettingsError when a pooler answers at this address: locks and settings of a session do not work through one."""
-    client.require()
-    check_url(url)
-    connection = await asyncpg.connect(url, timeout=CONNECT_SECONDS, command_timeout=STATEMENT_SECONDS, connection_class=TimeLimitedConnection)
+async def check_direct(url: str) -> str:
+    """The address of the server itself: of several, the primary. Raises SettingsError for a pooler: locks and settings of a session do not work through one."""
+    connection = await Connector(url, "", {"application_name": "waggle-migrate"})()
     try:
-        if not await connection.is_direct():
+        if connection.through_pooler:
             raise SettingsError(f"{masked(url)} is a pooler, and this needs a direct connection to Postgres: set WAGGLE_POSTGRES_DIRECT_URL to one")
+        return connection.host.url
     finally:
         await connection.close()

@@ -55,6 +55,13 @@ async def standbys(connection: Connection) -> list[asyncpg.Record]:
     return await statement("diagnosis/standbys").fetch(connection)
 
 
+async def waiting_for_standby(connection: Connection) -> tuple[int, float]:
+    """How many commits wait for a synchronous standby, and for how many seconds the longest has."""
+    row = await statement("diagnosis/waiting_for_standby").fetchrow(connection)
+    assert row is not None
+    return row["sessions"], row["seconds"]
+
+
 async def connected_services(connection: Connection) -> dict[str, int]:
     """Connections of each kind of service: `{"api": 3, …}`."""
     rows: list[Any] = await statement("diagnosis/services").fetch(connection)

@@ -55,8 +55,7 @@ async def migrate(postgres_url: str, schema: str = DEFAULT_SCHEMA) -> tuple[str 
 
     Raises SettingsError for an address that cannot be used, a pooler among them, and alembic's CommandError for a revision that it does not know.
     """
-    await check_direct(postgres_url)
-    engine = create_async_engine(_sqlalchemy_url(postgres_url))
+    engine = create_async_engine(_sqlalchemy_url(await check_direct(postgres_url)))
     try:
         async with engine.connect() as guard, engine.connect() as connection:
             await guard.execution_options(isolation_level="AUTOCOMMIT")
@@ -68,8 +67,7 @@ async def migrate(postgres_url: str, schema: str = DEFAULT_SCHEMA) -> tuple[str 
 
 async def script(postgres_url: str, schema: str = DEFAULT_SCHEMA) -> str:
     """The SQL that `migrate` would run on this database, for psql; empty when the schema is up to date. It changes nothing."""
-    await check_direct(postgres_url)
-    engine = create_async_engine(_sqlalchemy_url(postgres_url))
+    engine = create_async_engine(_sqlalchemy_url(await check_direct(postgres_url)))
     try:
         async with engine.connect() as connection:
             place = await connection.run_sync(_place, schema)
@@ -79,10 +77,7 @@ async def script(postgres_url: str, schema: str = DEFAULT_SCHEMA) -> str:
 
 
 def _sqlalchemy_url(postgres_url: str) -> str:
-    scheme, _, rest = postgres_url.partition("://")
-    if scheme not in ("postgresql", "postgres"):
-        raise SettingsError(f"WAGGLE_POSTGRES_URL must begin with postgresql://, not {scheme}://")
-    return f"postgresql+asyncpg://{rest}"
+    return f"postgresql+asyncpg://{postgres_url.partition('://')[2]}"
 
 
 async def _alone(connection: AsyncConnection) -> None:

@@ -108,7 +108,8 @@ async def connect(
     settings: DirectSettings, name: str, *, statement_seconds: float = STATEMENT_SECONDS, gate: PrimaryGate | None = None
 ) -> client.TimeLimitedConnection:
     """One connection, direct where the settings have an address for that. Raises SettingsError, and what asyncpg raises."""
-    return await Connector(direct_url(settings), settings.postgres_schema, session(name), statement_seconds=statement_seconds, gate=gate)()
+    setting = "WAGGLE_POSTGRES_DIRECT_URL" if settings.postgres_direct_url else "WAGGLE_POSTGRES_URL"
+    return await Connector(direct_url(settings), settings.postgres_schema, session(name), statement_seconds=statement_seconds, setting=setting, gate=gate)()
 
 
 async def wait_until_migrated(connection: Connection) -> None:
