@@ -14,7 +14,7 @@ from collections.abc import Callable
 from uuid_utils.compat import uuid7
 
 from stage import FleetSettings, all_settled, cpu_seconds, memory_mb, report, stage
-from waggle.bus import connection, topology
+from waggle.bus import connection, subjects, topology
 from waggle.bus.ring import Ringer
 from waggle.store import postgres, tasks
 
@@ -32,7 +32,7 @@ async def fill(settings: FleetSettings, count: int, make: Callable[[int], tasks.
         while not bus.connected:  # noqa: ASYNC110  # once, at the start
             await asyncio.sleep(0.01)
         await topology.ensure(bus, settings, ["default"])
-        ringer, gate = Ringer(bus), asyncio.Semaphore(3)
+        ringer, gate = Ringer(bus, subjects.IDS_LIMIT), asyncio.Semaphore(3)
         await ringer.open()
 
         async def one(first: int) -> None:

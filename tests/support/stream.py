@@ -5,6 +5,7 @@ import contextlib
 from nats.js.api import ConsumerInfo
 from nats.js.errors import NotFoundError
 
+from waggle.bus import doorbells as stream_doorbells
 from waggle.bus import subjects
 from waggle.bus.connection import Bus
 from waggle.bus.ring import Doorbell, Ringer
@@ -14,6 +15,12 @@ from waggle.task import Priority
 async def doorbells(bus: Bus) -> int:
     """The number of doorbells in the stream, without acked ones."""
     return (await bus.jetstream().stream_info(subjects.WORK_STREAM)).state.messages
+
+
+async def tasks_rung(bus: Bus) -> int:
+    """The number of tasks that the doorbells in the stream carry, a task twice if two do."""
+    found = await stream_doorbells.stream(bus)
+    return sum([len(bell.tasks) for subject in found.held async for batch in stream_doorbells.walk(bus, subject, found.last) for bell in batch])
 
 
 async def consumers(bus: Bus) -> set[str]:
@@ -30,7 +37,7 @@ async def lose_doorbells(bus: Bus) -> None:
 
 async def ring(bus: Bus, *bells: Doorbell) -> None:
     """Ring, and wait until the stream has stored them."""
-    ringer = Ringer(bus)
+    ringer = Ringer(bus, subjects.IDS_LIMIT)
     for bell in bells:
         assert await ringer.ring_confirmed([bell]) is None
 

@@ -269,7 +269,7 @@ async def test_doorbells_that_a_waiting_worker_should_have_acked_are_found_and_r
 
 
 async def test_a_doorbell_in_no_lane_is_found_and_removed(settings: FleetSettings, bus: Bus, lanes: None) -> None:
-    await bus.jetstream().publish("waggle.work.default.urgent", subjects.doorbell(uuid7(), (await bus.jetstream().stream_info(subjects.WORK_STREAM)).created))
+    await bus.jetstream().publish("waggle.work.default.urgent", subjects.doorbell([uuid7()], (await bus.jetstream().stream_info(subjects.WORK_STREAM)).created))
     assert await audited(settings) == {"stray": 1}
     assert await audited(settings, repair=True) == {}
     assert await holds(bus, 0)

@@ -32,7 +32,7 @@ def bells(count: int, queue: str = "default", priority: int = 1) -> list[Doorbel
 
 @pytest.fixture
 async def ringer(bus: Bus) -> Ringer:
-    made = Ringer(bus)
+    made = Ringer(bus, subjects.IDS_LIMIT)
     await made.open()
     return made
 
@@ -57,15 +57,15 @@ async def test_doorbells_arrive_in_the_order_in_which_they_were_rung(bus: Bus, r
     rung = bells(50)
     async with pulling(bus) as lane:
         await ringer.ring(rung)
-        await until(lambda: len(lane.buffer) == 50)
-    assert [held.id for held in lane.take(50)] == [bell[0] for bell in rung]
+        await until(lambda: lane.waiting == 50)
+    assert [task for _, ids in lane.take(50) for task in ids] == [bell[0] for bell in rung]
 
 
 @pytest.mark.usefixtures("lanes")
 async def test_a_lane_gets_its_own_doorbells_only(bus: Bus, ringer: Ringer) -> None:
     await ringer.ring([*bells(3, priority=1), *bells(2, priority=3)])
     async with pulling(bus, priority=3) as lane:
-        await until(lambda: len(lane.buffer) == 2)
+        await until(lambda: lane.waiting == 2)
         assert await stream.doorbells(bus) == 5
 
 
@@ -74,13 +74,13 @@ async def test_an_acked_doorbell_is_gone_and_one_given_back_comes_again(bus: Bus
     rung = bells(2)
     await ringer.ring(rung)
     async with pulling(bus) as lane:
-        await until(lambda: len(lane.buffer) == 2)
-        first, second = lane.take(2)
+        await until(lambda: lane.waiting == 2)
+        first, second = (bell for bell, _ in lane.take(2))
         await pull.ack(bus, [first])
         await pull.give_back(bus, [second])
-        await until(lambda: len(lane.buffer) == 1)
-        assert lane.buffer[0].id == second.id
-        await pull.ack(bus, lane.take(1))
+        await until(lambda: lane.waiting == 1)
+        assert lane.buffer[0].ids == second.ids
+        await pull.ack(bus, [bell for bell, _ in lane.take(1)])
         await until(lambda: _is_empty(bus))
 
 
@@ -95,7 +95,7 @@ async def test_what_is_no_doorbell_is_removed_and_told(bus: Bus, ringer: Ringer)
     await ringer.ring(rung)
     with structlog.testing.capture_logs() as lines:
         async with pulling(bus) as lane:
-            await until(lambda: [held.id for held in lane.buffer] == [rung[0][0]])
+            await until(lambda: [held.ids for held in lane.buffer] == [[rung[0][0]]])
             await until(lambda: _holds(bus, 1))
     assert any("malformed doorbell" in line["event"] for line in lines)
 
@@ -108,13 +108,13 @@ async def _holds(bus: Bus, count: int) -> bool:
 async def test_a_pull_goes_on_after_nats_was_killed_and_started_again(nats: NatsServer, bus: Bus, ringer: Ringer) -> None:
     async with pulling(bus) as lane:
         await ringer.ring(bells(1))
-        await until(lambda: len(lane.buffer) == 1)
+        await until(lambda: lane.waiting == 1)
         generation = bus.generation
         nats.restart()
         await until(lambda: bus.connected and bus.generation > generation)
         rung = bells(3)
         await ringer.ring(rung)
-        await until(lambda: {bell[0] for bell in rung} <= {held.id for held in lane.buffer}, AT_ONCE)
+        await until(lambda: {bell[0] for bell in rung} <= {task for held in lane.buffer for task in held.ids}, AT_ONCE)
 
 
 @pytest.mark.usefixtures("lanes")
@@ -123,26 +123,26 @@ async def test_a_pull_goes_on_after_the_store_was_wiped_and_the_topology_made_ag
 ) -> None:
     async with pulling(bus) as lane:
         await ringer.ring(bells(1))
-        await until(lambda: len(lane.buffer) == 1)
+        await until(lambda: lane.waiting == 1)
         generation = bus.generation
         nats.wipe()
         await until(lambda: bus.connected and bus.generation > generation)
         assert "WAGGLE_WORK" in await topology.ensure(bus, settings, ["default"])
         rung = bells(3)
         await ringer.ring(rung)
-        await until(lambda: {bell[0] for bell in rung} <= {held.id for held in lane.buffer}, AT_ONCE)
+        await until(lambda: {bell[0] for bell in rung} <= {task for held in lane.buffer for task in held.ids}, AT_ONCE)
 
 
 @pytest.mark.usefixtures("lanes")
 async def test_a_pull_goes_on_after_the_stream_was_deleted_under_it(bus: Bus, ringer: Ringer, settings: FleetSettings) -> None:
     async with pulling(bus) as lane:
         await ringer.ring(bells(1))
-        await until(lambda: len(lane.buffer) == 1)
+        await until(lambda: lane.waiting == 1)
         await bus.jetstream().delete_stream(subjects.WORK_STREAM)
         await topology.ensure(bus, settings, ["default"])
         rung = bells(3)
         await ringer.ring(rung)
-        await until(lambda: {bell[0] for bell in rung} <= {held.id for held in lane.buffer}, AT_ONCE)
+        await until(lambda: {bell[0] for bell in rung} <= {task for held in lane.buffer for task in held.ids}, AT_ONCE)
 
 
 async def test_a_pull_begins_to_hear_when_its_lane_is_made_at_last(bus: Bus, ringer: Ringer, settings: FleetSettings) -> None:
@@ -150,7 +150,7 @@ async def test_a_pull_begins_to_hear_when_its_lane_is_made_at_last(bus: Bus, rin
         await topology.ensure(bus, settings, ["default"])
         await topology.ensure(bus, settings, ["late"])
         await ringer.ring(bells(1, queue="late"))
-        await until(lambda: len(lane.buffer) == 1)
+        await until(lambda: lane.waiting == 1)
 
 
 @pytest.mark.usefixtures("lanes")
@@ -161,9 +161,9 @@ async def test_pulls_of_two_workers_share_a_lane_without_stealing(bus: Bus, ring
         got: list[UUID] = []
 
         async def all_taken() -> bool:
-            held = one.take(5) + other.take(5)
-            got.extend(each.id for each in held)
-            await pull.ack(bus, held)
+            taken = one.take(5) + other.take(5)
+            got.extend(task for _, ids in taken for task in ids)
+            await pull.ack(bus, [bell for bell, _ in taken if bell.left == 0])
             return len(got) == 100
 
         await until(all_taken)
@@ -223,9 +223,9 @@ async def test_the_head_of_a_lane_is_its_oldest_doorbell(bus: Bus) -> None:
     await stream.ring(bus, (uuid7(), "default", 1, NOON), (uuid7(), "default", 1, NOON + timedelta(seconds=1)), (uuid7(), "default", 2, NOON))
     assert await lane_head.oldest_rung_at(bus, "default", 1) == NOON
     async with pulling(bus, want=2) as lane:
-        await until(lambda: len(lane.buffer) == 2)
+        await until(lambda: lane.waiting == 2)
         assert await lane_head.oldest_rung_at(bus, "default", 1) == NOON, "a held doorbell is still in the stream"
-        await pull.ack(bus, lane.take(1))
+        await pull.ack(bus, [bell for bell, _ in lane.take(1)])
         await until(lambda: _holds(bus, 2))
         assert await lane_head.oldest_rung_at(bus, "default", 1) == NOON + timedelta(seconds=1)
 

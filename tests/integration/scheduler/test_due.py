@@ -14,6 +14,7 @@ from support.facts import never, until
 from support.fleet import FleetSettings
 from support.loops import loop
 from support.servers import NatsServer
+from waggle.bus import subjects
 from waggle.bus.connection import Bus
 from waggle.bus.ring import Ringer
 from waggle_scheduler import due
@@ -27,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("lanes")
 async def ringing(pool: Pool, bus: Bus, settings: FleetSettings) -> AsyncIterator[None]:
     """The loop of a scheduler for due tasks, and the one that listens for new ones."""
     wake, stopping = asyncio.Event(), asyncio.Event()
-    async with loop(due.listen(settings, wake, stopping)), loop(due.ring(pool, bus, Ringer(bus), wake, stopping)):
+    async with loop(due.listen(settings, wake, stopping)), loop(due.ring(pool, bus, Ringer(bus, subjects.IDS_LIMIT), wake, stopping)):
         yield
 
 
@@ -45,7 +46,7 @@ async def listener(pool: Pool) -> int | None:
 
 
 async def holds(bus: Bus, count: int) -> bool:
-    return await stream.doorbells(bus) == count
+    return await stream.tasks_rung(bus) == count
 
 
 async def all_rung(pool: Pool) -> bool:

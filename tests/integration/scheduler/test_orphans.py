@@ -30,7 +30,7 @@ NOON = datetime.fromisoformat("2026-01-01T12:00:00Z")
 
 @pytest.fixture
 def ringer(bus: Bus) -> Ringer:
-    return Ringer(bus)
+    return Ringer(bus, subjects.IDS_LIMIT)
 
 
 async def rung_ago(pool: Pool, seconds: float, count: int = 1) -> list[UUID]:

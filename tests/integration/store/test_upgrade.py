@@ -21,11 +21,14 @@ Pool = asyncpg.Pool
 CLAIM = """UPDATE waggle.tasks SET status = 'running' WHERE id = ANY ($1::uuid[]) AND status || '' = 'pending'
            AND EXISTS (SELECT FROM waggle.workers WHERE id = 'w1') RETURNING id"""
 
+WORKER = """INSERT INTO waggle.workers (id, host, pid, version, lease, concurrency, queues, types)
+            VALUES ('w1', 'here', 1, '0', '1 hour', 10, '{default}', '{demo.echo}')"""
+
 
 @asynccontextmanager
 async def work(database: str, pool: Pool) -> AsyncIterator[Callable[[], Awaitable[object]]]:
     """Claims and submissions, all the time; gives a wait until there were twenty more of each."""
-    await given.alive(pool, seconds=3600)
+    await pool.execute(WORKER)
     done = {"claims": 0, "submissions": 0}
 
     async def claim() -> None:

@@ -19,6 +19,7 @@ from support.fleet import FleetSettings
 from support.loops import loop
 from support.rest import at_rest
 from support.system import Services
+from waggle.bus import subjects
 from waggle.bus.connection import Bus
 from waggle.bus.ring import Ringer
 from waggle.store import postgres as store
@@ -38,7 +39,7 @@ WORKER_MB = 120
 @pytest.fixture
 async def committer(pool: Pool, bus: Bus, settings: FleetSettings) -> AsyncIterator[Committer]:
     async with store.pool(settings, "api", 12) as own:
-        catalogue, ringer = Catalogue(own), Ringer(bus)
+        catalogue, ringer = Catalogue(own), Ringer(bus, subjects.IDS_LIMIT)
         await ringer.open()
         await catalogue.refresh()
         made = Committer(own, bus, ringer, catalogue)

@@ -1,5 +1,6 @@
 """Subject names and message encodings."""
 
+import struct
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -15,11 +16,17 @@ from waggle.task import AT_REST, QUEUE_LENGTH, QUEUE_PATTERN, Priority, Status
 MOMENTS = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=st.just(UTC))  # noqa: DTZ001  # hypothesis adds the time zone
 
 
-@given(st.uuids(), MOMENTS)
-def test_a_doorbell_carries_its_task_and_its_time_to_the_microsecond(task_id: UUID, rung_at: datetime) -> None:
-    data = subjects.doorbell(task_id, rung_at)
-    assert subjects.read_doorbell(data) == task_id
+@given(st.lists(st.uuids(), min_size=1, max_size=subjects.IDS_LIMIT), MOMENTS)
+def test_a_doorbell_carries_its_tasks_and_its_time_to_the_microsecond(tasks: list[UUID], rung_at: datetime) -> None:
+    data = subjects.doorbell(tasks, rung_at)
+    assert subjects.read_doorbell(data) == tasks
     assert subjects.rung_at(data) == rung_at
+
+
+@given(st.uuids(), MOMENTS)
+def test_a_doorbell_of_one_task_is_what_older_versions_read(task_id: UUID, rung_at: datetime) -> None:
+    microseconds = (rung_at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+    assert subjects.doorbell([task_id], rung_at) == struct.pack(">16sq", task_id.bytes, microseconds)
 
 
 @given(st.uuids(), MOMENTS, st.integers(-12, 12))
@@ -30,10 +37,13 @@ def test_a_doorbell_means_the_same_moment_in_every_time_zone(task_id: UUID, rung
         elsewhere = rung_at.astimezone(timezone(timedelta(hours=hours)))
     except OverflowError:
         return
-    assert subjects.doorbell(task_id, elsewhere) == subjects.doorbell(task_id, rung_at)
+    assert subjects.doorbell([task_id], elsewhere) == subjects.doorbell([task_id], rung_at)
 
 
-@given(st.binary().filter(lambda data: len(data) != 24))
+SIZES = range(24, 8 + 16 * subjects.IDS_LIMIT + 1, 16)
+
+
+@given(st.binary(max_size=1100).filter(lambda data: len(data) not in SIZES))
 def test_anything_of_another_size_is_no_doorbell(data: bytes) -> None:
     with pytest.raises(ValueError, match="doorbell"):
         subjects.read_doorbell(data)

@@ -5,7 +5,7 @@ from typing import Final
 
 import structlog
 
-from waggle import primaries, service
+from waggle import doorbell_sizes, primaries, service
 from waggle.bus import connection as bus
 from waggle.bus.ring import Ringer
 from waggle.service import Service
@@ -32,7 +32,7 @@ async def run(settings: ApiSettings) -> None:
     listener = endpoint.listen(settings.api_host, settings.api_port)
     async with service.running("api", settings) as api:
         gate = PrimaryGate()
-        catalogue, resources = await _opened(api, gate)
+        catalogue, ringer, resources = await _opened(api, gate)
         api.start("primary", primaries.share(gate, resources.pool, resources.bus, api.stopping))
         server = Server(create_app(resources), listener, settings.grace)
         api.start("http", server.serve())
@@ -40,6 +40,7 @@ async def run(settings: ApiSettings) -> None:
         api.start("waits", resources.waits.keep(api.stopping))
         await api.until(_accept_requests(catalogue, resources))
         api.start("catalogue", catalogue.keep(api.stopping))
+        api.start("doorbell sizes", doorbell_sizes.keep(resources.pool, ringer, api.stopping))
         address = endpoint.address(listener)
         api.ready(api_url=address, metrics_url=f"{address}/metrics")
         await api.stopped()
@@ -48,7 +49,7 @@ async def run(settings: ApiSettings) -> None:
         await _drain(resources.intake)
 
 
-async def _opened(api: Service[ApiSettings], gate: PrimaryGate) -> tuple[Catalogue, Resources]:
+async def _opened(api: Service[ApiSettings], gate: PrimaryGate) -> tuple[Catalogue, Ringer, Resources]:
     pool = await api.enter(postgres.pool(api.settings, "api", API_CONNECTIONS, gate=gate))
     health_pool = await api.enter(postgres.pool(api.settings, "api-health", 1, gate=gate))
     nats = await api.enter(bus.connection(api.settings, "api"))
@@ -57,7 +58,7 @@ async def _opened(api: Service[ApiSettings], gate: PrimaryGate) -> tuple[Catalog
     await waits.open()
     api.start("storing", ringer.storing.watch())
     intake = Intake(pool, nats, ringer, catalogue, accept_unknown=api.settings.unknown_types == "accept")
-    return catalogue, Resources(pool=pool, bus=nats, intake=intake, waits=waits, health=Health(health_pool, ringer))
+    return catalogue, ringer, Resources(pool=pool, bus=nats, intake=intake, waits=waits, health=Health(health_pool, ringer))
 
 
 async def _accept_requests(catalogue: Catalogue, resources: Resources) -> None:

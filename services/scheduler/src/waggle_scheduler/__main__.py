@@ -5,7 +5,7 @@ from typing import Final, NoReturn
 
 import asyncpg
 
-from waggle import primaries, service
+from waggle import doorbell_sizes, primaries, service
 from waggle.bus import connection
 from waggle.bus.connection import Bus
 from waggle.bus.ring import Ringer
@@ -40,6 +40,7 @@ async def _start_loops(scheduler: Service[SchedulerSettings], pool: "asyncpg.Poo
     ringer = Ringer(bus)
     await ringer.open()
     scheduler.start("storing", ringer.storing.watch())
+    scheduler.start("doorbell sizes", doorbell_sizes.keep(pool, ringer, stopping))
     wake, ensured = asyncio.Event(), asyncio.Event()
     scheduler.start("topology", topology.keep(pool, bus, settings, ensured, stopping))
     scheduler.start("wake", due.listen(settings, wake, stopping))

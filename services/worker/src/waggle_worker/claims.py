@@ -1,4 +1,4 @@
-"""Claiming: as many doorbells as there are free slots are claimed in one statement, then acked.
+"""Claiming: as many tasks as there are free slots are claimed in one statement; doorbells whose tasks are all decided are then acked.
 
 A claim without an answer starts nothing: its rows come back by reconciliation, its doorbells by redelivery.
 """
@@ -11,7 +11,7 @@ from uuid import UUID
 
 import structlog
 
-from waggle.bus.pull import Held
+from waggle.bus.pull import Part
 from waggle.loops import wait_for
 from waggle.store import tasks
 from waggle.store.client import Connection
@@ -31,6 +31,8 @@ CLAIM_BATCH: Final = 256
 CLAIMS_IN_FLIGHT: Final = 2
 WORTH_A_CLAIM: Final = 100  # slots; with fewer a claim waits for the one under way, because small statements cost most
 TICK_SECONDS: Final = 0.25
+REST_TICK_SECONDS: Final = 0.05  # instead, while doorbells are held without a free slot
+REST_SECONDS: Final = 0.5  # of work that is kept without a free slot; more of it goes back, for workers that have one
 AHEAD_SECONDS: Final = 0.05  # of work that is requested ahead of the slots
 AHEAD_OF_ALL_SLOTS_SECONDS: Final = 0.25  # and for as many doorbells as there are slots: handlers that began together often end together
 AHEAD_LIMIT: Final = 1024
@@ -56,6 +58,7 @@ class Claims:
         self._free = asyncio.Semaphore(CLAIMS_IN_FLIGHT)
         self._slots_taken = 0  # by claims under way
         self._rate, self._counted, self._ticked = 0.0, 0, time.monotonic()
+        self._looked = self._ticked  # for rests to give back
         self._not_before = 0.0
         self._batch = CLAIM_BATCH  # less after claims without an answer: over a slow link a batch of large payloads may be too much for one
         self._claiming: set[UUID] = set()
@@ -69,18 +72,20 @@ class Claims:
     async def loop(self) -> None:
         async with asyncio.TaskGroup() as group:
             while True:
-                await wait_for(self._wake, TICK_SECONDS)
+                await wait_for(self._wake, REST_TICK_SECONDS if self._waits_for_slots else TICK_SECONDS)
                 self._wake.clear()
-                if time.monotonic() - self._ticked >= TICK_SECONDS:
-                    await self._tick()
+                await self._look_back()
+                if self._lanes.any_returned and self._usable():
+                    await self._sift()
                 while (slots := self._usable()) and self._lanes.any_waiting:
                     await self._free.acquire()
-                    doorbells = self._lanes.pick(min(self._batch, slots))
-                    if not doorbells:  # they were given back in the meantime
+                    parts = self._lanes.pick(min(self._batch, slots))
+                    if not parts:  # they were given back in the meantime
                         self._free.release()
                         continue
-                    self._slots_taken += len(doorbells)
-                    group.create_task(self._claim(doorbells))
+                    taken = sum([len(ids) for _, ids in parts])
+                    self._slots_taken += taken
+                    group.create_task(self._claim(parts, taken))
                     await self._top_up()
                 await self._top_up()
 
@@ -113,10 +118,30 @@ class Claims:
         if not self._may_claim():
             return
         ahead = max(self._rate * AHEAD_SECONDS, min(self._runs.slots, self._rate * AHEAD_OF_ALL_SLOTS_SECONDS))
-        await self._lanes.top_up(max(min(self._slots_left, CLAIM_BATCH), min(AHEAD_LIMIT, int(ahead))))
+        want = max(min(self._slots_left, CLAIM_BATCH), min(AHEAD_LIMIT, int(ahead)))
+        await self._lanes.top_up(want, None if self._slots_left else max(want, self._kept))
 
-    async def _claim(self, doorbells: list[Held]) -> None:
-        ids = list({doorbell.id for doorbell in doorbells})
+    @property
+    def _waits_for_slots(self) -> bool:
+        return self._lanes.any_waiting and not self._slots_left
+
+    @property
+    def _kept(self) -> int:
+        """Tasks of each lane that may wait here without a free slot: what ends soon, as far as the last quarter of a second tells."""
+        return int(max(self._rate, (self._runs.ended - self._counted) / TICK_SECONDS) * REST_SECONDS)
+
+    async def _claimable(self, ids: list[UUID]) -> set[UUID]:
+        return {one.id for one in await tasks.still_claimable(self._connection, ids)}
+
+    async def _sift(self) -> None:
+        """Doorbells that were delivered before: look which of their tasks still wait."""
+        try:
+            await self._lanes.sift(self._claimable)
+        except POSTGRES_OUTAGE:
+            self._not_before = time.monotonic() + CLAIM_RETRY_SECONDS
+
+    async def _claim(self, parts: list[Part], taken: int) -> None:
+        ids = list({task_id for _, part in parts for task_id in part})
         self._claiming.update(ids)
         worker_id = self._lease.id
         try:
@@ -126,8 +151,7 @@ class Claims:
                 self._start(task, worker_id)
             got = {task.id for task in claimed}
             passed = await self._passed_over([task_id for task_id in ids if task_id not in got], worker_id)
-            await self._lanes.ack([doorbell for doorbell in doorbells if doorbell.id not in passed])
-            self._lanes.put_back([doorbell for doorbell in doorbells if doorbell.id in passed])
+            await self._lanes.decided(parts, passed)
         except POSTGRES_OUTAGE as error:
             if time.monotonic() >= self._not_before:
                 log.warning("claim without an answer", count=len(ids), error=str(error) or type(error).__name__)
@@ -135,7 +159,7 @@ class Claims:
             self._batch = max(1, self._batch // 2)
         finally:
             self._claiming.difference_update(ids)
-            self._slots_taken -= len(doorbells)
+            self._slots_taken -= taken
             self._free.release()
             self._wake.set()
 
@@ -157,11 +181,15 @@ class Claims:
             left |= await self._suspects.claim(suspects, worker_id)
         return left
 
-    async def _tick(self) -> None:
-        """Four times a second: measure the rate, give back what waits too long."""
+    async def _look_back(self) -> None:
+        """Four times a second: measure the rate, give back what waits too long. Sooner: what other workers may have slots for."""
         now = time.monotonic()
-        rate = (self._runs.started - self._counted) / (now - self._ticked)
-        self._rate = max(rate, self._rate * 0.7)
-        self._counted, self._ticked = self._runs.started, now
-        metrics.RUNNING.set(self._runs.running)
-        await self._lanes.give_back()
+        if now - self._ticked >= TICK_SECONDS:
+            rate = (self._runs.ended - self._counted) / (now - self._ticked)
+            self._rate = max(rate, self._rate * 0.7)
+            self._counted, self._ticked = self._runs.ended, now
+            metrics.RUNNING.set(self._runs.running)
+            await self._lanes.give_back()
+        if self._waits_for_slots and now - self._looked >= REST_TICK_SECONDS:
+            self._looked = now
+            await self._lanes.give_back_rests(self._kept)

@@ -3,12 +3,13 @@
 import asyncio
 import random
 import time
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Awaitable, Callable, Container, Sequence, Set
 from typing import Final
+from uuid import UUID
 
 from waggle.bus import pull
 from waggle.bus.connection import Bus
-from waggle.bus.pull import Held, Pull
+from waggle.bus.pull import Held, Part, Pull
 from waggle.task import Priority
 from waggle_worker import metrics
 from waggle_worker.picker import WEIGHTS, Picker
@@ -30,7 +31,12 @@ class Lanes:
 
     @property
     def any_waiting(self) -> bool:
-        return any(lane.buffer for lanes in self._serving.values() for lane in lanes)
+        return any(lane.waiting for lanes in self._serving.values() for lane in lanes)
+
+    @property
+    def any_returned(self) -> bool:
+        """Whether a doorbell of several tasks came that was delivered before: it has to be sifted."""
+        return any(lane.returned for lanes in self._serving.values() for lane in lanes)
 
     async def open(self) -> None:
         for lane in self._all():
@@ -53,30 +59,42 @@ class Lanes:
         await self.give_back()
         await asyncio.gather(*(lane.open_again() for lane in self._all() if lane.queue in resumed))
 
-    def pick(self, slots: int) -> list[Held]:
-        """At most `slots` doorbells: by weight among priorities, evenly among the queues of one priority."""
-        shares = self._picker.share([sum(len(lane.buffer) for lane in self._serving[priority]) for priority in Priority], slots)
-        picked: list[Held] = []
+    def pick(self, slots: int) -> list[Part]:
+        """At most `slots` tasks: by weight among priorities, evenly among the queues of one priority."""
+        shares = self._picker.share([sum(lane.waiting for lane in self._serving[priority]) for priority in Priority], slots)
+        picked: list[Part] = []
         for priority, share in zip(Priority, shares, strict=True):
-            lanes = sorted(self._serving[priority], key=lambda lane: len(lane.buffer))
+            if not share:
+                continue
+            lanes = sorted(self._serving[priority], key=lambda lane: lane.waiting)
             for left, lane in zip(range(len(lanes), 0, -1), lanes, strict=True):
-                got = lane.take(-(-share // left))
-                picked += got
-                share -= len(got)  # noqa: PLW2901  # what is left of it for the lanes that hold more
+                got = min(-(-share // left), lane.waiting)
+                picked += lane.take(got)
+                share -= got  # noqa: PLW2901  # what is left of it for the lanes that hold more
         return picked
 
-    async def top_up(self, want: int) -> None:
-        """Request up to `want` doorbells of each lane, in random order by weight: while none is held, the first response takes the slot."""
+    async def sift(self, read: Callable[[list[UUID]], Awaitable[Container[UUID]]]) -> None:
+        """Of the doorbells that were delivered before, leave out the tasks that cannot be claimed; ack those that carry no other. `read` says which can."""
+        returned = [(lane, bell) for lanes in self._serving.values() for lane in lanes for bell in lane.returned]
+        claimable = await read([task for _, bell in returned for task in bell.ids])
+        await pull.ack(self._bus, [bell for lane, bell in returned if not bell.given_back and not lane.sifted(bell, claimable)])
+
+    async def top_up(self, want: int, most: int | None) -> None:
+        """Request up to `want` tasks of each lane, in random order by weight: while none is held, the first response takes the slot."""
         for priority in sorted(self._serving, key=lambda priority: -(random.random() ** (1 / WEIGHTS[priority]))):  # noqa: S311  # fairness, not secrecy
             for lane in self._serving[priority]:
-                await lane.top_up(want)
+                await lane.top_up(want, most)
 
-    async def ack(self, doorbells: list[Held]) -> None:
-        await pull.ack(self._bus, doorbells)
-
-    def put_back(self, doorbells: list[Held]) -> None:
-        """These go back with the next `give_back`."""
-        self._put_back += doorbells
+    async def decided(self, parts: list[Part], passed: Set[UUID]) -> None:
+        """These tasks are claimed, or cannot be: ack the doorbells that are done with. A doorbell of a task that was passed over goes back."""
+        done: list[Held] = []
+        for bell, ids in parts:
+            bell.open -= len(ids)
+            if passed and not passed.isdisjoint(ids):
+                bell.passed = True
+            if bell.is_done:
+                (self._put_back if bell.passed else done).append(bell)
+        await pull.ack(self._bus, done)
 
     async def give_back(self) -> None:
         """Let other workers have what was put back, what waits too long, and everything of a lane that is closed."""
@@ -84,8 +102,26 @@ class Lanes:
         held, self._put_back = self._put_back, []
         for lane in self._all():
             late = now if self._closed or lane.queue in self._paused else now - HELD_SECONDS
-            while lane.buffer and lane.buffer[0].since <= late:
-                held.append(lane.buffer.popleft())
+            held += lane.give_up(bell for bell in (*lane.buffer, *lane.returned) if bell.since <= late)
+        await self._give_back(held)
+
+    async def give_back_rests(self, most: int) -> None:
+        """Without a free slot: let other workers have the newest doorbells of several tasks in each lane that holds more than `most` tasks."""
+        held: list[Held] = []
+        for lane in self._all():
+            surplus, rests = lane.waiting - most, list[Held]()
+            for bell in reversed(lane.buffer):
+                if surplus <= 0:
+                    break
+                if len(bell.ids) > 1 and not bell.open:
+                    rests.append(bell)
+                    surplus -= bell.left
+            if rests:
+                await lane.ask_anew()  # or they come straight back
+                held += lane.give_up(bell for bell in rests if not bell.given_back)
+        await self._give_back(held)
+
+    async def _give_back(self, held: list[Held]) -> None:
         if held:
             metrics.GIVEN_BACK.inc(len(held))
             await pull.give_back(self._bus, held)

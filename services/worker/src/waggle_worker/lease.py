@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
+from waggle.bus import subjects
 from waggle.pinned import WAGGLE_VERSION
 from waggle.settings.services import WorkerSettings
 from waggle.store import leases
@@ -69,6 +70,7 @@ class Lease:
                 concurrency=self._settings.concurrency,
                 queues=self._queues,
                 types=self._types,
+                doorbell_ids=subjects.IDS_LIMIT,
             ),
         )
         self.id, self._until, self._renewed, self._refused = fresh, sent + self._settings.lease, sent, False

@@ -50,7 +50,7 @@ class Runs:
         self._narrator = layers.Narrator()
         self._execution = Execution(slots, processes, self._narrator, may_start, self._ended, self._overdue)
         self._draining, self._giving_back = False, False
-        self.started = 0
+        self.ended = 0
 
     @property
     def running(self) -> int:
@@ -136,7 +136,6 @@ class Runs:
             self._settler.settle(run.claimed, run.worker_id, outcomes.of_exception(error), dead_letter=run.handler.dead_letter)
             return
         self._runs.add(run)
-        self.started += 1
         if run.claimed.lost_count:
             self.window.add(run)
         if is_in:
@@ -148,6 +147,7 @@ class Runs:
     def _ended(self, run: Run, outcome: Outcome) -> None:
         """The handler has ended: its slot is free."""
         self._runs.discard(run)
+        self.ended += 1
         if run.claimed.lost_count:
             self.window.ended(run)
         verdict = run.end(outcome)

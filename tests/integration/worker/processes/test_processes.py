@@ -14,6 +14,7 @@ from support.one_system import OneSystem, one_system
 from support.servers import PostgresServer
 from support.system import Client, Json, Services
 from waggle import App
+from waggle.bus import subjects
 from waggle.bus.connection import Bus
 from waggle.bus.ring import Ringer
 
@@ -175,7 +176,7 @@ async def test_it_ends_with_a_worker_that_is_killed(pool: Pool, bus: Bus, lanes:
 async def ring_two(pool: Pool, bus: Bus, payload: str = '{"seconds": 2.0}') -> list[object]:
     ids = await given.waiting(pool, 2, type="test.process", payload=payload)
     rows = [await given.row(pool, task_id) for task_id in ids]
-    await Ringer(bus).ring([(row["id"], "default", 1, row["rung_at"]) for row in rows])
+    await Ringer(bus, subjects.IDS_LIMIT).ring([(row["id"], "default", 1, row["rung_at"]) for row in rows])
     return list(ids)
 
 

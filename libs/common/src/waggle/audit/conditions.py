@@ -168,7 +168,7 @@ async def _lane(pool: Pool, bus: Bus, seen: Observation, lane: tuple[str, int], 
     if subject in stream.held:
         async for batch in doorbells.walk(bus, subject, stream.last):
             seen.doorbells += len(batch)
-            ids.update([bell.task.int for bell in batch if bell.task])  # numbers take half the room of UUIDs
+            ids.update([task.int for bell in batch for task in bell.tasks])  # numbers take half the room of UUIDs
             strays += await _strays(pool, batch, asked)
     if strays and await doorbells.is_awaited(bus, *lane):
         _add_strays(seen, strays)
@@ -192,18 +192,17 @@ async def _orphans(pool: Pool, lane: tuple[str, int], before: datetime, present:
 
 
 async def _strays(pool: Pool, batch: list[QueuedDoorbell], asked: datetime) -> list[QueuedDoorbell]:
-    """Doorbells of a batch that should have been acked long ago. If the task is missing, the doorbell's own time decides."""
-    ended = await audit.stale_doorbells(pool, [bell.task for bell in batch if bell.task], STRAY_GRACE)
+    """Doorbells of a batch that should have been acked long ago: none of their tasks can be claimed. If one is missing, the doorbell's own time decides."""
+    ended = await audit.stale_doorbells(pool, [task for bell in batch for task in bell.tasks], STRAY_GRACE)
     late = asked - timedelta(seconds=STRAY_GRACE)
 
     def is_stray(bell: QueuedDoorbell) -> bool:
-        if bell.task is None:
-            return True
-        return bell.task in ended and (not ended[bell.task] or bell.rung_at is None or bell.rung_at < late)
+        is_late = bell.rung_at is None or bell.rung_at < late
+        return all(task in ended and (not ended[task] or is_late) for task in bell.tasks)
 
     return [bell for bell in batch if is_stray(bell)]
 
 
 def _add_strays(seen: Observation, strays: list[QueuedDoorbell]) -> None:
-    seen.found["stray"].add(bell.task or f"message {bell.number}" for bell in strays)
+    seen.found["stray"].add(bell.tasks[0] if bell.tasks else f"message {bell.number}" for bell in strays)
     seen.strays += strays[: FOUND_LIMIT - len(seen.strays)]

@@ -68,9 +68,9 @@ async def _ring_lane(pool: Pool, bus: Bus, ringer: Ringer, lane: orphans.Lane) -
 
 
 async def _remove_strays(pool: Pool, bus: Bus, seen: Observation) -> int:
-    """Only doorbells whose tasks still cannot be claimed; a worker would ack those, too."""
-    still = await audit.stale_doorbells(pool, [bell.task for bell in seen.strays if bell.task], STRAY_GRACE)
-    return sum([await doorbells.delete(bus, bell.number) for bell in seen.strays if bell.task is None or bell.task in still])
+    """Only doorbells of which still no task can be claimed; a worker would ack those, too."""
+    still = await audit.stale_doorbells(pool, [task for bell in seen.strays for task in bell.tasks], STRAY_GRACE)
+    return sum([await doorbells.delete(bus, bell.number) for bell in seen.strays if all(task in still for task in bell.tasks)])
 
 
 async def _all(step: Callable[[], Awaitable[int]], batch: int) -> int:

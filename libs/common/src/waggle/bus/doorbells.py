@@ -29,10 +29,10 @@ class Stream(NamedTuple):
 
 
 class QueuedDoorbell(NamedTuple):
-    """A doorbell in the stream: its number and its task (None for a malformed message)."""
+    """A doorbell in the stream: its number and its tasks (none for a malformed message)."""
 
     number: int
-    task: UUID | None
+    tasks: list[UUID]
     data: bytes
 
     @property
@@ -117,4 +117,4 @@ def _read(message: Msg) -> QueuedDoorbell:
     try:
         return QueuedDoorbell(number, subjects.read_doorbell(message.data), message.data)
     except ValueError:
-        return QueuedDoorbell(number, None, message.data)
+        return QueuedDoorbell(number, [], message.data)

@@ -2,7 +2,7 @@
 
 import re
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Annotated, Final
@@ -44,7 +44,9 @@ _QUEUE: Final = re.compile(QUEUE_PATTERN)
 _KEY: Final = str.maketrans(":.", "=/")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
-_DOORBELL: Final = struct.Struct(">16sq")  # the task's id; rung_at in microseconds since 1970
+IDS_LIMIT: Final = 64  # of one doorbell
+_ID_BYTES: Final = 16
+_RUNG: Final = struct.Struct(">q")  # rung_at in microseconds since 1970
 _ENDED: Final = struct.Struct(">16sB")  # the task's id; the place of its status in ENDED
 ENDED: Final = tuple(sorted(AT_REST))
 
@@ -93,25 +95,31 @@ def control(worker_id: str) -> str:
     return f"waggle.control.{worker_id}"
 
 
-def doorbell(task_id: UUID, rung: datetime) -> bytes:
-    return _DOORBELL.pack(task_id.bytes, (rung - _EPOCH) // _MICROSECOND)
+def doorbell(tasks: Sequence[UUID], rung: datetime) -> bytes:
+    """The doorbell of one task, or of up to IDS_LIMIT of a lane: their ids, then when they were rung (the earliest of them)."""
+    return b"".join([task.bytes for task in tasks]) + _RUNG.pack((rung - _EPOCH) // _MICROSECOND)
 
 
-def read_doorbell(data: bytes) -> UUID:
-    """The task of a doorbell. Raises ValueError for a malformed one."""
-    if len(data) != _DOORBELL.size:
-        raise ValueError(f"a doorbell has {_DOORBELL.size} bytes, this has {len(data)}")
-    return FastUUID(data[:16])
+def read_doorbell(data: bytes) -> list[UUID]:
+    """The tasks of a doorbell. Raises ValueError for a malformed one."""
+    end = _end_of_ids(data)
+    return [FastUUID(data[start : start + _ID_BYTES]) for start in range(0, end, _ID_BYTES)]
 
 
 def rung_at(data: bytes) -> datetime:
     """When a doorbell was rung. Raises ValueError for a malformed one."""
-    if len(data) != _DOORBELL.size:
-        raise ValueError(f"a doorbell has {_DOORBELL.size} bytes, this has {len(data)}")
+    end = _end_of_ids(data)
     try:
-        return _EPOCH + int(_DOORBELL.unpack(data)[1]) * _MICROSECOND
+        return _EPOCH + int(_RUNG.unpack(data[end:])[0]) * _MICROSECOND
     except OverflowError as error:
         raise ValueError("a doorbell's time is out of range") from error
+
+
+def _end_of_ids(data: bytes) -> int:
+    end = len(data) - _RUNG.size
+    if not _ID_BYTES <= end <= IDS_LIMIT * _ID_BYTES or end % _ID_BYTES:
+        raise ValueError(f"a doorbell has {_ID_BYTES} bytes for each of 1 to {IDS_LIMIT} tasks and {_RUNG.size} more, this has {len(data)}")
+    return end
 
 
 def settled(tasks: Iterable[tuple[UUID, Status]]) -> bytes:

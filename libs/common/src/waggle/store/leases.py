@@ -23,6 +23,7 @@ class LeaseRow(msgspec.Struct, frozen=True, kw_only=True):
     concurrency: int
     queues: list[str]
     types: list[str]
+    doorbell_ids: int = 1
 
 
 class Holding(NamedTuple):
@@ -51,7 +52,13 @@ async def register(connection: Connection, lease: LeaseRow) -> None:
         concurrency=lease.concurrency,
         queues=lease.queues,
         types=lease.types,
+        doorbell_ids=lease.doorbell_ids,
     )
+
+
+async def doorbell_ids(connection: Connection, most: int) -> int:
+    """How many tasks of one doorbell every live worker can read, at most `most`."""
+    return int(await statement("leases/doorbell_ids").fetchval(connection, most=most))
 
 
 async def renew(connection: Connection, worker_id: str, *, running: int, draining: bool) -> bool:

@@ -1,0 +1,36 @@
+"""A worker is killed when it has claimed a part of the tasks of its doorbells: those that ran are taken back, the others run without cost."""
+
+from pathlib import Path
+
+import asyncpg
+
+from support import given
+from support.facts import until
+from support.oracle import History, all_at_rest, check
+from support.scale import figures
+from support.system import Services
+from waggle.bus import subjects
+from waggle.bus.connection import Bus
+from waggle.bus.ring import Ringer
+
+Pool = asyncpg.Pool
+TASKS = 1_024  # 16 doorbells of 64
+SLOTS = 5
+LEASE = 2.0
+
+
+async def test_only_what_ran_is_charged_and_the_rest_runs_elsewhere(start: Services, pool: Pool, bus: Bus, lanes: None, effects: Path) -> None:
+    await start("scheduler", lease=LEASE)
+    environ = {"EFFECTS": str(effects)}
+    victim = await start("worker", environ=environ, app="support.handlers:app", concurrency=SLOTS, lease=LEASE)
+    ids = await given.waiting(pool, TASKS, type="test.work", payload='{"seconds": 0.1}')
+    rows = await pool.fetch("SELECT id, queue, priority, rung_at FROM waggle.tasks")
+    assert await Ringer(bus, subjects.IDS_LIMIT).ring_confirmed([tuple(row) for row in rows]) is None
+    await until(lambda: pool.fetchval("SELECT count(*) > 10 FROM waggle.tasks WHERE status = 'completed'"), 10.0)
+    victim.kill()
+    await start("worker", environ=environ, app="support.handlers:app", concurrency=100, lease=LEASE)
+    await all_at_rest(pool, 30)
+    lost = await pool.fetchval("SELECT count(*) FROM waggle.task_attempts WHERE outcome = 'lost'")
+    counts = await check(pool, History(accepted=[str(task_id) for task_id in ids]), effects, duplicates_at_most=SLOTS)
+    figures("a worker dies with half a doorbell", slots=SLOTS, lost=lost, **counts)
+    assert 0 < lost <= SLOTS
