@@ -170,7 +170,9 @@ def payloads(line: Line) -> Iterator[Figure]:
 
 def loss(line: Line) -> Iterator[Figure]:
     kind = "one process of a parent" if line["parent"] else "a worker"
-    yield Figure(f"{kind} killed, {line['tasks']} tasks of {line['seconds']:g} s in flight: all done after", line["done_s"], "s")
+    yield Figure(
+        f"{kind} killed, {line['tasks']} tasks of {line['seconds']:g} s in flight: all done after", line["done_s"], "s", Asked("≤", 8 if line["parent"] else 25)
+    )
     yield Figure("claims in vain, for each lost task", line["claims_in_vain_per_loss"], "")
 
 
@@ -189,7 +191,7 @@ PROGRAMS: Final = (
         Call(("scale.py", "finished", "--finished", "0,1000000"), 150),
         Call(("scale.py", "finished", "--finished", "0,1000000,5000000"), 720),
     ),
-    Program("loss", "a worker process is killed with 100 tasks in flight", loss, Call(("loss.py", "--tasks", "100", "--seconds", "2"), 240)),
+    Program("loss", "a worker process is killed with 100 tasks in flight", loss, Call(("loss.py", "--tasks", "100", "--seconds", "2"), 40)),
     Program("payloads", "small tasks next to 110 payloads of 1 MiB a second", payloads, Call(("scale.py", "payloads", "--large", "110"), 80)),
 )
 

@@ -82,7 +82,13 @@ def workers(folder: Path, database: str, nats: NatsServer, *options: str) -> Ite
     """A `waggle worker` with these options; its process, ready file and output."""
     ready_file, output = folder / "workers.ready", folder / "workers.txt"
     env = {name: value for name, value in os.environ.items() if not name.startswith("WAGGLE_")}
-    env |= {"PYTHONPATH": str(TESTS), "WAGGLE_POSTGRES_URL": database, "WAGGLE_NATS_URL": nats.url, "WAGGLE_READY_FILE": str(ready_file)}
+    env |= {
+        "PYTHONPATH": str(TESTS),
+        "EFFECTS": str(folder / "effects.txt"),
+        "WAGGLE_POSTGRES_URL": database,
+        "WAGGLE_NATS_URL": nats.url,
+        "WAGGLE_READY_FILE": str(ready_file),
+    }
     with output.open("wb") as file:
         process = subprocess.Popen([WAGGLE, "worker", *options], cwd=folder, env=env, stdout=file, stderr=file, start_new_session=True)
     try:
@@ -113,18 +119,26 @@ async def test_a_worker_command_runs_several_and_starts_again_the_one_that_dies(
 
 
 async def test_the_parent_ends_the_lease_of_a_worker_that_died(folder: Path, database: str, nats: NatsServer, pool: Pool, start: Services, lanes: None) -> None:
-    """The lease is 15 s, and the tasks of the dead process run again long before."""
+    """The lease is 15 s, and the tasks of the dead process run again long before. What it started for a handler has ended by then."""
     await start("scheduler")
+    effects = folder / "effects.txt"
+    effects.touch()
     with workers(folder, database, nats, "--processes", "2", "--app", "support.handlers:app") as (_, ready_file, output):
-        first, second = (await until(lambda: read(ready_file), START_SECONDS, "both are ready"))["pids"]
+        await until(lambda: read(ready_file), START_SECONDS, "both are ready")
+        [in_a_process] = await given.waiting(pool, ring=False, type="test.process", payload='{"seconds": 5}')
+        await until(lambda: "began:" in effects.read_text(), 20.0)
+        handler = int(effects.read_text().split()[0].partition(":")[2])
         await given.waiting(pool, 20, ring=False, type="test.work", payload='{"seconds": 2}')
-        await until(lambda: pool.fetchval("SELECT count(*) = 20 FROM waggle.tasks WHERE status = 'running'"), 10.0)
-        others = await pool.fetchval("SELECT count(*) FROM waggle.tasks t JOIN waggle.workers w ON w.id = t.worker_id WHERE w.pid = $1", second)
+        await until(lambda: pool.fetchval("SELECT count(*) = 21 FROM waggle.tasks WHERE status = 'running'"), 10.0)
+        victim = await pool.fetchrow("SELECT w.id, w.pid FROM waggle.tasks t JOIN waggle.workers w ON w.id = t.worker_id WHERE t.id = $1", in_a_process)
+        its_own = await pool.fetchval("SELECT count(*) FROM waggle.tasks WHERE worker_id = $1", victim["id"])
         killed = await pool.fetchval("SELECT now()")
-        os.kill(first, signal.SIGKILL)
-        await until(lambda: pool.fetchval("SELECT count(*) = 20 FROM waggle.tasks WHERE status = 'completed'"), 12.0)
+        os.kill(victim["pid"], signal.SIGKILL)
+        await until(lambda: pool.fetchval("SELECT NOT EXISTS (SELECT FROM waggle.workers WHERE id = $1)", victim["id"]), what="its lease is ended")
+        assert gone(handler)
+        await until(lambda: pool.fetchval("SELECT count(*) = 21 FROM waggle.tasks WHERE status = 'completed'"), 15.0)
         row = await pool.fetchrow("SELECT count(*) AS lost, max(ended_at) AS last FROM waggle.task_attempts WHERE outcome = 'lost'")
-        assert 0 < row["lost"] == 20 - others
+        assert row["lost"] == its_own
         assert (row["last"] - killed).total_seconds() <= 2.0
         assert "its lease is ended" in output.read_text()
 

@@ -1,5 +1,9 @@
-"""A worker cannot reach Postgres for longer than its lease while the scheduler can: its tasks run again, but no try is charged and none is a suspect."""
+"""A worker cannot reach Postgres for longer than its lease, alone or with the scheduler: its tasks run again, but no try is charged and none is a suspect.
 
+Had its loop stood still instead, it would be as if it had died.
+"""
+
+import time
 from pathlib import Path
 
 import asyncpg
@@ -40,3 +44,39 @@ async def test_nothing_is_charged_and_the_worker_goes_on(start: Services, pool: 
         assert not await pool.fetchval("SELECT count(*) FROM waggle.task_attempts WHERE outcome = 'lost'")
         await audited(settings)
         figures("a worker that was cut off", tasks=TASKS, dead_letters=dead, undone=await counted(worker, "waggle_losses_undone_total"))
+
+
+async def test_nothing_is_charged_when_the_scheduler_was_cut_off_too(
+    start: Services, pool: Pool, database: str, effects: Path, settings: SchedulerSettings
+) -> None:
+    async with proxy(int(database.rpartition(":")[2].partition("/")[0])) as link:
+        environ = {"EFFECTS": str(effects)}
+        await start("scheduler", lease=LEASE, postgres_url=link.url(database))
+        await start("worker", environ=environ, app="support.handlers:app", concurrency=TASKS, lease=LEASE, postgres_url=link.url(database))
+        await given.waiting(pool, TASKS, ring=False, type="test.work", payload=f'{{"seconds": {2 * LEASE}}}', max_retries=0)
+        await until(lambda: effects.read_text().count("began") == TASKS, 20.0)
+        link.cut()
+        await until(lambda: pool.fetchval("SELECT bool_and(waggle.lease_expired(last_seen, lease)) FROM waggle.workers"), 3 * LEASE, "its lease expires")
+        link.heal()
+        link.close_links()
+        healed = time.monotonic()
+        await all_at_rest(pool, 60)
+        took = time.monotonic() - healed
+        left = await pool.fetch("SELECT DISTINCT status, retry_count, lost_count FROM waggle.tasks")
+        assert [tuple(row) for row in left] == [("completed", 0, 0)]
+        assert took < 3 * LEASE + 5.0, "they ran again at once"
+        await audited(settings)
+        figures("everybody was cut off from Postgres", tasks=TASKS, done_after=f"{took:.1f} s")
+
+
+async def test_what_a_loop_that_stood_still_has_lost_stays_charged(start: Services, pool: Pool, effects: Path) -> None:
+    """Its only worker hangs in a handler for three leases: when it goes on, all its tasks wait, taken back."""
+    await start("scheduler", lease=LEASE)
+    worker = await start("worker", environ={"EFFECTS": str(effects)}, app="support.handlers:app", concurrency=11, lease=LEASE)
+    await given.waiting(pool, 10, ring=False, type="test.slow-at-first", payload=f'{{"seconds": {6 * LEASE}}}')
+    await until(lambda: effects.read_text().count("began") == 10, 20.0)
+    await given.waiting(pool, ring=False, type="test.slow-at-first", payload=f'{{"seconds": {3 * LEASE}, "blocking": true}}')
+    await all_at_rest(pool, 60)
+    left = await pool.fetch("SELECT DISTINCT status, retry_count, lost_count FROM waggle.tasks")
+    assert [tuple(row) for row in left] == [("completed", 1, 1)]
+    assert not await counted(worker, "waggle_losses_undone_total")

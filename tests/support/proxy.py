@@ -69,11 +69,16 @@ class Proxy:
         self._open.discard(source)
         target.close()
 
-    def end(self) -> None:
+    def close_links(self) -> None:
+        """Close the open and the dead links, so that both sides notice."""
         for pump in self._pumps:
             pump.cancel()
         for writer in self._writers:
             writer.transport.abort()
+        self._writers.clear()
+
+    def end(self) -> None:
+        self.close_links()
 
 
 class Link(Protocol):

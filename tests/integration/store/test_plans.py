@@ -150,7 +150,7 @@ async def use_every_statement(connection: "asyncpg.Connection[asyncpg.Record]", 
     await waiting.mark_orphans(connection, ("default", 1), now, 5000)
     await leases.lock_lost(connection, 100)
     await leases.died_of(connection, fences, "w1")
-    await leases.uncharge(connection, fences, "w1")
+    await leases.uncharge(connection, fences, "w1", [])
     await leases.holdings(connection, "w1", 10.0)
     await leases.renew(connection, "w1", running=1, draining=False)
     await leases.delete_expired(connection, 3600.0)

@@ -1,10 +1,12 @@
 """When the lease of this process expired although the process lived: what its tasks lost by that is not charged to them, and makes no suspects.
 
-A process that died cannot say so, and one whose loop stood still may owe that to one of its tasks. So only a loop that never stood still may.
+A process that died cannot say so, and one whose loop stood still may owe that to one of its tasks, which would run forever if it was never charged. So
+only a loop that never stood still may.
 """
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Final
 
@@ -18,7 +20,7 @@ from waggle_worker import metrics
 log = structlog.get_logger()
 
 TICKS: Final = 15  # in a lease
-STOOD_STILL: Final = 5  # a fifth of a lease between two ticks
+STOOD_STILL: Final = 5  # a fifth of a lease within one, at once or in pieces: many short ones keep a lease from being renewed too
 
 
 class Pulse:
@@ -26,6 +28,7 @@ class Pulse:
 
     def __init__(self, lease: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._interval, self._most, self._clock = lease / TICKS, lease / STOOD_STILL, clock
+        self._lags: deque[float] = deque(maxlen=TICKS)
         self._last = self._stood_still_at = clock()
 
     async def loop(self) -> None:
@@ -35,7 +38,8 @@ class Pulse:
 
     def tick(self) -> None:
         now = self._clock()
-        if now - self._last > self._most:
+        self._lags.append(max(0.0, now - self._last - self._interval))
+        if sum(self._lags) > self._most:
             self._stood_still_at = now
         self._last = now
 
@@ -62,11 +66,7 @@ class CutOff:
         """Undo their losses, if the loop has not stood still since the last renewal of the lease. Repeat it after an outage."""
         stopped, ended = ([fence for fence in fences if fence.worker_id == worker_id] for fences in (self._stopped, self._ended))
         if (stopped or ended) and self._pulse.steady_since(renewed):
-            try:
-                undone = await cut_off.undo(self._pool, stopped, ended, worker_id)
-            except asyncpg.UniqueViolationError as error:
-                log.warning("losses of a cut-off stay charged", worker_id=worker_id, error=str(error))
-            else:
-                metrics.UNCHARGED.inc(undone.uncharged)
-                log.warning("was cut off from Postgres, its tasks are not charged", worker_id=worker_id, **undone._asdict())
+            undone = await cut_off.undo(self._pool, stopped, ended, worker_id)
+            metrics.UNCHARGED.inc(undone.uncharged)
+            log.warning("was cut off from Postgres, its tasks are not charged", worker_id=worker_id, **undone._asdict())
         self._stopped, self._ended = [], []

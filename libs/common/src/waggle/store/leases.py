@@ -103,11 +103,13 @@ async def died_of(connection: Connection, fences: Sequence[Fence], worker_id: st
     return [row["id"] for row in rows]
 
 
-async def uncharge(connection: Connection, fences: Sequence[Fence], worker_id: str) -> int:
-    """Undo the charge for those of these attempts that were lost under this id, of tasks that wait or run; returns of how many. Safe to repeat."""
-    return await statement("leases/uncharge").execute(
-        connection, ids=[fence.id for fence in fences], attempts=[fence.attempt for fence in fences], worker_id=worker_id
-    )
+async def uncharge(connection: Connection, fences: Sequence[Fence], worker_id: str, revived: Sequence[UUID] = ()) -> int:
+    """Undo the charge for those of these attempts that were lost under this id, of tasks that wait or run; returns of how many. Safe to repeat.
+
+    `revived`: dead letters of such a loss that the same transaction made pending. They have the one try left that they had.
+    """
+    ids, attempts = [fence.id for fence in fences], [fence.attempt for fence in fences]
+    return await statement("leases/uncharge").execute(connection, ids=ids, attempts=attempts, worker_id=worker_id, revived=list(revived))
 
 
 async def delete_expired(connection: Connection, keep: float) -> int:
