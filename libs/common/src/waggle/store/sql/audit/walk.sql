@@ -3,8 +3,8 @@
 -- A clock that was set back between two times excuses them. Attempts between two tasks belong to none.
 WITH page AS MATERIALIZED (
     SELECT id, status, attempt, retry_count, max_retries, lost_count, worker_id, started_at, completed_at,
-           error IS NOT NULL AS has_error, result IS NOT NULL AS has_result
-    FROM waggle.tasks WHERE id > :after ORDER BY id LIMIT :most
+           error IS NOT NULL AS has_error, result IS NOT NULL AS has_result, waggle.task_fits(t) AS fits
+    FROM waggle.tasks t WHERE id > :after ORDER BY id LIMIT :most
 ), edge AS MATERIALIZED (
     SELECT CASE WHEN (SELECT count(*) FROM page) < :most THEN 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid
                 ELSE (SELECT id FROM page ORDER BY id DESC LIMIT 1) END AS id
@@ -22,7 +22,7 @@ WITH page AS MATERIALIZED (
 ), judged AS MATERIALIZED (
     SELECT coalesce(p.id, l.task_id) AS id,
         NOT (
-            attempt >= 0 AND retry_count BETWEEN 0 AND least(max_retries, attempt) AND lost_count BETWEEN 0 AND attempt
+            fits AND attempt >= 0 AND retry_count BETWEEN 0 AND least(max_retries, attempt) AND lost_count BETWEEN 0 AND attempt
             AND (has_result <= (status = 'completed'))
             AND (completed_at IS NOT NULL) = (status IN ('completed', 'failed', 'cancelled'))
             AND (status NOT IN ('running', 'completed', 'dead_letter') OR (worker_id IS NOT NULL AND started_at IS NOT NULL AND attempt > 0))

@@ -1,7 +1,8 @@
 -- Fail what passed its deadline, waiting or running; safe on many schedulers at once.
 WITH late AS MATERIALIZED (
-    SELECT id, status FROM waggle.tasks
+    SELECT id, status FROM waggle.tasks l
     WHERE deadline IS NOT NULL AND deadline <= now() AND status IN ('pending', 'running')
+      AND waggle.task_fits(l) AND (status = 'pending' OR (started_at IS NOT NULL AND worker_id IS NOT NULL))
     ORDER BY deadline LIMIT :most FOR UPDATE SKIP LOCKED
 ), overdue AS (
     UPDATE waggle.tasks t

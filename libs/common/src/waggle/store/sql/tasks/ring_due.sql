@@ -1,7 +1,7 @@
 -- Mark tasks whose time has come as rung; the caller rings them after the commit. Earliest first.
 WITH due AS MATERIALIZED (
-    SELECT id FROM waggle.tasks
-    WHERE status = 'pending' AND rung_at IS NULL AND waggle.claimable(status, run_at, deadline)
+    SELECT id FROM waggle.tasks d
+    WHERE status = 'pending' AND rung_at IS NULL AND waggle.claimable(status, run_at, deadline) AND waggle.task_fits(d)
     ORDER BY run_at LIMIT :most FOR UPDATE SKIP LOCKED
 )
 UPDATE waggle.tasks t SET rung_at = now()
