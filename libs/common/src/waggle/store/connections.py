@@ -4,6 +4,7 @@ With several servers in the address, the one that takes writes is found: each is
 """
 
 import asyncio
+import os
 from functools import partial
 from typing import Any, Final
 from weakref import WeakSet
@@ -177,6 +178,8 @@ async def _require_primary(connection: TimeLimitedConnection) -> None:
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, ConnectionError) and error.errno:
+        return os.strerror(error.errno).lower()
     return str(error).partition("\n")[0] or type(error).__name__
 
 
