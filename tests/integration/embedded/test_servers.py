@@ -14,8 +14,10 @@ from pathlib import Path
 
 import asyncpg
 import nats
+import nats.errors
 import pytest
 
+from support import full_disk
 from support.facts import until
 from waggle_embedded import binaries, placement
 from waggle_embedded import nats as embedded_nats
@@ -304,6 +306,31 @@ async def test_nats_keeps_its_stream_over_a_stop_and_over_kill_9_on_the_same_por
         info = await connection.jetstream().stream_info("KEPT")
         assert info.state.messages == 2
     broker.stop()
+
+
+async def test_a_nats_that_stores_nothing_is_to_be_started_again_once_there_is_room(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broker = embedded_nats.start(folder)
+    try:
+        async with await nats.connect(broker.url) as connection:
+            await connection.jetstream().add_stream(name="S", subjects=["s"])
+            full_disk.fill(broker.pid)
+            await until(lambda: not_stored(connection), 20.0, "publishes are not acknowledged")
+        monkeypatch.setattr(embedded_nats, "LOOK_SECONDS", 0.0)
+        monkeypatch.setattr(embedded_nats, "ROOM_BYTES", shutil.disk_usage(folder).total)
+        broker.check_alive()
+        monkeypatch.setattr(embedded_nats, "ROOM_BYTES", 0)
+        with pytest.raises(Busy, match="NATS stores nothing"):
+            broker.check_alive()
+    finally:
+        broker.kill()
+
+
+async def not_stored(connection: nats.NATS) -> bool:
+    try:
+        await connection.request("s", b"x" * 1000, timeout=1)
+    except nats.errors.TimeoutError:
+        return True
+    return False
 
 
 async def test_nats_takes_4_mib_messages_and_leaves_room_on_the_disk(folder: Path) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import ClassVar, Final
 
 from waggle_embedded.binaries import find_nats
-from waggle_embedded.child import ServerError, ServerProcess, rotate, spawn, until
+from waggle_embedded.child import Busy, ServerError, ServerProcess, rotate, spawn, until
 from waggle_embedded.placement import choose_port, make_folder
 
 MAX_PAYLOAD: Final = 4 << 20  # a payload of 1 MiB with its envelope does not fit into the default
@@ -26,8 +26,8 @@ DIRECT: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 ROOM_BYTES: Final = 16 << 20  # free again, so that a restart helps
 
 
-class NotStoring(ServerError):
-    """JetStream takes messages but does not store them."""
+class NotStoring(Busy):
+    """JetStream takes messages but does not store them; another start helps."""
 
 
 @dataclass(kw_only=True)
