@@ -105,10 +105,11 @@ async def test_one_that_is_claimed_again_meanwhile_runs_once(pool: Pool, start: 
 
 
 async def test_they_never_hold_more_slots_than_there_are(pool: Pool, start: Services, link: Narrow, database: str, effects: Path) -> None:
-    """The same with many tasks: second attempts hold slots while the first fetches end."""
+    """The same with many tasks: second attempts hold slots while the first fetches end. (With a shorter lease a busy machine would look like a hang.)"""
     await start("scheduler")
-    await a_worker(start, effects, postgres_url=link.url(database), lease=2.0)
+    await a_worker(start, effects, postgres_url=link.url(database), lease=6.0)
     await large(pool, 4, seconds=1.0)
+    await until(lambda: pool.fetchval("SELECT count(*) = 4 FROM waggle.tasks WHERE status = 'running'"), 20)
     await until(lambda: link.held >= 2, 20)
     await given.gone(pool, await pool.fetchval("SELECT id FROM waggle.workers"))
     await until(lambda: pool.fetchval("SELECT count(*) = 4 FROM waggle.tasks WHERE status = 'running' AND attempt = 2"), 20)

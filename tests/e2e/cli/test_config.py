@@ -57,7 +57,7 @@ def test_each_setting_is_shown_with_its_value_and_its_source(config: Config, tmp
 
 
 def test_people_get_a_table_without_the_password(config: Config, tmp_path: Path) -> None:
-    run = config("show", WAGGLE_CONFIG=toml(tmp_path, "lease = 20\n"), WAGGLE_POSTGRES_URL=SECRET, WAGGLE_NATS_URL="nats://token@h")
+    run = config("show", WAGGLE_CONFIG=toml(tmp_path, "lease = 20\n"), WAGGLE_POSTGRES_URL=SECRET, WAGGLE_NATS_URL="nats://sesame@h")
     assert run.code == 0
     rows = {line.split()[0]: line.split()[1:] for line in run.out.splitlines()}
     assert rows["SETTING"] == ["VALUE", "FROM"]
@@ -66,7 +66,7 @@ def test_people_get_a_table_without_the_password(config: Config, tmp_path: Path)
     assert rows["nats_url"] == ["nats://***@h", "WAGGLE_NATS_URL"]
     assert rows["ready_file"] == ["-", "default"]
     assert "hunter2" not in run.out
-    assert "token" not in run.out
+    assert "sesame" not in run.out
 
 
 def test_errors_are_those_of_the_services_and_the_rest_is_shown(config: Config, tmp_path: Path) -> None:
