@@ -1,12 +1,17 @@
 """Doorbells that carry several tasks: a worker starts as many as it has slots for, and others get the rest at once and without cost."""
 
+import asyncio
+
 import asyncpg
 import pytest
 
 from support import given, stream
 from support.facts import until
 from support.fleet import FleetSettings
+from support.loops import loop
+from support.servers import PostgresServer
 from support.system import Services
+from waggle import doorbell_sizes
 from waggle.bus import subjects
 from waggle.bus.connection import Bus
 from waggle.bus.ring import Ringer
@@ -88,3 +93,13 @@ async def test_doorbells_carry_what_every_live_worker_can_read(pool: Pool, bus: 
 
 async def _all_rung(bus: Bus) -> bool:
     return await stream.tasks_rung(bus) == 1_000
+
+
+async def test_while_postgres_does_not_say_what_workers_read_a_doorbell_carries_one_task(pool: Pool, bus: Bus, own_postgres: PostgresServer) -> None:
+    ringer, stopping = Ringer(bus), asyncio.Event()
+    async with loop(doorbell_sizes.keep(pool, ringer, stopping)):
+        await until(lambda: ringer.ids_at_most == subjects.IDS_LIMIT)
+        own_postgres.kill()
+        await until(lambda: ringer.ids_at_most == 1, 10.0)
+        own_postgres.start()
+        await until(lambda: ringer.ids_at_most == subjects.IDS_LIMIT, 20.0)

@@ -17,7 +17,12 @@ async def keep(connection: Connection, ringer: Ringer, stopping: asyncio.Event) 
     """Tell the ringer, again and again. A worker of an older Waggle that comes meanwhile costs a delay: the orphan rule rings what it deleted."""
 
     async def step() -> bool:
-        ringer.ids_at_most = min(await leases.doorbell_ids(connection, subjects.IDS_LIMIT), subjects.IDS_LIMIT)
+        try:
+            readable = await leases.doorbell_ids(connection, subjects.IDS_LIMIT)
+        except POSTGRES_OUTAGE:
+            ringer.ids_at_most = 1  # a worker of an older Waggle may come unseen
+            raise
+        ringer.ids_at_most = min(readable, subjects.IDS_LIMIT)
         return False
 
     await periodic(LOOK_SECONDS, step, POSTGRES_OUTAGE, stopping)
