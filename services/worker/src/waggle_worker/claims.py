@@ -42,16 +42,7 @@ CLAIM_RETRY_SECONDS: Final = 0.5
 class Claims:
     """The claims of one worker. `wake` is set when a slot became free or a doorbell came."""
 
-    def __init__(
-        self,
-        connection: Connection,
-        lanes: Lanes,
-        lease: Lease,
-        runs: Runs,
-        payloads: Payloads,
-        settler: Settler,
-        wake: asyncio.Event,
-    ) -> None:
+    def __init__(self, connection: Connection, lanes: Lanes, lease: Lease, runs: Runs, payloads: Payloads, settler: Settler, wake: asyncio.Event) -> None:
         self._connection, self._lanes, self._lease, self._runs, self._payloads, self._settler = connection, lanes, lease, runs, payloads, settler
         self._wake = wake
         self._suspects = Suspects(connection, runs.window, runs.handlers, self._start)

@@ -7,8 +7,6 @@ that costs them nothing. `process=True` tasks are no suspects: they cannot end t
 from collections.abc import Callable, Mapping, Sequence
 from uuid import UUID
 
-import structlog
-
 from waggle.app import Handler
 from waggle.store import tasks
 from waggle.store.client import Connection
@@ -16,8 +14,6 @@ from waggle.store.tasks import PassedOver
 from waggle.task import Claimed, Fence
 from waggle_worker import metrics
 from waggle_worker.window import Window
-
-log = structlog.get_logger()
 
 
 class Suspects:
