@@ -74,6 +74,11 @@ async def odd_rows(pool: Pool) -> tuple[int, list[str]]:
             written += 1
         except asyncpg.PostgresError as error:
             refused.append(f"{row[:80]}: {error}")
+    for deadline in ("NULL", "now()"):  # running rows whose attempt is recorded already
+        [task_id] = await given.waiting(pool, ring=False, type="test.work", run_at=None)
+        await pool.execute("INSERT INTO waggle.task_attempts (task_id, attempt, worker_id, started_at, outcome) VALUES ($1, 1, 'w', now(), 'failed')", task_id)
+        await given.change(pool, task_id, f"status = 'running', attempt = 1, worker_id = 'gone', started_at = now(), deadline = {deadline}")
+        written += 1
     return written, refused
 
 

@@ -8,8 +8,9 @@ import pytest
 
 from support import given
 from support.fleet import FleetSettings
+from waggle.repair.reclaim import reclaim
+from waggle.store import leases, tasks
 from waggle.store import postgres as store
-from waggle.store import tasks
 from waggle.task import AttemptOutcome, Status, Step
 
 Pool = asyncpg.Pool
@@ -46,6 +47,15 @@ async def test_a_suspect_that_is_put_off_waits_unclaimed_and_unrung(pool: Pool) 
     assert (row["status"], row["rung_at"], row["attempt"]) == ("pending", None, 0)
     assert 55 < (row["run_at"] - row["updated"]).total_seconds() < 65
     assert {task.id for task in await tasks.claim(pool, [lost, fresh], "w1", lost=[lost])} == {fresh}
+
+
+async def test_what_an_app_declares_is_claimed_and_taken_back_however_large(pool: Pool) -> None:
+    """A timeout that means none, and retries without end, are no odd rows."""
+    await given.alive(pool)
+    [task] = await given.running(pool, timeout=1e300, max_retries=2**31 - 1)
+    await given.change(pool, task.id, "rung_at = '20000-01-01', updated = '20000-01-01'")
+    await leases.leave(pool, "w1")
+    assert [lost.fence.id for lost in await reclaim(pool, 100)] == [task.id]
 
 
 async def test_what_is_not_there_is_not_claimed(pool: Pool) -> None:

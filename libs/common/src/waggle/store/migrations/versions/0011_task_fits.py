@@ -5,11 +5,11 @@ from alembic import context, op
 revision = "0011"
 down_revision = "0010"
 
-# Every look that takes many tasks at once asks this, so that one odd row does not stall the others. NaN is greater than any number.
+# Every look that takes many tasks at once asks this, so that one odd row does not stall the others. For Postgres NaN is greater than any number, Infinity too.
 FITS = """
 CREATE FUNCTION {schema}.task_fits(t {schema}.tasks) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
     SELECT t.attempt BETWEEN 0 AND 1000000000 AND t.retry_count BETWEEN 0 AND 1000000000 AND t.lost_count BETWEEN 0 AND 1000000000
-       AND t.max_retries <= 1000000000 AND t.timeout <= 1000000000
+       AND t.timeout < 'Infinity'
        AND least(t.created, t.updated, t.run_at, t.rung_at, t.started_at, t.completed_at, t.deadline) >= '0002-01-01 00:00:00+00'::timestamptz
        AND greatest(t.created, t.updated, t.run_at, t.rung_at, t.started_at, t.completed_at, t.deadline) < '9999-01-01 00:00:00+00'::timestamptz
 $$

@@ -7,7 +7,7 @@
 WITH picked AS MATERIALIZED (
     SELECT id FROM waggle.tasks
     WHERE id = ANY (:ids::uuid[]) AND waggle.claimable(status || '', run_at, deadline)
-      AND attempt < 1000000000 AND retry_count BETWEEN 0 AND 1000000000 AND lost_count BETWEEN 0 AND 1000000000 AND timeout <= 1000000000
+      AND attempt < 1000000000 AND retry_count BETWEEN 0 AND 1000000000 AND lost_count BETWEEN 0 AND 1000000000 AND timeout < 'Infinity'
       AND run_at >= '0002-01-01 00:00:00+00' AND created >= '0002-01-01 00:00:00+00' AND created < '9999-01-01 00:00:00+00'
       AND (deadline IS NULL OR deadline < '9999-01-01 00:00:00+00')
       AND EXISTS (SELECT FROM waggle.workers w WHERE w.id = :worker_id AND NOT waggle.lease_expired(w.last_seen, w.lease))
