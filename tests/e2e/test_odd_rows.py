@@ -1,4 +1,4 @@
-"""Rows that somebody wrote by SQL, with values that no service writes: they stall nobody else. Services live, lists answer, the audit names them."""
+"""Rows that somebody wrote by SQL before constraints refused them: they stall nobody else. Services live, lists answer, the audit names and corrects them."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -9,6 +9,7 @@ from support import given
 from support.facts import until
 from support.fleet import FleetSettings
 from support.system import System, client_of
+from support.unchecked import unchecked
 from waggle.audit.rounds import audit
 from waggle.bus.connection import Bus
 from waggle.bus.ring import Ringer
@@ -87,12 +88,13 @@ async def done(pool: Pool, ids: Sequence[object]) -> bool:
 
 
 async def test_they_stall_nobody_else(pool: Pool, bus: Bus, system: System, settings: FleetSettings) -> None:
-    written, refused = await odd_rows(pool)
+    async with unchecked(pool):
+        written, refused = await odd_rows(pool)
+        unfenced = await given.waiting(pool, 120, ring=False, type="demo.echo")
+        await given.change(pool, unfenced, "status = 'running', attempt = 1, worker_id = 'gone', started_at = NULL")
     assert refused == []
     waiting = await pool.fetch("SELECT id FROM waggle.tasks WHERE status = 'pending'")
     await Ringer(bus).ring([(row["id"], "default", 1, datetime.now(UTC)) for row in waiting])  # a doorbell may lead to any row
-    unfenced = await given.waiting(pool, 120, ring=False, type="test.work")
-    await given.change(pool, unfenced, "status = 'running', attempt = 1, worker_id = 'gone', started_at = NULL")
     async with client_of(system.api) as client:
         submitted = [(await client.submit(type="demo.echo"))["id"] for _ in range(OTHERS)]
         await until(lambda: done(pool, submitted), 20.0, "tasks that are submitted")
@@ -108,4 +110,7 @@ async def test_they_stall_nobody_else(pool: Pool, bus: Bus, system: System, sett
     assert all(service.alive for service in (system.api, system.worker, system.dlq, system.scheduler))
     seen = (await audit(settings, wait=0.0)).seen
     assert seen.found["row"].count >= len(unfenced)
+    report = await audit(settings, wait=10.0, repair=True)
+    assert {name: report.seen.found[name].count for name in ("row", "timeline", "lost")} == {"row": 0, "timeline": 0, "lost": 0}
+    await until(lambda: done(pool, unfenced), 30.0, "tasks whose rows were corrected")
     assert written >= KINDS

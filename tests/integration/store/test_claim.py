@@ -53,7 +53,7 @@ async def test_what_an_app_declares_is_claimed_and_taken_back_however_large(pool
     """A timeout that means none, and retries without end, are no odd rows."""
     await given.alive(pool)
     [task] = await given.running(pool, timeout=1e300, max_retries=2**31 - 1)
-    await given.change(pool, task.id, "rung_at = '20000-01-01', updated = '20000-01-01'")
+    await given.change(pool, task.id, "rung_at = '9998-01-01', updated = '9998-01-01'")
     await leases.leave(pool, "w1")
     assert [lost.fence.id for lost in await reclaim(pool, 100)] == [task.id]
 
@@ -79,7 +79,7 @@ async def test_a_worker_that_never_registered_claims_nothing(pool: Pool) -> None
 @pytest.mark.parametrize(
     "change",
     [
-        "status = 'running', worker_id = 'other'",
+        "status = 'running', attempt = 1, started_at = now(), worker_id = 'other'",
         "status = 'completed'",
         "status = 'failed'",
         "status = 'cancelled'",

@@ -93,8 +93,8 @@ async def test_any_filters_together_find_what_fits(pool: Pool, way: str) -> None
     types, queues = ["a", "a.b", "z"], ["default", "x"]
     statuses = [*map(str, Status), "dead_letter", "dead_letter"]
     await pool.executemany(
-        """INSERT INTO waggle.tasks (id, type, queue, status, priority, metadata, rung_at, created)
-           SELECT uuidv7(-age), $1, $2, $3, $4, $5, CASE WHEN $6 THEN now() END, now() - age FROM (SELECT make_interval(secs => $7) AS age)""",
+        """INSERT INTO waggle.tasks (id, type, queue, status, priority, metadata, rung_at, created, attempt, worker_id, started_at)
+           SELECT uuidv7(-age), $1, $2, $3, $4, $5, CASE WHEN $6 THEN now() END, now() - age, 1, 'w1', now() FROM (SELECT make_interval(secs => $7) AS age)""",
         [
             (
                 chance.choice(types), chance.choice(queues), chance.choice(statuses), chance.randrange(4), json.dumps({"n": chance.randrange(3)}),

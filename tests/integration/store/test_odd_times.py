@@ -7,6 +7,7 @@ import pytest
 
 from support import given
 from support.fleet import FleetSettings
+from support.unchecked import unchecked
 from waggle.store import postgres, waiting
 from waggle.store.client import EARLIEST, LATEST, UnreadableAnswer
 
@@ -34,7 +35,7 @@ async def test_times_within_are_as_they_were_to_the_microsecond(database: str, p
 async def test_a_write_whose_answer_cannot_be_read_is_an_outage_once(pool: Pool) -> None:
     """Its outcome is unknown, as when the connection is lost: whoever asked repeats it."""
     (task,) = await given.waiting(pool)
-    async with pool.acquire() as connection:
+    async with unchecked(pool), pool.acquire() as connection:
         writes = "UPDATE waggle.tasks SET created = '20000-01-01' WHERE id = $1 RETURNING created"
         with pytest.raises(postgres.POSTGRES_OUTAGE) as raised:
             await connection.fetchval(writes, task)

@@ -101,9 +101,7 @@ async def test_one_statement_settles_every_kind_of_outcome(pool: Pool) -> None:
     "change",
     [
         "attempt = attempt + 1",
-        "attempt = attempt - 1",
         "worker_id = 'other'",
-        "worker_id = NULL",
         "started_at = started_at + interval '1 microsecond'",
         "status = 'pending'",
         "status = 'completed'",

@@ -86,7 +86,7 @@ async def test_orphans_are_what_was_rung_before_the_limit_and_is_still_claimable
     await given.change(pool, overdue, "deadline = now()")
     await given.change(pool, later, "run_at = now() + interval '1 minute'")
     await given.change(pool, elsewhere, "priority = 2")
-    await given.change(pool, running, "status = 'running'")
+    await given.change(pool, running, "status = 'running', attempt = 1, started_at = now(), worker_id = 'w1'")
     limit = await waiting.now(pool) - timedelta(seconds=5)
     assert await waiting.has_orphans(pool, LANE, limit)
     (bell,) = await waiting.mark_orphans(pool, LANE, limit, 100)

@@ -91,7 +91,7 @@ def stored(text: str) -> TaskError:
     """Decode a stored error. One that cannot be read (written by SQL or a newer Waggle) becomes text, so that lists can still show it."""
     try:
         return msgspec.json.decode(text, type=TaskError)
-    except msgspec.ValidationError:
+    except (msgspec.DecodeError, RecursionError):
         return TaskError(ErrorCode.INTERNAL_ERROR, f"unreadable error: {text[:500]}", retryable=False)
 
 

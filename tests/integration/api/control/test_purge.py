@@ -135,7 +135,7 @@ async def test_a_finished_task_is_deleted_with_its_attempts(api: Client, rows: P
 @pytest.mark.parametrize("status", ["pending", "running", "dead_letter"])
 async def test_what_is_not_finished_is_not_deleted(api: Client, rows: Pool, status: str) -> None:
     [task_id] = await given.waiting(rows, queue="kept")
-    await given.change(rows, task_id, f"status = '{status}'")
+    await given.change(rows, task_id, f"status = '{status}', attempt = 1, worker_id = 'w', started_at = now()")
     problem = ok(await api.delete(f"/api/tasks/{task_id}?purge=true"), 409)
     assert (problem["code"], status.replace("_", " ") in problem["detail"]) == ("invalid_input", True)
     assert await statuses(rows, [task_id]) == {status}

@@ -48,7 +48,7 @@ def audit(
     Parameters
     ----------
     repair
-        Do once what the scheduler does: take back lost tasks, fail overdue ones, ring, remove stray doorbells.
+        Correct odd rows, and do once what the scheduler does: take back lost tasks, fail overdue ones, ring, remove stray doorbells.
     wait
         How long to check again while something does not hold: seconds, or a length such as 2m.
     since

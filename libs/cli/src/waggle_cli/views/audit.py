@@ -12,6 +12,7 @@ from waggle_cli.views import show
 from waggle_cli.views.words import count, plain
 
 DONE: Final = {
+    "row": "rows corrected",
     "lost": "taken back",
     "overdue": "failed at their deadline",
     "unrung": "rung",
@@ -30,6 +31,7 @@ def as_json(report: AuditReport) -> None:
         "conditions": [_item(name, found) for name, found in seen.found.items()],
         "notes": seen.notes,
         "repaired": report.repaired,
+        "corrected": {str(task): changes for task, changes in report.corrected.items()},
     }
     show.raw(json.dumps(found, ensure_ascii=False).encode())
 
@@ -60,6 +62,8 @@ def as_table(report: AuditReport) -> None:
         table.add_row(Text("-", style="dim"), "", plain(note, "dim"))
     console = show.console()
     console.print(table)
+    for task, changes in report.corrected.items():
+        console.print(plain(f"corrected {task}: {changes}"))
     if report.repaired:
         done = [f"{number:,} {DONE[name]}" for name, number in report.repaired.items() if number]
         console.print(Text(f"\nrepaired: {', '.join(done) or 'nothing'}"))

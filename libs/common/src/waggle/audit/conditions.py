@@ -39,7 +39,7 @@ CONDITIONS: Final = {
     "row": Condition(
         "every task's columns fit its status",
         "tasks have columns that do not fit their status",
-        "Waggle never writes such rows: find out what else writes to this table",
+        "Waggle never writes such rows: find out what else writes to this table; `waggle audit --repair` corrects what it can",
     ),
     "timeline": Condition(
         "every task's attempts are in order and fit it",
@@ -87,13 +87,15 @@ class Violation:
 
 @dataclass
 class Observation:
-    """What was seen. `notes` say what is not at rest but in order; `strays` are the doorbells to remove."""
+    """What was seen. `notes` say what is not at rest but in order; `strays` are the doorbells to remove, `odd` the rows to
+    correct."""
 
     found: dict[str, Violation] = field(default_factory=lambda: {name: Violation() for name in CONDITIONS})
     notes: list[str] = field(default_factory=list)
     tasks: int = 0
     doorbells: int = 0
     strays: list[QueuedDoorbell] = field(default_factory=list)
+    odd: list[UUID] = field(default_factory=list)
 
     @property
     def holds(self) -> bool:
@@ -128,6 +130,7 @@ async def _history(pool: Pool, seen: Observation, since: float | None) -> None:
         seen.tasks += step.seen
         seen.found["row"].add(step.rows)
         seen.found["timeline"].add(step.timelines)
+        seen.odd += [*step.rows, *step.timelines][: FOUND_LIMIT - len(seen.odd)]
         reached = step.reached if step.seen == PAGE else None
 
 

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, NamedTuple
+from uuid import UUID
 
 from waggle.audit.conditions import STRAY_GRACE, Observation, Pool
 from waggle.bus import doorbells, subjects
@@ -17,17 +18,34 @@ REPAIR_POLL_SECONDS: Final = 0.5  # between two questions to Postgres while a le
 LEASES: Final = 3  # leases to wait, at most, for one without an interruption
 
 
-async def repair(pool: Pool, bus: Bus, seen: Observation, lease: float) -> dict[str, int]:
-    """How many were repaired, by condition. Raises one of SERVER_ERRORS."""
+class Repaired(NamedTuple):
+    """How many were repaired, by condition; and what was changed in each row that was corrected."""
+
+    counts: dict[str, int]
+    corrected: dict[UUID, str]
+
+
+async def repair(pool: Pool, bus: Bus, seen: Observation, lease: float) -> Repaired:
+    """Raises one of SERVER_ERRORS."""
     ringer = Ringer(bus)
     await ringer.open()
-    return {
+    corrected = await _correct(pool, seen.odd)
+    counts = {
+        "row": len(corrected),
         "lost": await _reclaim(pool, bus, lease) if seen.found["lost"].count else 0,
         "overdue": await _all(lambda: _fail_overdue(pool, bus), BATCH),
         "unrung": await _all(lambda: _ring_due(pool, ringer), BATCH),
         "orphan": sum([await _ring_lane(pool, bus, ringer, lane) for lane in await waiting.lanes(pool) if subjects.fits(lane[0])]),
         "stray": await _remove_strays(pool, bus, seen),
     }
+    return Repaired(counts, corrected)
+
+
+async def _correct(pool: Pool, odd: list[UUID]) -> dict[UUID, str]:
+    corrected: dict[UUID, str] = {}
+    for first in range(0, len(odd), BATCH):
+        corrected |= await audit.correct(pool, odd[first : first + BATCH])
+    return corrected
 
 
 async def _reclaim(pool: Pool, bus: Bus, lease: float) -> int:

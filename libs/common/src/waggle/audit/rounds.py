@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
+from uuid import UUID
 
 import asyncpg
 
@@ -29,11 +30,12 @@ class CannotAudit(Exception):
 
 @dataclass
 class AuditReport:
-    """The last observation, what was repaired before it (by condition), and how many seconds it all took."""
+    """The last observation, what was repaired before it (by condition), what was changed in corrected rows, and how many seconds it all took."""
 
     seen: Observation
     seconds: float
     repaired: dict[str, int] = field(default_factory=dict)
+    corrected: dict[UUID, str] = field(default_factory=dict)
 
 
 async def audit(settings: CommandLineSettings, *, wait: float, repair: bool = False, since: float | None = None) -> AuditReport:
@@ -43,11 +45,11 @@ async def audit(settings: CommandLineSettings, *, wait: float, repair: bool = Fa
     """
     began = time.monotonic()
     async with _servers(settings) as (pool, bus):
-        seen, repaired = await _observe_until_it_holds(pool, bus, wait, since), dict[str, int]()
+        seen, repaired = await _observe_until_it_holds(pool, bus, wait, since), repairs.Repaired({}, {})
         if repair and not seen.holds:
             repaired = await repairs.repair(pool, bus, seen, settings.lease)
             seen = await _observe_until_it_holds(pool, bus, wait, since)
-    return AuditReport(seen, time.monotonic() - began, repaired)
+    return AuditReport(seen, time.monotonic() - began, *repaired)
 
 
 async def _observe_until_it_holds(pool: Pool, bus: Bus, wait: float, since: float | None) -> Observation:

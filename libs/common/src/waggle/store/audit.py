@@ -8,10 +8,13 @@ from datetime import datetime
 from typing import Final, NamedTuple
 from uuid import UUID
 
+from waggle.errors import ErrorCode, TaskError
 from waggle.store.client import Connection
 from waggle.store.sql import statement
+from waggle.store.tasks import as_text
 
 FIRST: Final = UUID(int=0)
+NO_ERROR: Final = TaskError(ErrorCode.INTERNAL_ERROR, "the row was written by SQL, without an error", retryable=False)
 SLACK: Final = 15.0  # seconds by which two times may be out of order: for so long a statement can have waited
 
 
@@ -29,6 +32,11 @@ async def walk(connection: Connection, after: UUID, most: int) -> AuditStep:
     row = await statement("audit/walk").fetchrow(connection, after=after, most=most, slack=SLACK)
     assert row is not None
     return AuditStep(*row)
+
+
+async def correct(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, str]:
+    """Correct rows that were written by SQL, so that their tasks go on: what was changed, for each that was not right."""
+    return {row["id"]: row["changes"] for row in await statement("audit/correct_rows").fetch(connection, ids=ids, error=as_text(NO_ERROR))}
 
 
 async def unrung(connection: Connection, grace: float, most: int) -> list[UUID]:

@@ -18,6 +18,7 @@ from waggle.settings.environment import read
 from waggle.settings.services import CommandLineSettings
 from waggle.settings.shared import DEFAULT_SCHEMA, SettingsError
 from waggle.store.connections import check_direct, direct_url
+from waggle.store.definitions import expected
 from waggle.store.postgres import head
 
 LOCK: Final = 0x77616767  # one migration at a time in a database
@@ -42,6 +43,16 @@ WHERE p.oid = to_regprocedure('waggle_claimable(text, timestamptz, timestamptz)'
 """
 
 
+NOT_VALID: Final = """
+SELECT c.relname, k.conname FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid
+WHERE k.connamespace = to_regnamespace(:schema) AND k.conname LIKE '%\\_fit' AND NOT k.convalidated ORDER BY 1, 2
+"""
+ODD_ROWS: Final = (
+    "rows of before break the constraint {constraint}, which refuses new ones: services set them aside."
+    " `waggle audit` names them, and `waggle audit --repair` corrects tasks; then migrate again"
+)
+
+
 class Place(NamedTuple):
     """Where the tables are, and at which revision; None before the first migration. `schema` is where they belong."""
 
@@ -60,7 +71,9 @@ async def migrate(postgres_url: str, schema: str = DEFAULT_SCHEMA) -> tuple[str 
         async with engine.connect() as guard, engine.connect() as connection:
             await guard.execution_options(isolation_level="AUTOCOMMIT")
             await _alone(guard)
-            return await connection.run_sync(_upgrade, schema)
+            moved = await connection.run_sync(_upgrade, schema)
+            await _validate(guard, schema)
+            return moved
     finally:
         await engine.dispose()
 
@@ -120,6 +133,19 @@ def _upgrade(connection: sqlalchemy.Connection, schema: str) -> tuple[str | None
     return place.revision, head()
 
 
+async def _validate(connection: AsyncConnection, schema: str) -> None:
+    """Hold the rows of before against the constraints that refuse odd ones: each reads its table beside running services."""
+    for table, constraint in (await connection.execute(text(NOT_VALID), {"schema": f'"{schema}"'})).all():
+        try:
+            await connection.execute(text(_validation(schema, table, constraint)))
+        except sqlalchemy.exc.IntegrityError:
+            print(f"waggle migrate: {ODD_ROWS.format(constraint=constraint)}", file=sys.stderr)
+
+
+def _validation(schema: str, table: str, constraint: str) -> str:
+    return f'ALTER TABLE "{schema}".{table} VALIDATE CONSTRAINT {constraint}'
+
+
 def _stages(place: Place) -> list[tuple[str, str | None, str]]:
     """The schema in which the migrations run, their first and their last revision: tables that move do so on the way."""
     if place.home == place.schema:
@@ -142,6 +168,8 @@ def _script(place: Place) -> str:
         made.output_buffer = written
         command.upgrade(made, f"{since}:{to}" if since else to, sql=True)
         parts += [f'SET search_path TO "{home}";', written.getvalue().strip()]
+    refusing = sorted(name.split(".") for name in expected()["constraint"] if name.endswith("_fit"))
+    parts += [f"{_validation(place.schema, *name)};" for name in refusing]
     return "\n\n".join(part for part in [*parts, "RESET search_path;"] if part) + "\n"
 
 

@@ -47,6 +47,7 @@ ROUTING: Final[Mapping[int, tuple[ErrorCode, str]]] = {
     404: (ErrorCode.NOT_FOUND, "there is nothing at this address"),
     405: (ErrorCode.INVALID_INPUT, "this address does not support this method; the header Allow lists those it supports"),
 }
+ODD_ROW: Final = "the row was written by SQL and holds a value that no service can work with; `waggle audit --repair` corrects it"
 OUTAGE_DETAIL: Final = "the database does not answer; the request may or may not have been carried out"
 
 
@@ -111,6 +112,8 @@ def _classify(error: Exception) -> tuple[Kind, str, dict[str, str]]:
             return kind, error.detail, {}
         case 400:
             return kind, f"the body {error}", {}
+    if isinstance(error, asyncpg.CheckViolationError) and (error.constraint_name or "").endswith("_fit"):
+        return kind, ODD_ROW, {}
     return kind, f"the database refuses a value of this request: {_reason(error)}", {}
 
 

@@ -4,7 +4,7 @@
 WITH held AS MATERIALIZED (
     SELECT t.id, f.attempt
     FROM unnest(:ids::uuid[], :attempts::int[]) AS f(id, attempt) JOIN waggle.tasks t ON t.id = ANY (ARRAY[f.id])
-    WHERE t.status || '' IN ('pending', 'running')
+    WHERE t.status || '' IN ('pending', 'running') AND waggle.task_fits(t)
     FOR UPDATE OF t
 ), marked AS (
     UPDATE waggle.task_attempts a SET outcome = 'given_back', error = NULL

@@ -1,15 +1,12 @@
 -- Claim a batch: only tasks that are claimable, only by a worker whose lease is live, skipping locked rows.
 -- A task that was lost before may have killed its worker: it starts only when the claim names it, or its type cannot kill a worker.
--- What a worker cannot work with is passed over, as by waggle.task_fits; these are the columns of it that matter here, because each costs every claim.
+-- An odd row is passed over (waggle.task_fits).
 -- A large payload is left out (''), so that neither the small tasks of the batch nor the worker's memory wait for many of them. (A payload's size in the
 -- table is its size, unless it is compressed.)
 -- status || '' keeps the planner on the primary key: the plain comparison lets it choose a partial index, which is fifty times slower.
 WITH picked AS MATERIALIZED (
-    SELECT id FROM waggle.tasks
-    WHERE id = ANY (:ids::uuid[]) AND waggle.claimable(status || '', run_at, deadline)
-      AND attempt < 1000000000 AND retry_count BETWEEN 0 AND 1000000000 AND lost_count BETWEEN 0 AND 1000000000 AND timeout < 'Infinity'
-      AND run_at >= '0002-01-01 00:00:00+00' AND created >= '0002-01-01 00:00:00+00' AND created < '9999-01-01 00:00:00+00'
-      AND (deadline IS NULL OR deadline < '9999-01-01 00:00:00+00')
+    SELECT id FROM waggle.tasks p
+    WHERE id = ANY (:ids::uuid[]) AND waggle.claimable(status || '', run_at, deadline) AND attempt < 1000000000 AND waggle.task_fits(p)
       AND EXISTS (SELECT FROM waggle.workers w WHERE w.id = :worker_id AND NOT waggle.lease_expired(w.last_seen, w.lease))
       AND (lost_count = 0 OR id = ANY (:lost::uuid[]) OR type = ANY (:harmless::text[]))
     FOR UPDATE SKIP LOCKED
