@@ -11,6 +11,7 @@ from support.fleet import FleetSettings
 from support.given_dead import dead, error_of
 from support.loops import loop
 from support.system import Services
+from waggle.bus.connection import Bus
 from waggle_dlq import automatic
 
 Pool = asyncpg.Pool
@@ -94,8 +95,8 @@ async def test_the_loop_retries_what_died_before_it_began_and_what_dies_later(po
     assert dlq.logged("dead letters retried automatically", count=1)
 
 
-async def test_without_a_limit_there_are_no_automatic_retries(pool: Pool, settings: FleetSettings) -> None:
+async def test_without_a_limit_there_are_no_automatic_retries(pool: Pool, bus: Bus, settings: FleetSettings) -> None:
     await dead(pool)
     await pool.execute("UPDATE waggle.tasks SET updated = now() - interval '1 day'")
-    async with loop(automatic.retry(pool, settings, asyncio.Event())):
+    async with loop(automatic.retry(pool, bus, settings, asyncio.Event())):
         await never(lambda: pool.fetchval("SELECT EXISTS (SELECT FROM waggle.tasks WHERE status = 'pending')"), 0.5)

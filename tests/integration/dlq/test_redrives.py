@@ -11,6 +11,7 @@ from support import given
 from support.facts import until
 from support.given_dead import dead, error_of, many_dead
 from support.loops import loop
+from waggle.bus.connection import Bus
 from waggle.redrive import FIRST_BATCH, DeadLetterFilter, Redrive
 from waggle.store import dead_letters, redrives, tasks
 from waggle.task import Done, Failed, Outcome, Snoozed, Tries, decide
@@ -181,7 +182,7 @@ async def test_a_unique_key_that_is_taken_at_the_same_moment_costs_only_a_step(p
     assert (await given.row(pool, other[0]))["status"] == "pending"
 
 
-async def test_several_services_share_redrives_and_retry_each_task_once(pool: Pool) -> None:
+async def test_several_services_share_redrives_and_retry_each_task_once(pool: Pool, bus: Bus) -> None:
     await many_dead(pool, 2000)
     ids = [await begin(pool, rate=10_000.0) for _ in range(3)]
     stopping = asyncio.Event()
@@ -190,7 +191,7 @@ async def test_several_services_share_redrives_and_retry_each_task_once(pool: Po
         await run(pool, DONE)
         return bool(await pool.fetchval("SELECT count(*) = 3 FROM waggle.redrives WHERE state = 'completed'"))
 
-    async with loop(redriving.redrive(pool, asyncio.Event(), stopping)), loop(redriving.redrive(pool, asyncio.Event(), stopping)):
+    async with loop(redriving.redrive(pool, bus, asyncio.Event(), stopping)), loop(redriving.redrive(pool, bus, asyncio.Event(), stopping)):
         await until(ended, 30)
     assert await pool.fetchrow("SELECT count(*), count(DISTINCT task_id) FROM waggle.dead_letter_retries") == (2000, 2000)
     assert sum([(await state(pool, each)).retried for each in ids]) == 2000

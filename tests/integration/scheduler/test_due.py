@@ -11,11 +11,11 @@ import pytest
 
 from support import given, stream
 from support.facts import never, until
-from support.fleet import FleetSettings
 from support.loops import loop
 from support.servers import NatsServer
 from waggle.bus import subjects
 from waggle.bus.connection import Bus
+from waggle.bus.due import LOOK_SECONDS, announce
 from waggle.bus.ring import Ringer
 from waggle_scheduler import due
 
@@ -25,24 +25,16 @@ pytestmark = pytest.mark.usefixtures("lanes")
 
 
 @asynccontextmanager
-async def ringing(pool: Pool, bus: Bus, settings: FleetSettings) -> AsyncIterator[None]:
-    """The loop of a scheduler for due tasks, and the one that listens for new ones."""
-    wake, stopping = asyncio.Event(), asyncio.Event()
-    async with loop(due.listen(settings, wake, stopping)), loop(due.ring(pool, bus, Ringer(bus, subjects.IDS_LIMIT), wake, stopping)):
+async def ringing(pool: Pool, bus: Bus) -> AsyncIterator[None]:
+    """The loop of a scheduler for due tasks."""
+    async with loop(due.ring(pool, bus, Ringer(bus, subjects.IDS_LIMIT), asyncio.Event())):
         yield
 
 
 @pytest.fixture
-async def scheduler(pool: Pool, bus: Bus, settings: FleetSettings) -> AsyncIterator[None]:
-    async with ringing(pool, bus, settings):
-        await until(lambda: listener(pool))
+async def scheduler(pool: Pool, bus: Bus) -> AsyncIterator[None]:
+    async with ringing(pool, bus):
         yield
-
-
-async def listener(pool: Pool) -> int | None:
-    """The backend of the listening connection."""
-    found: int | None = await pool.fetchval("SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'waggle-scheduler'")
-    return found
 
 
 async def holds(bus: Bus, count: int) -> bool:
@@ -65,31 +57,33 @@ async def test_tasks_are_rung_when_their_time_comes(pool: Pool, bus: Bus) -> Non
     assert late[-1] < 1.0
 
 
-@pytest.mark.usefixtures("scheduler")
-async def test_a_row_inserted_by_sql_wakes_the_scheduler(pool: Pool, bus: Bus) -> None:
-    for count in (1, 2, 3):
-        await asyncio.sleep(10 * due.GATHER_SECONDS)  # it sleeps now
-        await pool.execute("INSERT INTO waggle.tasks (id, type) VALUES (gen_random_uuid(), 'demo.echo')")
-        await pool.execute("NOTIFY waggle_wake")
-        await until(partial(holds, bus, count), 1)
+async def test_a_task_written_by_sql_is_found_within_a_look(pool: Pool, bus: Bus) -> None:
+    async with ringing(pool, bus):
+        for count in (1, 2, 3):
+            await pool.execute("INSERT INTO waggle.tasks (id, type) VALUES (gen_random_uuid(), 'demo.echo')")
+            await until(partial(holds, bus, count), 3)
+    late = await pool.fetch("SELECT extract(epoch FROM rung_at - created)::float8 FROM waggle.tasks")
+    assert max(row[0] for row in late) < LOOK_SECONDS + 0.5
 
 
-async def test_a_task_that_came_without_a_wake_is_found_all_the_same(pool: Pool, bus: Bus, settings: FleetSettings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(due, "LONGEST_SLEEP_SECONDS", 0.3)
-    async with ringing(pool, bus, settings):
-        await pool.execute("INSERT INTO waggle.tasks (id, type) VALUES (gen_random_uuid(), 'demo.echo')")
-        await until(lambda: holds(bus, 1), 3)
+async def test_whoever_says_that_a_task_is_due_does_not_wait_for_the_next_look(pool: Pool, bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(due, "LOOK_SECONDS", 60.0)
+    async with ringing(pool, bus):
+        for count in (1, 2, 3):
+            await given.waiting(pool, ring=False)
+            await announce(bus)
+            await until(partial(holds, bus, count), 3)
 
 
-async def test_more_than_fits_a_batch_is_rung_without_a_pause(pool: Pool, bus: Bus, settings: FleetSettings) -> None:
+async def test_more_than_fits_a_batch_is_rung_without_a_pause(pool: Pool, bus: Bus) -> None:
     await given.waiting(pool, 3500, ring=False)
-    async with ringing(pool, bus, settings):
+    async with ringing(pool, bus):
         await until(lambda: holds(bus, 3500), 5)
 
 
 @pytest.mark.usefixtures("scheduler")
-async def test_two_schedulers_ring_each_due_task_once(pool: Pool, bus: Bus, settings: FleetSettings) -> None:
-    async with ringing(pool, bus, settings):
+async def test_two_schedulers_ring_each_due_task_once(pool: Pool, bus: Bus) -> None:
+    async with ringing(pool, bus):
         for _ in range(20):
             await given.waiting(pool, 50, ring=False, delay=0.3)
         await until(lambda: all_rung(pool))
@@ -105,19 +99,6 @@ async def test_while_nats_is_away_nothing_is_marked_and_afterwards_all_is_rung(p
     nats.start()
     await until(lambda: bus.connected)
     await until(lambda: holds(bus, 10))
-
-
-@pytest.mark.usefixtures("scheduler")
-async def test_a_listening_connection_that_was_lost_is_opened_again(pool: Pool, bus: Bus) -> None:
-    before = await listener(pool)
-    await pool.execute("SELECT pg_terminate_backend($1)", before)
-    await until(lambda: _another_listener(pool, before))
-    await given.waiting(pool, 1, ring=False)
-    await until(lambda: holds(bus, 1), 2)
-
-
-async def _another_listener(pool: Pool, before: int | None) -> bool:
-    return await listener(pool) not in (None, before)
 
 
 @pytest.mark.usefixtures("scheduler")

@@ -1,7 +1,6 @@
-"""Inserting tasks: repeatable with the same ids, rung or left to the scheduler, and the scheduler is woken only when it must be."""
+"""Inserting tasks: repeatable with the same ids, rung or left to the scheduler."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,31 +9,11 @@ import msgspec
 import pytest
 
 from support import given
-from support.facts import until
 from waggle.store import idempotency, tasks
 from waggle.store.idempotency import Key
 from waggle.store.postgres import REFUSED
-from waggle.task import AttemptOutcome, Status, Step
 
 Pool = asyncpg.Pool
-
-
-@pytest.fixture
-async def woken(database: str) -> AsyncIterator[list[str]]:
-    """The notifications that a scheduler would have heard so far."""
-    heard: list[str] = []
-    connection = await asyncpg.connect(database)
-    await connection.add_listener("waggle_wake", lambda *_: heard.append("wake"))
-    await connection.add_listener("mark", lambda *notification: heard.append(notification[3]))
-    yield heard
-    await connection.close()
-
-
-async def heard_before_mark(pool: Pool, woken: list[str]) -> int:
-    """How often the scheduler was woken up to now: notifications arrive in the order of their commits."""
-    await pool.execute("NOTIFY mark, 'here'")
-    await until(lambda: "here" in woken)
-    return woken.index("here")
 
 
 async def test_a_repeated_insert_changes_nothing_and_returns_nothing(pool: Pool) -> None:
@@ -91,32 +70,6 @@ async def test_a_task_inserted_alone_is_as_one_of_a_batch(pool: Pool, ring: bool
         await transaction.rollback()
     assert {**one, "id": None, "type": None} == {**other, "id": None, "type": None}
     assert alone[0][1:] == together[0][1:]
-
-
-async def test_nobody_is_woken_for_tasks_that_are_rung_already(pool: Pool, woken: list[str]) -> None:
-    await given.waiting(pool, 50)
-    assert await heard_before_mark(pool, woken) == 0
-
-
-async def test_the_scheduler_is_woken_once_for_a_batch_that_nobody_rings(pool: Pool, woken: list[str]) -> None:
-    await given.waiting(pool, 50, ring=False)
-    assert await heard_before_mark(pool, woken) == 1
-
-
-async def test_the_scheduler_is_woken_for_a_task_for_later(pool: Pool, woken: list[str]) -> None:
-    await given.waiting(pool, 5)
-    await given.waiting(pool, 1, delay=60.0)
-    assert await heard_before_mark(pool, woken) == 1
-
-
-async def test_the_scheduler_is_woken_for_a_retry_and_not_for_an_end(pool: Pool, woken: list[str]) -> None:
-    await given.alive(pool)
-    one, other = await given.running(pool, 2)
-    await tasks.settle(pool, [(given.fence(one), Step(Status.COMPLETED, AttemptOutcome.COMPLETED))])
-    assert await heard_before_mark(pool, woken) == 0
-    woken.clear()
-    await tasks.settle(pool, [(given.fence(other), Step(Status.PENDING, AttemptOutcome.FAILED, delay=9.0, counted=True))])
-    assert await heard_before_mark(pool, woken) == 1
 
 
 async def test_a_unique_key_is_held_by_one_unfinished_task_of_its_type(pool: Pool) -> None:

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from uuid_utils.compat import uuid7
 
-from support import given, processes
+from support import processes
 from support.facts import until
 from support.fleet import FleetSettings
 from support.schemas import install_old
@@ -21,7 +21,6 @@ from waggle.settings.shared import SettingsError
 from waggle.store import postgres, tasks
 from waggle.store.migrate import migrate
 from waggle.store.postgres import head
-from waggle.store.sql import channel
 
 Pool = asyncpg.Pool
 
@@ -154,19 +153,6 @@ async def test_whoever_wants_everything_in_public_can_have_it(database: str) -> 
     assert (await postgres.versions(connection))[1] == head()
     assert await tasks.claim(connection, [uuid7()], "w1") == []
     await connection.close()
-
-
-async def test_notifications_of_two_schemas_are_apart(pool: Pool, database: str) -> None:
-    await migrate(database, "jobs")
-    heard: list[str] = []
-    async with plain(database) as listener:
-        for schema in ("waggle", "jobs"):
-            await listener.add_listener(channel(schema), lambda *notification: heard.append(notification[2]))
-        other = await postgres.connect(FleetSettings(postgres_url=database, nats_url="nats://not.used", postgres_schema="jobs"), "test")
-        await given.waiting(other, ring=False)
-        await other.close()
-        await until(lambda: heard)
-    assert heard == ["jobs_wake"]
 
 
 @pytest.mark.parametrize("name", ["Waggle", "1waggle", "pg_waggle", "information_schema", "way gle", 'a"b', "a.b", "", "x" * 49])

@@ -12,6 +12,8 @@ from typing import Final
 import asyncpg
 import structlog
 
+from waggle.bus import due
+from waggle.bus.connection import Bus
 from waggle.loops import periodic
 from waggle.settings.services import DlqSettings
 from waggle.store import dead_letters
@@ -25,7 +27,7 @@ SWEEP_SECONDS: Final = 600.0
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-async def retry(pool: "asyncpg.Pool[asyncpg.Record]", settings: DlqSettings, stopping: asyncio.Event) -> None:
+async def retry(pool: "asyncpg.Pool[asyncpg.Record]", bus: Bus, settings: DlqSettings, stopping: asyncio.Event) -> None:
     """The loop; it ends at once when automatic retries are off."""
     if not settings.dlq_retry_limit:
         return
@@ -40,6 +42,8 @@ async def retry(pool: "asyncpg.Pool[asyncpg.Record]", settings: DlqSettings, sto
         began = time.monotonic()
         is_sweep = began - swept >= SWEEP_SECONDS
         retried = await retry_due(pool, settings.dlq_retry_limit, backoff, most, None if is_sweep else longest + 2 * SWEEP_SECONDS)
+        if retried:
+            await due.announce(bus)
         if is_sweep and retried < most:
             swept = began
         return False
@@ -52,12 +56,12 @@ async def retry_due(pool: "asyncpg.Pool[asyncpg.Record]", retries: int, backoff:
     try:
         async with pool.acquire() as connection, connection.transaction():
             since = EPOCH if age is None else dead_letters.before(await dead_letters.now(connection), age)
-            due = await dead_letters.lock_retryable(connection, retries=retries, backoff=backoff, since=since, most=most)
-            if not due:
+            ids = await dead_letters.lock_retryable(connection, retries=retries, backoff=backoff, since=since, most=most)
+            if not ids:
                 return 0
-            outcome = await dead_letters.retry(connection, due, how="automatic")
+            outcome = await dead_letters.retry(connection, ids, how="automatic")
     except asyncpg.UniqueViolationError:  # another task took a unique key just now; the next step sees it
         return most
     metrics.RETRIED.labels("automatic").inc(len(outcome.retried))
     log.info("dead letters retried automatically", count=len(outcome.retried))
-    return len(due)
+    return len(ids)

@@ -11,7 +11,8 @@ import msgspec
 import structlog
 
 from waggle import nesting
-from waggle.bus import dlq_commands, subjects
+from waggle.bus import dlq_commands, due, subjects
+from waggle.bus.connection import Bus
 from waggle.bus.dlq_commands import Cleaned, CommandRefused, DlqCommand, RefusalCode
 from waggle.redrive import Redrive
 from waggle.settings.services import DlqSettings
@@ -36,8 +37,8 @@ OBSTACLES: Final[Mapping[str, str]] = {
 class Commands:
     """Executes commands; sets `wake` when a redrive began."""
 
-    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", settings: DlqSettings, wake: asyncio.Event) -> None:
-        self._pool, self._settings, self._wake = pool, settings, wake
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", bus: Bus, settings: DlqSettings, wake: asyncio.Event) -> None:
+        self._pool, self._bus, self._settings, self._wake = pool, bus, settings, wake
 
     def handlers(self) -> dict[str, Callable[[bytes], Awaitable[bytes]]]:
         """The handlers, by subject."""
@@ -60,6 +61,7 @@ class Commands:
             except asyncpg.UniqueViolationError:
                 if not left:
                     raise CommandRefused(RefusalCode.CONFLICT, OBSTACLES["unique_key"]) from None
+        await due.announce(self._bus)
         metrics.RETRIED.labels("manual").inc()
         log.info("dead letter retried", task_id=str(command.id), edited=command.payload is not None, asked_by=command.asked_by)
         return found

@@ -10,6 +10,8 @@ from typing import Final
 import asyncpg
 import structlog
 
+from waggle.bus import due as bus_due
+from waggle.bus.connection import Bus
 from waggle.loops import periodic, wait_for
 from waggle.redrive import Finish, LetGo, Stop, Wait, next_step
 from waggle.store import redrives
@@ -31,12 +33,14 @@ POSTPONE_SECONDS: Final = 5.0  # seconds
 NO_BATCH: Final = RedriveBatch(Retried([], {}), None, is_last=False)
 
 
-async def redrive(pool: "asyncpg.Pool[asyncpg.Record]", wake: asyncio.Event, stopping: asyncio.Event) -> None:
+async def redrive(pool: "asyncpg.Pool[asyncpg.Record]", bus: Bus, wake: asyncio.Event, stopping: asyncio.Event) -> None:
     """Execute due steps; `wake` announces a redrive that began here, and polling finds the others."""
 
     async def step() -> bool:
         wake.clear()
-        if not await go_on(pool):
+        if await go_on(pool):
+            await bus_due.announce(bus)
+        else:
             seconds = await redrives.seconds_to_next(pool)
             await wait_for(wake, LONGEST_SECONDS if seconds is None else min(max(seconds, SHORTEST_SECONDS), LONGEST_SECONDS))
         return True

@@ -45,7 +45,7 @@ class Claims:
     def __init__(self, connection: Connection, lanes: Lanes, lease: Lease, runs: Runs, payloads: Payloads, settler: Settler, wake: asyncio.Event) -> None:
         self._connection, self._lanes, self._lease, self._runs, self._payloads, self._settler = connection, lanes, lease, runs, payloads, settler
         self._wake = wake
-        self._suspects = Suspects(connection, runs.window, runs.handlers, self._start)
+        self._suspects = Suspects(connection, lanes.bus, runs.window, runs.handlers, self._start)
         self._free = asyncio.Semaphore(CLAIMS_IN_FLIGHT)
         self._slots_taken = 0  # by claims under way
         self._rate, self._counted, self._ticked = 0.0, 0, time.monotonic()

@@ -21,7 +21,7 @@ class Lanes:
     """The pulls of one worker. `rang` is called whenever a doorbell came."""
 
     def __init__(self, bus: Bus, queues: Sequence[str], rang: Callable[[], None]) -> None:
-        self._bus = bus
+        self.bus = bus
         self._lanes = {priority: [Pull(bus, queue, priority, rang) for queue in queues] for priority in Priority}
         self._serving = dict(self._lanes)  # those of queues that are not paused
         self._paused: Set[str] = frozenset()
@@ -77,7 +77,7 @@ class Lanes:
         """Of the doorbells that were delivered before, leave out the tasks that cannot be claimed; ack those that carry no other. `read` says which can."""
         returned = [(lane, bell) for lanes in self._serving.values() for lane in lanes for bell in lane.returned]
         claimable = await read([task for _, bell in returned for task in bell.ids])
-        await pull.ack(self._bus, [bell for lane, bell in returned if not bell.given_back and not lane.sifted(bell, claimable)])
+        await pull.ack(self.bus, [bell for lane, bell in returned if not bell.given_back and not lane.sifted(bell, claimable)])
 
     async def top_up(self, want: int, most: int | None) -> None:
         """Request up to `want` tasks of each lane, in random order by weight: while none is held, the first response takes the slot."""
@@ -94,7 +94,7 @@ class Lanes:
                 bell.passed = True
             if bell.is_done:
                 (self._put_back if bell.passed else done).append(bell)
-        await pull.ack(self._bus, done)
+        await pull.ack(self.bus, done)
 
     async def give_back(self) -> None:
         """Let other workers have what was put back, what waits too long, and everything of a lane that is closed."""
@@ -124,7 +124,7 @@ class Lanes:
     async def _give_back(self, held: list[Held]) -> None:
         if held:
             metrics.GIVEN_BACK.inc(len(held))
-            await pull.give_back(self._bus, held)
+            await pull.give_back(self.bus, held)
 
     def _all(self) -> list[Pull]:
         return [lane for lanes in self._lanes.values() for lane in lanes]

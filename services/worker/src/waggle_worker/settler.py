@@ -11,7 +11,7 @@ from uuid import UUID
 
 import structlog
 
-from waggle.bus import subjects
+from waggle.bus import due, subjects
 from waggle.bus.connection import Bus
 from waggle.errors import ErrorCode
 from waggle.store import tasks
@@ -145,6 +145,7 @@ class Settler:
         ended: list[tuple[UUID, Status]] = []
         dropped: list[Item] = []
         tally: dict[tuple[str, AttemptOutcome], int] = {}
+        soonest: float | None = None
         for item in batch:
             fence, step, task_type = item
             if (fence.id, fence.attempt) not in held:
@@ -153,12 +154,16 @@ class Settler:
             tally[task_type, step.ended] = tally.get((task_type, step.ended), 0) + 1
             if step.status in AT_REST:
                 ended.append((fence.id, step.status))
+            else:
+                soonest = step.delay if soonest is None else min(soonest, step.delay)
             if step.error is not None and step.ended is not AttemptOutcome.SNOOZED:
                 _log_settled(fence, step, task_type)
         for (task_type, outcome), count in tally.items():
             metrics.attempts(task_type if task_type in self._types else OTHER, outcome).inc(count)
         if repeated:  # an earlier statement may have settled them: waiting clients should check
             ended += [(fence.id, step.status) for fence, step, _ in dropped if step.status in AT_REST]
+        if soonest is not None:
+            await due.announce(self._bus, soonest)
         if ended:
             await self._bus.publish(subjects.SETTLED, subjects.settled(ended))
             if any(status is not Status.COMPLETED for _, status in ended):

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from uuid import UUID
 
 from waggle.app import Handler
+from waggle.bus import due
+from waggle.bus.connection import Bus
 from waggle.store import tasks
 from waggle.store.client import Connection
 from waggle.store.tasks import PassedOver
@@ -19,8 +21,8 @@ from waggle_worker.window import Window
 class Suspects:
     """Claims suspects, as many as the window admits. `start(task, worker_id)` starts one that was claimed."""
 
-    def __init__(self, connection: Connection, window: Window, handlers: Mapping[str, Handler], start: Callable[[Claimed, str], None]) -> None:
-        self._connection, self._window, self._start = connection, window, start
+    def __init__(self, connection: Connection, bus: Bus, window: Window, handlers: Mapping[str, Handler], start: Callable[[Claimed, str], None]) -> None:
+        self._connection, self._bus, self._window, self._start = connection, bus, window, start
         self.harmless = [handler.name for handler in handlers.values() if handler.process]
 
     def among(self, passed: Sequence[PassedOver]) -> list[PassedOver]:
@@ -40,5 +42,6 @@ class Suspects:
             self._window.release(admitted)
         if waits:
             moved |= await tasks.put_off(self._connection, waits)
+            await due.announce(self._bus, min(waits.values()))
             metrics.SUSPECTS_PUT_OFF.inc(len(waits))
         return {one.id for one in suspects} - moved

@@ -16,7 +16,7 @@ BUSY: Final = 0.9  # of the connections that the server allows
 async def reachable(deployment: Deployment) -> list[Finding]:
     if deployment.database:
         if deployment.database.through_pooler and not deployment.settings.postgres_direct_url:
-            what = f"{deployment.postgres_address} is a pooler: `waggle migrate` does not run, and due tasks start up to 0.5 s late"
+            what = f"{deployment.postgres_address} is a pooler: `waggle migrate` does not run"
             return [warning(what, "set WAGGLE_POSTGRES_DIRECT_URL to Postgres itself")]
         return [ok(f"{deployment.postgres_address} answers in {deployment.postgres_seconds * 1000:.1f} ms")]
     assert deployment.postgres_error is not None

@@ -24,6 +24,7 @@ GET_MESSAGES: Final = f"$JS.API.DIRECT.GET.{WORK_STREAM}"  # in batches
 DELETE_MESSAGE: Final = f"$JS.API.STREAM.MSG.DELETE.{WORK_STREAM}"
 PURGE: Final = f"$JS.API.STREAM.PURGE.{WORK_STREAM}"
 SETTLED: Final = "waggle.settled"
+DUE: Final = "waggle.due"  # a task without a doorbell is due now or in a moment: schedulers look
 CONTROL_ALL: Final = "waggle.control.all"
 PRIMARY: Final = "waggle.primary"  # services tell each other which Postgres they work with; nobody else needs to publish it
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import asyncpg
 
 from waggle import failpoint
-from waggle.bus import subjects
+from waggle.bus import due, subjects
 from waggle.bus.connection import Bus
 from waggle.store import leases, tasks
 from waggle.store.leases import LostTask
@@ -48,7 +48,10 @@ async def reclaim(pool: "asyncpg.Pool[asyncpg.Record]", most: int, *, judging: b
 
 
 async def announce(bus: Bus, reclaimed: list[LostTask]) -> None:
-    """Publish which of them have ended; call it after the commit."""
+    """Publish which of them have ended, and that others are due; call it after the commit."""
+    again = [task.step.delay for task in reclaimed if task.step.status not in AT_REST]
+    if again:
+        await due.announce(bus, min(again))
     ended = [(task.fence.id, task.step.status) for task in reclaimed if task.step.status in AT_REST]
     if ended:
         await bus.publish(subjects.SETTLED, subjects.settled(ended))

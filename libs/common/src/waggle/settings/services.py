@@ -25,9 +25,7 @@ Lease = Annotated[
 class DirectSettings(Settings, frozen=True, kw_only=True):
     """What a connection to Postgres without a pooler needs."""
 
-    postgres_direct_url: Annotated[
-        str, Meta(description="Postgres itself, where postgres_url is a pooler; for the scheduler and `waggle migrate`", extra=SECRET)
-    ] = ""
+    postgres_direct_url: Annotated[str, Meta(description="Postgres itself, where postgres_url is a pooler; for `waggle migrate`", extra=SECRET)] = ""
 
 
 class TopologySettings(DirectSettings, frozen=True, kw_only=True):

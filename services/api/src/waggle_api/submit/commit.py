@@ -15,6 +15,7 @@ import asyncpg
 import structlog
 
 from waggle import failpoint
+from waggle.bus import due
 from waggle.bus.connection import Bus
 from waggle.bus.ring import Ringer
 from waggle.store.client import PooledConnection
@@ -89,6 +90,8 @@ class Committer:
             await asyncio.sleep(0)  # the answers first
             failpoint.passed("api.answered")
             await self._ringer.ring(written.doorbells)
+            if len(written.doorbells) < len(written.created):
+                await due.announce(self._bus)
         finally:
             _answer_all(group, Unavailable(NO_ANSWER))  # for those left when this is cancelled
 

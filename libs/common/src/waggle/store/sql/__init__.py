@@ -1,7 +1,6 @@
 """The statements: one file each, `<noun>/<verb>.sql`, read once.
 
-In a file `:name` is a parameter and becomes Postgres's `$n`; `waggle.` stands for the schema that holds the tables, and 'waggle_wake' for the channel
-of its notifications.
+In a file `:name` is a parameter and becomes Postgres's `$n`, and `waggle.` stands for the schema that holds the tables.
 """
 
 import re
@@ -15,7 +14,6 @@ from waggle.settings.shared import DEFAULT_SCHEMA
 from waggle.store.client import Connection, schema_of
 
 _TOKEN: Final = re.compile(r"--[^\n]*|'[^']*'|::|\bwaggle\.|:([a-z_]+)")
-_CHANNEL: Final = "'waggle_wake'"
 
 
 class Statement:
@@ -36,9 +34,9 @@ class Statement:
         return found
 
     def _replace(self, schema: str, match: re.Match[str]) -> str:
-        token, parameter = match.group(0), match.group(1)
+        found, parameter = match.group(0), match.group(1)
         if parameter is None:
-            return {"waggle.": f'"{schema}".', _CHANNEL: f"'{channel(schema)}'"}.get(token, "" if token.startswith("--") else token)
+            return f'"{schema}".' if found == "waggle." else "" if found.startswith("--") else found
         if parameter not in self.parameters:
             self.parameters.append(parameter)
         return f"${self.parameters.index(parameter) + 1}"
@@ -62,11 +60,6 @@ class Statement:
         """Returns how many rows it changed."""
         tag = await connection.execute(self.text(schema_of(connection)), *self.bind(values))  # such as `DELETE 3`
         return int(tag.rpartition(" ")[2])
-
-
-def channel(schema: str) -> str:
-    """The channel of the notifications that wake the scheduler: two Waggles in one database do not wake each other's."""
-    return f"{schema}_wake"
 
 
 @cache

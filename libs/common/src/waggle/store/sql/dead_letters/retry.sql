@@ -1,5 +1,5 @@
 -- Dead letters become pending. `attempt` keeps counting, and the last error stays until the next one. A task with an obstacle stays a dead letter.
--- The scheduler is woken to ring them. `payload` (for one task) replaces the old one, which is kept. If another task takes a unique key at the same
+-- The scheduler rings them. `payload` (for one task) replaces the old one, which is kept. If another task takes a unique key at the same
 -- moment, the statement fails as a whole: repeat it. All statements lock dead letters in this order. Not returned: the task is not a dead letter.
 WITH held AS MATERIALIZED (
     SELECT id, type, unique_key, updated, attempt, coalesce(deadline <= now(), false) AS late, CASE WHEN :payload::json IS NOT NULL THEN payload END AS edited
@@ -25,7 +25,5 @@ WITH held AS MATERIALIZED (
 ), recorded AS (
     INSERT INTO waggle.dead_letter_retries (task_id, attempt, how, redrive_id, retried_by, payload)
     SELECT id, attempt, :how::text, :redrive_id::uuid, :retried_by::text, edited FROM retried
-), woken AS (
-    SELECT pg_notify('waggle_wake', '') FROM retried LIMIT 1
 )
-SELECT id, obstacle FROM judged WHERE (SELECT count(*) FROM woken) >= 0;
+SELECT id, obstacle FROM judged;

@@ -1,5 +1,5 @@
 -- Insert tasks. Repeating it with the same ids is harmless: what is there already is not returned.
--- A row that is due and that the caller will ring gets its rung_at in this commit; the scheduler is woken for the others.
+-- A row that is due and that the caller will ring gets its rung_at in this commit; the scheduler rings the others.
 WITH inserted AS (
     INSERT INTO waggle.tasks (id, type, queue, priority, description, payload, metadata, run_at, rung_at, deadline, max_retries, timeout,
                        unique_key, submitted_by, traceparent)
@@ -14,7 +14,5 @@ WITH inserted AS (
               unique_key, submitted_by, traceparent)
     ON CONFLICT DO NOTHING
     RETURNING id, created, run_at, rung_at
-), woken AS (
-    SELECT pg_notify('waggle_wake', '') FROM inserted WHERE rung_at IS NULL LIMIT 1
 )
-SELECT id, created, run_at, rung_at FROM inserted WHERE (SELECT count(*) FROM woken) >= 0;
+SELECT id, created, run_at, rung_at FROM inserted;

@@ -7,7 +7,5 @@ WITH inserted AS (
     FROM (SELECT coalesce(:run_at, now() + :delay::float8 * interval '1 second') AS run_at) AS due
     ON CONFLICT DO NOTHING
     RETURNING id, created, run_at, rung_at
-), woken AS (
-    SELECT pg_notify('waggle_wake', '') FROM inserted WHERE rung_at IS NULL LIMIT 1
 )
-SELECT id, created, run_at, rung_at FROM inserted WHERE (SELECT count(*) FROM woken) >= 0;
+SELECT id, created, run_at, rung_at FROM inserted;

@@ -8,7 +8,5 @@ WITH picked AS MATERIALIZED (
     UPDATE waggle.tasks t SET run_at = now() + p.delay * interval '1 second', rung_at = NULL
     FROM picked p WHERE t.id = ANY (ARRAY[p.id]) AND t.status || '' = 'pending'
     RETURNING t.id
-), woken AS (
-    SELECT pg_notify('waggle_wake', '') FROM waiting LIMIT 1
 )
-SELECT id FROM waiting WHERE (SELECT count(*) FROM woken) >= 0;
+SELECT id FROM waiting;

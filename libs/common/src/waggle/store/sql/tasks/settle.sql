@@ -28,7 +28,5 @@ WITH settled AS (
 ), recorded AS (
     INSERT INTO waggle.task_attempts (task_id, attempt, worker_id, started_at, outcome, error)
     SELECT id, attempt, worker_id, started_at, ended, error FROM settled
-), woken AS (
-    SELECT pg_notify('waggle_wake', '') FROM settled WHERE status = 'pending' LIMIT 1
 )
-SELECT id, attempt FROM settled WHERE (SELECT count(*) FROM woken) >= 0;
+SELECT id, attempt FROM settled;
