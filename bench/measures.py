@@ -168,6 +168,11 @@ def payloads(line: Line) -> Iterator[Figure]:
     yield Figure("peak memory of the worker", line["with"]["worker_peak_mb"], "MB", WORKER_MB)
 
 
+def snapshots(line: Line) -> Iterator[Figure]:
+    yield Figure(f"no-op tasks under an old snapshot, after {line['tasks']:,}", line["under_per_s"], "tasks/s")
+    yield Figure("of the rate without one", 100 * line["kept"], "%", Asked("≥", 85, size=640_000), line["tasks"])
+
+
 def loss(line: Line) -> Iterator[Figure]:
     kind = "one process of a parent" if line["parent"] else "a worker"
     yield Figure(
@@ -190,6 +195,13 @@ PROGRAMS: Final = (
         finished,
         Call(("scale.py", "finished", "--finished", "0,1000000"), 150),
         Call(("scale.py", "finished", "--finished", "0,1000000,5000000"), 720),
+    ),
+    Program(
+        "snapshots",
+        "tasks run while somebody holds an old snapshot",
+        snapshots,
+        Call(("snapshots.py", "--tasks", "160000", "--rounds", "2"), 60),
+        Call(("snapshots.py",), 150),
     ),
     Program("loss", "a worker process is killed with 100 tasks in flight", loss, Call(("loss.py", "--tasks", "100", "--seconds", "2"), 40)),
     Program("payloads", "small tasks next to 110 payloads of 1 MiB a second", payloads, Call(("scale.py", "payloads", "--large", "110"), 80)),

@@ -8,7 +8,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -79,11 +79,14 @@ class Stage:
 
 
 @contextmanager
-def stage(**changes: object) -> Iterator[Stage]:
-    """New servers in a temporary folder; everything stops at the end of the block. Of the log lines in this process only warnings are shown."""
+def stage(*, database_settings: Mapping[str, str] | None = None, **changes: object) -> Iterator[Stage]:
+    """New servers in a temporary folder; everything stops at the end of the block. Of the log lines in this process only warnings are shown.
+
+    `database_settings` are Postgres's own, beside the usual ones.
+    """
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     with temporary_folder() as folder:
-        database, broker = postgres.start(folder / "postgres"), nats.start(folder / "nats")
+        database, broker = postgres.start(folder / "postgres", extra=database_settings), nats.start(folder / "nats")
         asyncio.run(migrate(database.url))
         settings = FleetSettings(postgres_url=database.url, nats_url=broker.url, api_port=0, **changes)  # type: ignore[arg-type]  # a benchmark's own
         set_up = Stage(folder, settings, database.pid)

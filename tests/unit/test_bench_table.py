@@ -36,6 +36,7 @@ LINES: dict[str, dict[str, Any]] = {
     "workers": {"workers": {"1": SIZED, "2": SIZED, "4": SIZED}},
     "waiting": {"waiting": {"10000": SIZED, "1000000": SIZED}},
     "finished": {"finished": {"0": SIZED, "5000000": SIZED}, "lists_ms": LISTS, "lists_ms_behind_120000_newer_echo_tasks": LISTS, "api_peak_mb": 72.0},
+    "snapshots": {"tasks": 640_000, "without_per_s": 20_000, "under_per_s": 18_000, "kept": 0.9},
     "loss": {"done_s": 19.2, "claims_in_vain_per_loss": 0.0, "tasks": 100, "seconds": 2.0, "parent": False},
     "payloads": {
         "without": {"start_ms": {"p50": 3.7, "p95": 9.7, "p99": 14.7}, **PEAKS},
@@ -117,6 +118,7 @@ def test_its_figures_stand_below_the_command_that_repeats_them(each: Program) ->
         ("finished", "memory of the API", Asked("<", 150)),
         ("finished", "memory of a worker", Asked("<", 120)),
         ("loss", "all done after", Asked("≤", 25)),
+        ("snapshots", "of the rate without one", Asked("≥", 85, size=640_000)),
         ("payloads", "accepted", Asked("≥", 100)),
         ("payloads", "completed", Asked("≥", 100)),
         ("payloads", "memory of the API", Asked("<", 150)),

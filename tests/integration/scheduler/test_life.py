@@ -18,6 +18,7 @@ from waggle.bus import subjects
 from waggle.bus.connection import Bus
 from waggle.store import catalogue
 from waggle_scheduler import topology
+from waggle_scheduler.waiting_lanes import WaitingLanes
 
 Pool = asyncpg.Pool
 
@@ -32,7 +33,7 @@ async def test_it_makes_the_topology_and_the_lanes_of_queues_that_appear(
     pool: Pool, bus: Bus, settings: FleetSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(topology, "TOPOLOGY_CHECK_SECONDS", 0.1)
-    async with loop(topology.keep(pool, bus, settings, asyncio.Event(), asyncio.Event())):
+    async with loop(topology.keep(pool, bus, settings, WaitingLanes(), asyncio.Event(), asyncio.Event())):
         await until(lambda: _has_lanes(bus, "default"))
         await catalogue.announce(pool, [catalogue.TaskType("a.b", "mail", 3, 10.0, True, "{}")], ["mail"])
         await until(lambda: _has_lanes(bus, "mail"))

@@ -22,6 +22,7 @@ from waggle.bus.ring import Ringer
 from waggle.repair.orphans import NOTHING_KNOWN, limit
 from waggle.store import waiting
 from waggle_scheduler import orphans
+from waggle_scheduler.waiting_lanes import WaitingLanes
 
 Pool = asyncpg.Pool
 LANE = ("default", 1)
@@ -79,7 +80,7 @@ async def test_the_rule(pool: Pool, bus: Bus, ringer: Ringer, oldest_doorbell: f
     if oldest_doorbell is not None:
         await head(pool, bus, oldest_doorbell)
     before = await stream.doorbells(bus)
-    await orphans.ring_lane(pool, bus, ringer, LANE)
+    await orphans.ring_lane(pool, bus, ringer, LANE, orphans.Lane())
     assert await rung_again(pool, ids) == (set(ids) if is_orphan else set())
     assert await stream.doorbells(bus) == before + is_orphan
 
@@ -88,7 +89,7 @@ async def test_the_rule(pool: Pool, bus: Bus, ringer: Ringer, oldest_doorbell: f
 async def test_a_head_in_another_lane_says_nothing_about_this_one(pool: Pool, bus: Bus, ringer: Ringer) -> None:
     ids = await rung_ago(pool, 30.0)
     await head(pool, bus, 60.0, ("default", 2))
-    await orphans.ring_lane(pool, bus, ringer, LANE)
+    await orphans.ring_lane(pool, bus, ringer, LANE, orphans.Lane())
     assert await rung_again(pool, ids) == set(ids)
 
 
@@ -98,7 +99,7 @@ async def test_a_task_that_cannot_be_claimed_is_no_orphan(pool: Pool, bus: Bus, 
     await given.change(pool, ids[0], "deadline = now()")
     await given.change(pool, ids[1], "run_at = now() + interval '1 hour'")
     await given.change(pool, ids[2], "status = 'cancelled'")
-    await orphans.ring_lane(pool, bus, ringer, LANE)
+    await orphans.ring_lane(pool, bus, ringer, LANE, orphans.Lane())
     assert await rung_again(pool, ids) == set()
 
 
@@ -106,13 +107,13 @@ async def test_a_task_that_cannot_be_claimed_is_no_orphan(pool: Pool, bus: Bus, 
 async def test_a_head_that_cannot_be_read_is_no_reason_to_ring(pool: Pool, bus: Bus, ringer: Ringer) -> None:
     ids = await rung_ago(pool, 60.0)
     await bus.jetstream().publish(subjects.work(*LANE), b"hello")
-    assert not await orphans.ring_lane(pool, bus, ringer, LANE)
+    assert not await orphans.ring_lane(pool, bus, ringer, LANE, orphans.Lane())
     assert await rung_again(pool, ids) == set()
 
 
 async def test_a_stream_that_is_not_there_is_no_empty_lane(pool: Pool, bus: Bus, ringer: Ringer) -> None:
     ids = await rung_ago(pool, 60.0)
-    assert not await orphans.ring_lane(pool, bus, ringer, LANE)
+    assert not await orphans.ring_lane(pool, bus, ringer, LANE, orphans.Lane())
     assert await rung_again(pool, ids) == set()
 
 
@@ -121,7 +122,7 @@ async def test_nats_that_does_not_answer_is_no_empty_lane(pool: Pool, bus: Bus, 
     ids = await rung_ago(pool, 60.0)
     nats.pause()
     try:
-        assert not await orphans.ring_lane(pool, bus, ringer, LANE)
+        assert not await orphans.ring_lane(pool, bus, ringer, LANE, orphans.Lane())
     finally:
         nats.resume()
     assert await rung_again(pool, ids) == set()
@@ -130,7 +131,7 @@ async def test_nats_that_does_not_answer_is_no_empty_lane(pool: Pool, bus: Bus, 
 async def test_no_more_are_rung_than_the_lane_has_room_for(pool: Pool, bus: Bus, ringer: Ringer, settings: FleetSettings) -> None:
     await topology.ensure(bus, msgspec.structs.replace(settings, lane_limit=5), ["default"])
     ids = await rung_ago(pool, 60.0, 12)
-    assert not await orphans.ring_lane(pool, bus, ringer, LANE)
+    assert not await orphans.ring_lane(pool, bus, ringer, LANE, orphans.Lane())
     assert len(await rung_again(pool, ids)) == 5
     assert await stream.doorbells(bus) == 5
 
@@ -139,8 +140,8 @@ async def test_no_more_are_rung_than_the_lane_has_room_for(pool: Pool, bus: Bus,
 async def test_a_full_batch_may_have_more_behind_it(pool: Pool, bus: Bus, ringer: Ringer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(orphans, "ORPHAN_BATCH", 10)
     await rung_ago(pool, 60.0, 15)
-    assert await orphans.ring_lane(pool, bus, ringer, LANE)
-    assert not await orphans.ring_lane(pool, bus, ringer, LANE)
+    assert await orphans.ring_lane(pool, bus, ringer, LANE, orphans.Lane())
+    assert not await orphans.ring_lane(pool, bus, ringer, LANE, orphans.Lane())
     assert await stream.doorbells(bus) == 15
 
 
@@ -148,7 +149,7 @@ async def test_a_full_batch_may_have_more_behind_it(pool: Pool, bus: Bus, ringer
 async def test_what_was_rung_again_is_no_orphan_a_moment_later(pool: Pool, bus: Bus, ringer: Ringer) -> None:
     await rung_ago(pool, 60.0, 20)
     for _ in range(3):
-        await orphans.ring_lane(pool, bus, ringer, LANE)
+        await orphans.ring_lane(pool, bus, ringer, LANE, orphans.Lane())
     assert await stream.doorbells(bus) == 20
 
 
@@ -158,7 +159,7 @@ async def test_the_orphans_of_every_lane_are_rung_and_told(pool: Pool, bus: Bus,
     await given.change(pool, ids[:10], "priority = 3")
     await given.change(pool, ids[10:20], "queue = 'mail'")
     with structlog.testing.capture_logs() as lines:
-        async with loop(orphans.ring(pool, bus, ringer, asyncio.Event())):
+        async with loop(orphans.ring(pool, bus, ringer, WaitingLanes(), asyncio.Event())):
             await until(lambda: _holds(bus, 40))
             await until(lambda: len(lines) == 3)
     assert {line["log_level"] for line in lines} == {"warning"}
@@ -172,7 +173,7 @@ async def test_the_orphans_of_a_paused_queue_are_left_alone(pool: Pool, bus: Bus
     paused = await rung_ago(pool, 60.0, 5)
     await given.change(pool, paused, "queue = 'a-paused-one'")
     others = await rung_ago(pool, 60.0, 5)
-    async with loop(orphans.ring(pool, bus, ringer, asyncio.Event())):
+    async with loop(orphans.ring(pool, bus, ringer, WaitingLanes(), asyncio.Event())):
         await until(lambda: _holds(bus, 5))
         assert await rung_again(pool, [*paused, *others]) == set(others)
         await pool.execute("UPDATE waggle.queues SET paused = false")

@@ -9,14 +9,20 @@ from support.facts import until
 from support.servers import PostgresServer
 from waggle.store import leases, primary, tasks
 from waggle.store.catalogue import TaskType, announce
+from waggle.store.client import Connection
+from waggle.store.leases import LostTask
 from waggle.task import AttemptOutcome, Status, Step
 
 Pool = asyncpg.Pool
 
 
+async def lock_lost(connection: Connection, most: int) -> list[LostTask]:
+    return await leases.lock_lost(connection, await leases.without_live(connection), most)
+
+
 async def lost(pool: Pool) -> list[str]:
     async with pool.acquire() as connection, connection.transaction():
-        return [str(task.fence.id) for task in await leases.lock_lost(connection, 100)]
+        return [str(task.fence.id) for task in await lock_lost(connection, 100)]
 
 
 async def test_a_heartbeat_renews_a_live_lease(pool: Pool) -> None:
@@ -79,7 +85,7 @@ async def test_a_lost_task_that_another_scheduler_holds_is_skipped(pool: Pool) -
     await given.running(pool, 4)
     await leases.leave(pool, "w1")
     async with pool.acquire() as other, other.transaction():
-        first = await leases.lock_lost(other, 3)
+        first = await lock_lost(other, 3)
         assert len(first) == 3
         assert len(await lost(pool)) == 1
 
@@ -92,7 +98,7 @@ async def test_what_follows_depends_on_the_tries_left_and_on_the_type(pool: Pool
     (failed,) = await given.running(pool, type="opted.out", max_retries=0)
     await leases.leave(pool, "w1")
     async with pool.acquire() as connection, connection.transaction():
-        steps = {task.fence.id: task.step.status for task in await leases.lock_lost(connection, 100)}
+        steps = {task.fence.id: task.step.status for task in await lock_lost(connection, 100)}
     assert steps == {retried.id: Status.PENDING, dead.id: Status.DEAD_LETTER, failed.id: Status.FAILED}
 
 
@@ -101,7 +107,7 @@ async def test_a_result_that_comes_after_the_take_back_is_discarded(pool: Pool) 
     (claimed,) = await given.running(pool)
     await leases.leave(pool, "w1")
     async with pool.acquire() as connection, connection.transaction():
-        taken = await leases.lock_lost(connection, 100)
+        taken = await lock_lost(connection, 100)
         await tasks.settle(connection, [(task.fence, task.step) for task in taken])
     assert await tasks.settle(pool, [(given.fence(claimed), Step(Status.COMPLETED, AttemptOutcome.COMPLETED))]) == set()
     row = await given.row(pool, claimed.id)
@@ -170,7 +176,7 @@ async def test_two_take_backs_at_once_settle_each_task_once(pool: Pool) -> None:
         total = 0
         while True:
             async with pool.acquire() as connection, connection.transaction():
-                taken = await leases.lock_lost(connection, 7)
+                taken = await lock_lost(connection, 7)
                 if not taken:
                     return total
                 total += len(await tasks.settle(connection, [(task.fence, task.step) for task in taken]))

@@ -50,6 +50,7 @@ HOT = {
     "tasks/has_orphans": {"tasks_rung"},
     "tasks/ring_orphans": {"tasks_rung", "tasks_pkey"},
     "tasks/lock_lost": {"tasks_running"},
+    "leases/without_live": {"tasks_running"},
     "tasks/running_under": {"tasks_running"},
     "leases/delete_expired": {"tasks_running"},
     "tasks/fail_overdue": {"tasks_deadline", "tasks_pkey"},
@@ -148,7 +149,9 @@ async def use_every_statement(connection: "asyncpg.Connection[asyncpg.Record]", 
     await waiting.lanes(connection)
     await waiting.has_orphans(connection, ("default", 1), now)
     await waiting.mark_orphans(connection, ("default", 1), now, 5000)
-    await leases.lock_lost(connection, 100)
+    await leases.standing(connection)
+    await leases.without_live(connection)
+    await leases.lock_lost(connection, ["w1", "w2"], 100)
     await leases.died_of(connection, fences, "w1")
     await leases.uncharge(connection, fences, "w1", [])
     await leases.holdings(connection, "w1", 10.0)

@@ -1,11 +1,18 @@
-"""The waits of a loop: periodic steps, and an event with a timeout."""
+"""The waits of a loop: periodic steps, an event with a timeout, and how far back a repeated look goes."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
 
 import structlog
 
 log = structlog.get_logger()
+
+LOOK_SHARE: Final = 0.01  # of a loop's time that looks at everything may take
+LONGEST_SECONDS: Final = 60.0  # between two looks at everything
+SLACK_SECONDS: Final = 2.0  # that a statement may be under way before its rows are seen
 
 
 async def periodic(interval: float, step: Callable[[], Awaitable[bool]], outage: tuple[type[Exception], ...], stopping: asyncio.Event) -> None:
@@ -41,3 +48,27 @@ async def wait_for(event: asyncio.Event, seconds: float) -> bool:
     except TimeoutError:
         return False
     return True
+
+
+class Looks:
+    """How far back each of a loop's looks goes. Under an old snapshot a look at everything passes over every row that has moved on since: the longer that
+    takes, the rarer it is, and those between look at what is new. Without one, nearly every look is a look at everything.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._everything_at = self._last = clock()
+
+    @contextmanager
+    def look(self) -> Iterator[float | None]:
+        """Gives the seconds to look back, None for everything. A look that raises an error does not count."""
+        began = self._clock()
+        everything = began >= self._everything_at
+        yield None if everything else began - self._last + SLACK_SECONDS
+        self._last = began
+        if everything:
+            self._everything_at = self._clock() + min((self._clock() - began) / LOOK_SHARE, LONGEST_SECONDS)
+
+    def left_some(self) -> None:
+        """The last look left older rows: the next one is at everything."""
+        self._everything_at = self._clock()

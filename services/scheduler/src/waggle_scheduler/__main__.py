@@ -15,6 +15,7 @@ from waggle.settings.services import SchedulerSettings
 from waggle.store import postgres
 from waggle.store.primary import PrimaryGate
 from waggle_scheduler import deadlines, due, orphans, reclaim, retention, topology
+from waggle_scheduler.waiting_lanes import WaitingLanes
 
 SCHEDULER_CONNECTIONS: Final = 6
 NATS_WAIT_SECONDS: Final = 5.0  # then it is ready without NATS
@@ -41,10 +42,10 @@ async def _start_loops(scheduler: Service[SchedulerSettings], pool: "asyncpg.Poo
     await ringer.open()
     scheduler.start("storing", ringer.storing.watch())
     scheduler.start("doorbell sizes", doorbell_sizes.keep(pool, ringer, stopping))
-    ensured = asyncio.Event()
-    scheduler.start("topology", topology.keep(pool, bus, settings, ensured, stopping))
+    ensured, lanes = asyncio.Event(), WaitingLanes()
+    scheduler.start("topology", topology.keep(pool, bus, settings, lanes, ensured, stopping))
     scheduler.start("due", due.ring(pool, bus, ringer, stopping))
-    scheduler.start("orphans", orphans.ring(pool, bus, ringer, stopping))
+    scheduler.start("orphans", orphans.ring(pool, bus, ringer, lanes, stopping))
     scheduler.start("reclaim", reclaim.keep_reclaiming(pool, bus, settings.lease, stopping))
     scheduler.start("deadlines", deadlines.fail_overdue(pool, bus, stopping))
     scheduler.start("retention", retention.delete_expired(pool, retention.ages(settings), stopping))

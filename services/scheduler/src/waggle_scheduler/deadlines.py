@@ -6,7 +6,7 @@ from typing import Final
 import structlog
 
 from waggle.bus.connection import Bus
-from waggle.loops import periodic
+from waggle.loops import Looks, periodic
 from waggle.repair import deadlines
 from waggle.store import waiting
 from waggle.store.client import Connection
@@ -23,8 +23,13 @@ OVERDUE: Final = catalogue.TASKS_OVERDUE.create()
 
 
 async def fail_overdue(pool: Connection, bus: Bus, stopping: asyncio.Event) -> None:
+    looks = Looks()
+
     async def step() -> bool:
-        failed = await waiting.fail_overdue(pool, DEADLINE_BATCH)
+        with looks.look() as back:
+            failed = await waiting.fail_overdue(pool, DEADLINE_BATCH, back)
+        if len(failed) == DEADLINE_BATCH:
+            looks.left_some()
         _log_failed(failed)
         await deadlines.announce(bus, failed)
         return len(failed) == DEADLINE_BATCH

@@ -10,7 +10,7 @@ from waggle.bus import subjects
 from waggle.bus.connection import Bus
 from waggle.bus.due import LOOK_SECONDS
 from waggle.bus.ring import Ringer
-from waggle.loops import periodic, wait_for
+from waggle.loops import Looks, periodic, wait_for
 from waggle.store import waiting
 from waggle.store.client import Connection
 from waggle_scheduler import OUTAGE
@@ -23,7 +23,7 @@ NATS_WAIT_SECONDS: Final = 5.0  # between two looks whether it is there
 
 async def ring(pool: Connection, bus: Bus, ringer: Ringer, stopping: asyncio.Event) -> None:
     """Ring due tasks, but only while NATS is connected and stores: a task marked as rung without a doorbell would wait for the orphan rule."""
-    wake = asyncio.Event()
+    wake, looks = asyncio.Event(), Looks()
 
     async def announced(_: object) -> None:
         wake.set()
@@ -35,14 +35,16 @@ async def ring(pool: Connection, bus: Bus, ringer: Ringer, stopping: asyncio.Eve
             return True
         if not ringer.works:
             return False
-        seconds = await waiting.next_due(pool)
-        if seconds is None or seconds > 0:
-            await wait_for(wake, LOOK_SECONDS if seconds is None else min(seconds, LOOK_SECONDS))
-            return True
-        bells = await waiting.mark_due(pool, DUE_BATCH)
+        with looks.look() as back:
+            seconds = await waiting.next_due(pool, back)
+            bells = await waiting.mark_due(pool, DUE_BATCH, back) if seconds is not None and seconds <= 0 else []
         await ringer.ring(bells)
-        if len(bells) < DUE_BATCH:
+        if len(bells) == DUE_BATCH:
+            looks.left_some()
+        elif bells or (seconds is not None and seconds <= 0):
             await asyncio.sleep(GATHER_SECONDS)
+        else:
+            await wait_for(wake, LOOK_SECONDS if seconds is None else min(seconds, LOOK_SECONDS))
         return True
 
     await bus.subscribe(subjects.DUE, announced)

@@ -25,7 +25,7 @@ RECLAIMED: Final = catalogue.TASKS_TAKEN_BACK.create()
 
 async def keep_reclaiming(pool: "asyncpg.Pool[asyncpg.Record]", bus: Bus, lease: float, stopping: asyncio.Event) -> None:
     """Reclaim lost tasks: those whose lease was ended at once, those whose lease expired when this scheduler has been connected for a lease."""
-    connected, database_clock, is_first = reclaim.Connected(), DatabaseClock(lease), True
+    connected, gone, database_clock, is_first = reclaim.Connected(), reclaim.Gone(), DatabaseClock(lease), True
 
     async def step() -> bool:
         nonlocal is_first
@@ -39,7 +39,10 @@ async def keep_reclaiming(pool: "asyncpg.Pool[asyncpg.Record]", bus: Bus, lease:
                 await clock.clamp(pool)
                 is_first = False
             judging = connected.seen((seen.server, seen.since), gap=max(lease / 2, 3 * LOST_SCAN_SECONDS)) >= lease
-            reclaimed = await reclaim.reclaim(pool, LOST_BATCH, judging=judging)
+            worker_ids = await gone.find(pool, judging=judging)
+            reclaimed = await reclaim.reclaim(pool, LOST_BATCH, judging=judging, worker_ids=worker_ids)
+            if len(reclaimed) < LOST_BATCH:
+                gone.emptied(worker_ids)
         except BaseException:
             connected.lost()
             raise

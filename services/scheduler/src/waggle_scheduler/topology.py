@@ -9,9 +9,10 @@ from waggle.bus import subjects, topology
 from waggle.bus.connection import Bus
 from waggle.loops import periodic
 from waggle.settings.services import SchedulerSettings
-from waggle.store import catalogue, waiting
+from waggle.store import catalogue
 from waggle.store.client import Connection
 from waggle_scheduler import OUTAGE
+from waggle_scheduler.waiting_lanes import WaitingLanes
 
 log = structlog.get_logger()
 
@@ -19,13 +20,13 @@ TOPOLOGY_CHECK_SECONDS: Final = 2.0
 TOPOLOGY_RETRY_SECONDS: Final = 0.5  # in an outage
 
 
-async def keep(pool: Connection, bus: Bus, settings: SchedulerSettings, ensured: asyncio.Event, stopping: asyncio.Event) -> None:
+async def keep(pool: Connection, bus: Bus, settings: SchedulerSettings, waiting_lanes: WaitingLanes, ensured: asyncio.Event, stopping: asyncio.Event) -> None:
     """Set `ensured` once everything exists. Several schedulers may create the same thing at once: NATS treats the second as a repetition."""
     unfit: set[str] = set()
 
     async def step() -> bool:
         if bus.connected:
-            queues = {*await catalogue.queues(pool), *(queue for queue, _ in await waiting.lanes(pool))}  # announced by a worker, or named by a task
+            queues = {*await catalogue.queues(pool), *(queue for queue, _ in await waiting_lanes.names(pool))}  # announced by a worker, or named by a task
             for queue in sorted(queue for queue in queues - unfit if not subjects.fits(queue)):
                 log.error("queue name not usable, its tasks wait", queue=queue)
                 unfit.add(queue)

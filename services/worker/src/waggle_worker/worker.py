@@ -9,7 +9,7 @@ from nats.aio.msg import Msg
 
 from waggle.bus import subjects
 from waggle.bus.connection import Bus
-from waggle.loops import wait_for
+from waggle.loops import Looks, wait_for
 from waggle.service import Service
 from waggle.settings.services import WorkerSettings
 from waggle.store import catalogue, postgres
@@ -49,7 +49,7 @@ class Worker:
         self.lanes = Lanes(bus, queues, rang=wake_claims.set)
         self.claims = Claims(pool, self.lanes, self.lease, self.runs, self.payloads, self.settler, wake_claims)
         self.cleanups = Cleanups(pool, self.lease, found, self.runs, self.claims, hooks_due)
-        self.pulse = Pulse(settings.lease)
+        self.pulse, self._looks = Pulse(settings.lease), Looks()
         self.cut_off = CutOff(pool, self.pulse)
         self.pauses = Pauses(pool, self.claims, queues)
 
@@ -123,7 +123,9 @@ class Worker:
         return True
 
     async def _beat(self) -> None:
-        await reconcile(self._pool, self.lease, self._settings.lease, self.claims, self.runs, self.settler)
+        with self._looks.look() as back:
+            if back is None:
+                await reconcile(self._pool, self.lease, self._settings.lease, self.claims, self.runs, self.settler)
 
     async def _lost(self) -> None:
         """The lease expired: the tasks here belong to others now. Go on under a new id."""

@@ -25,25 +25,32 @@ Lane = tuple[str, int]
 
 
 class Rung(NamedTuple):
-    """The number of doorbells rung again, and why the stream refused some of them (None: it took them all)."""
+    """The number of doorbells rung again, and why the stream refused some of them (None: it took them all).
+
+    `until`: no orphan is left that was rung before this time; None if that is not known.
+    """
 
     number: int
     refused: str | None = None
+    until: datetime | None = None
 
 
-async def ring_lane(connection: Connection, bus: Bus, ringer: Ringer, lane: Lane, most: int) -> Rung:
-    """Ring up to `most` orphans of a lane, as far as the lane has room. None if the stream does not say what the lane holds, or stores nothing."""
+async def ring_lane(connection: Connection, bus: Bus, ringer: Ringer, lane: Lane, most: int, since: datetime | None = None) -> Rung:
+    """Ring up to `most` orphans of a lane, as far as the lane has room. None if the stream does not say what the lane holds, or stores nothing.
+
+    Those rung before `since` are left out: the caller knows that there are none.
+    """
     asked = await waiting.now(connection)
     try:
         before = limit(await lane_head.oldest_rung_at(bus, *lane), asked)
     except NATS_OUTAGE as error:
         log.debug("head of the lane unknown", queue=lane[0], priority=lane[1], error=str(error) or type(error).__name__)
         return Rung(0)
-    if not await waiting.has_orphans(connection, lane, before):
-        return Rung(0)
+    if not await waiting.has_orphans(connection, lane, before, since):
+        return Rung(0, until=before)
     if (reason := await ringer.storing.check()) is not None:
         return Rung(0, reason)
-    bells = await waiting.mark_orphans(connection, lane, before, await _room(bus, lane, most))
+    bells = await waiting.mark_orphans(connection, lane, before, await _room(bus, lane, most), since)
     return Rung(len(bells), await ringer.ring_confirmed(bells)) if bells else Rung(0)
 
 

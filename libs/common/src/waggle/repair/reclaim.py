@@ -1,14 +1,16 @@
 """Reclaims tasks of workers that are gone: a lost try is counted, and the task runs again at once or ends in the dead letter queue."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import asyncpg
 
 from waggle import failpoint
 from waggle.bus import due, subjects
 from waggle.bus.connection import Bus
+from waggle.loops import Looks
 from waggle.store import leases, tasks
+from waggle.store.client import Connection
 from waggle.store.leases import LostTask
 from waggle.task import AT_REST
 
@@ -36,10 +38,40 @@ class Connected:
         return now - self._since
 
 
-async def reclaim(pool: "asyncpg.Pool[asyncpg.Record]", most: int, *, judging: bool = True) -> list[LostTask]:
-    """Lock up to `most` lost tasks and settle them in one transaction; returns those that were settled. See `leases.lock_lost`."""
+class Gone:
+    """Workers that may have left running tasks: those whose lease has ended since the last look, and from time to time all under whose id a task runs."""
+
+    def __init__(self) -> None:
+        self._looks = Looks()
+        self._alive: set[str] = set()  # at some look before, and not empty since
+        self._empty: set[str] = set()  # with an expired lease and without a running task
+
+    async def find(self, connection: Connection, *, judging: bool) -> set[str]:
+        """Their ids; `judging` as in `leases.lock_lost`."""
+        with self._looks.look() as back:
+            standing = await leases.standing(connection)
+            everybody = await leases.without_live(connection, judging=judging) if back is None else []
+        alive = {worker_id for worker_id, is_alive in standing.items() if is_alive}
+        self._alive |= alive
+        self._empty = (self._empty & standing.keys()) - alive
+        expired = standing.keys() - alive - self._empty if judging else set()
+        return (self._alive - standing.keys()) | expired | set(everybody)
+
+    def emptied(self, worker_ids: set[str]) -> None:
+        """Nothing runs under these ids any more."""
+        self._alive -= worker_ids
+        self._empty |= worker_ids
+
+
+async def reclaim(pool: "asyncpg.Pool[asyncpg.Record]", most: int, *, judging: bool = True, worker_ids: Collection[str] | None = None) -> list[LostTask]:
+    """Lock up to `most` lost tasks, of these workers or of all, and settle them in one transaction; returns those that were settled.
+
+    See `leases.lock_lost`.
+    """
     async with pool.acquire() as connection, connection.transaction():
-        lost = await leases.lock_lost(connection, most, judging=judging)
+        if worker_ids is None:
+            worker_ids = await leases.without_live(connection, judging=judging)
+        lost = await leases.lock_lost(connection, worker_ids, most, judging=judging) if worker_ids else []
         if not lost:
             return []
         failpoint.passed("scheduler.locked")

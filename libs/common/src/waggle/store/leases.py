@@ -1,6 +1,6 @@
 """Worker leases: a heartbeat row each. A worker id names one lease, is fresh at each start and never renewed once expired."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
@@ -82,9 +82,19 @@ async def holdings(connection: Connection, worker_id: str, old: float) -> list[H
     return [Holding(Fence(row["id"], row["attempt"], row["worker_id"], row["started_at"]), row["old"]) for row in rows]
 
 
-async def lock_lost(connection: Connection, most: int, *, judging: bool = True) -> list[LostTask]:
-    """Lock up to `most` lost tasks for the rest of the transaction, in which the caller settles them; without `judging` only those whose lease was ended."""
-    rows = await statement("tasks/lock_lost").fetch(connection, most=most, judging=judging)
+async def standing(connection: Connection) -> dict[str, bool]:
+    """Whether its lease is live, for each worker that is known."""
+    return {row["id"]: row["alive"] for row in await statement("leases/standing").fetch(connection)}
+
+
+async def without_live(connection: Connection, *, judging: bool = True) -> list[str]:
+    """The workers without a live lease under which tasks run; without `judging` only those whose lease was ended."""
+    return [row["worker_id"] for row in await statement("leases/without_live").fetch(connection, judging=judging)]
+
+
+async def lock_lost(connection: Connection, worker_ids: Collection[str], most: int, *, judging: bool = True) -> list[LostTask]:
+    """Lock up to `most` lost tasks of these workers for the rest of the transaction, in which the caller settles them. `judging` as above."""
+    rows = await statement("tasks/lock_lost").fetch(connection, worker_ids=list(worker_ids), most=most, judging=judging)
     return [
         LostTask(
             Fence(row["id"], row["attempt"], row["worker_id"] or "", row["started_at"]),

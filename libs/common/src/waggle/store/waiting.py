@@ -39,14 +39,14 @@ async def now(connection: Connection) -> datetime:
     return found
 
 
-async def mark_due(connection: Connection, most: int) -> list[Doorbell]:
-    """Mark due tasks as rung; ring them after the commit."""
-    return [(row[0], row[1], row[2], row[3]) for row in await statement("tasks/ring_due").fetch(connection, most=most)]
+async def mark_due(connection: Connection, most: int, back: float | None = None) -> list[Doorbell]:
+    """Mark due tasks as rung, those since `back` seconds ago or all; ring them after the commit."""
+    return [(row[0], row[1], row[2], row[3]) for row in await statement("tasks/ring_due").fetch(connection, most=most, back=back)]
 
 
-async def next_due(connection: Connection) -> float | None:
-    """Seconds until the earliest task without a doorbell is due, negative when it is overdue; None without one."""
-    found: float | None = await statement("tasks/next_due").fetchval(connection)
+async def next_due(connection: Connection, back: float | None = None) -> float | None:
+    """Seconds until the earliest task without a doorbell is due, negative when it is overdue; None without one. `back` as in `mark_due`."""
+    found: float | None = await statement("tasks/next_due").fetchval(connection, back=back)
     return found
 
 
@@ -55,19 +55,20 @@ async def lanes(connection: Connection) -> list[tuple[str, int]]:
     return [(row["queue"], row["priority"]) for row in await statement("tasks/waiting_lanes").fetch(connection)]
 
 
-async def has_orphans(connection: Connection, lane: tuple[str, int], before: datetime) -> bool:
-    return bool(await statement("tasks/has_orphans").fetchval(connection, queue=lane[0], priority=lane[1], before=before))
+async def has_orphans(connection: Connection, lane: tuple[str, int], before: datetime, since: datetime | None = None) -> bool:
+    """Whether tasks of a lane that were rung before `before` still wait, of those rung from `since` on or of all."""
+    return bool(await statement("tasks/has_orphans").fetchval(connection, queue=lane[0], priority=lane[1], before=before, since=since))
 
 
-async def mark_orphans(connection: Connection, lane: tuple[str, int], before: datetime, most: int) -> list[Doorbell]:
-    """Mark a lane's tasks that were rung before `before` as rung again; ring them after the commit."""
-    rows = await statement("tasks/ring_orphans").fetch(connection, queue=lane[0], priority=lane[1], before=before, most=most)
+async def mark_orphans(connection: Connection, lane: tuple[str, int], before: datetime, most: int, since: datetime | None = None) -> list[Doorbell]:
+    """Mark those tasks as rung again; ring them after the commit."""
+    rows = await statement("tasks/ring_orphans").fetch(connection, queue=lane[0], priority=lane[1], before=before, since=since, most=most)
     return sorted(((row[0], row[1], row[2], row[3]) for row in rows), key=lambda bell: bell[0])
 
 
-async def fail_overdue(connection: Connection, most: int) -> list[Overdue]:
-    """Fail tasks that passed their deadline; those that ran must be stopped."""
-    rows = await statement("tasks/fail_overdue").fetch(connection, most=most, error=as_text(OVERDUE))
+async def fail_overdue(connection: Connection, most: int, back: float | None = None) -> list[Overdue]:
+    """Fail tasks that passed their deadline, since `back` seconds ago or ever; those that ran must be stopped."""
+    rows = await statement("tasks/fail_overdue").fetch(connection, most=most, back=back, error=as_text(OVERDUE))
     return [Overdue(row["id"], row["type"], Status(row["was"]), row["attempt"], row["worker_id"]) for row in rows]
 
 

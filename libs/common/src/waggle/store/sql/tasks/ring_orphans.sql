@@ -1,7 +1,7 @@
 -- Mark a lane's orphans as rung again, in the order in which the lane held them; the caller rings them after the commit.
 WITH orphan AS MATERIALIZED (
     SELECT id FROM waggle.tasks o
-    WHERE queue = :queue AND priority = :priority AND status = 'pending' AND rung_at IS NOT NULL AND rung_at < :before
+    WHERE queue = :queue AND priority = :priority AND status = 'pending' AND rung_at >= coalesce(:since::timestamptz, '-infinity') AND rung_at < :before
       AND waggle.claimable(status, run_at, deadline) AND waggle.task_fits(o)
     ORDER BY rung_at, id LIMIT :most FOR UPDATE SKIP LOCKED
 )
