@@ -27,7 +27,8 @@ LEAST_CALLS = 3  # of a statement, to be shown
 
 def shape(text: str) -> str:
     """A statement without its constants, which pg_stat_statements leaves out."""
-    return " ".join(re.sub(r"/\*.*?\*/|'[^']*'|\b(?:true|false|null|epoch)\b|[^a-z_]+", " ", text.lower()).split())
+    without = re.sub(r"/\*.*?\*/|'[^']*'|\b(?:true|false|null|epoch)\b", " ", text.lower())
+    return " ".join(re.findall(r"[a-z_]+", without))
 
 
 NAMES = {shape(statement(name).text("waggle")): name for name in names()}
