@@ -49,7 +49,7 @@ async def test_they_go_to_others_and_nothing_starts_late(start: Services, pool: 
     await all_at_rest(pool, 10.0)
     did = effects.read_text()
     assert not [task_id for task_id in cancelled if task_id in did], "a task started although it was cancelled while its doorbell was held"
-    assert await pool.fetchval("SELECT max(attempt) FROM waggle.tasks") == 1
+    assert await pool.fetchval("SELECT max(attempt) FROM waggle.tasks") <= 2, "claimed ahead of a slot at most once"
     await until(lambda: f"cancelled {long}" in effects.read_text())
     await check(pool, History(accepted=[*map(str, quick), *others]), effects, duplicates_at_most=0)
     figures("doorbells held without a slot", held=ahead, waiting_behind_the_long_one=BEHIND, cancelled=len(cancelled), ran_elsewhere=len(others))

@@ -104,7 +104,7 @@ def runs_into(
 ) -> Runs:
     breakers, processes = breakers or Breakers(NOBODY, SETTINGS), processes or HandlerProcesses(SETTINGS)
     window = Window(settled.holds)
-    return Runs(app.handlers, settled, 10, processes, breakers, window, may_start, asyncio.Event(), asyncio.Event())
+    return Runs(app.handlers, settled, 10, processes, breakers, window, may_start, lambda: None, asyncio.Event())
 
 
 def half_open(name: str) -> Breakers:

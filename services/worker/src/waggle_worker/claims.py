@@ -18,6 +18,7 @@ from waggle.store.client import Connection
 from waggle.store.postgres import POSTGRES_OUTAGE
 from waggle.task import Claimed
 from waggle_worker import metrics
+from waggle_worker.ahead import Ahead
 from waggle_worker.lanes import Lanes
 from waggle_worker.lease import Lease
 from waggle_worker.payloads import Payloads
@@ -42,9 +43,11 @@ CLAIM_RETRY_SECONDS: Final = 0.5
 class Claims:
     """The claims of one worker. `wake` is set when a slot became free or a doorbell came."""
 
-    def __init__(self, connection: Connection, lanes: Lanes, lease: Lease, runs: Runs, payloads: Payloads, settler: Settler, wake: asyncio.Event) -> None:
+    def __init__(
+        self, connection: Connection, lanes: Lanes, lease: Lease, runs: Runs, payloads: Payloads, ahead: Ahead, settler: Settler, wake: asyncio.Event
+    ) -> None:
         self._connection, self._lanes, self._lease, self._runs, self._payloads, self._settler = connection, lanes, lease, runs, payloads, settler
-        self._wake = wake
+        self._ahead, self._wake = ahead, wake
         self._suspects = Suspects(connection, lanes.bus, runs.window, runs.handlers, self._start)
         self._free = asyncio.Semaphore(CLAIMS_IN_FLIGHT)
         self._slots_taken = 0  # by claims under way
@@ -57,8 +60,8 @@ class Claims:
 
     @property
     def under_way(self) -> set[UUID]:
-        """Tasks that are being claimed, or were and wait for their payload."""
-        return self._claiming | self._payloads.ids
+        """Tasks that are being claimed, or were and wait for their payload or a slot."""
+        return self._claiming | self._payloads.ids | self._ahead.ids
 
     async def loop(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -66,6 +69,9 @@ class Claims:
                 await wait_for(self._wake, REST_TICK_SECONDS if self._waits_for_slots else TICK_SECONDS)
                 self._wake.clear()
                 await self._look_back()
+                if self._ahead.slowed:
+                    self._ahead.slowed, self._rate = False, 0.0
+                    await self._lanes.let_go()
                 if self._lanes.any_returned and self._usable():
                     await self._sift()
                 while (slots := self._usable()) and self._lanes.any_waiting:
@@ -94,14 +100,24 @@ class Claims:
         return not (self._closed or not self._lease.live or self._settler.full or time.monotonic() < self._not_before)
 
     @property
+    def _slots_free(self) -> int:
+        """Slots that no run and no payload takes; claims under way may."""
+        return self._runs.free - self._payloads.count
+
+    @property
     def _slots_left(self) -> int:
-        return max(0, self._runs.free - self._slots_taken - self._payloads.count)
+        return max(0, self._slots_free - self._slots_taken)
+
+    def slot_freed(self) -> None:
+        """Tasks that were claimed ahead come first."""
+        self._ahead.start(self._slots_free)
+        self._wake.set()
 
     def _usable(self) -> int:
-        """Slots that a claim may fill now."""
+        """Slots that a claim may fill now, those that are about to be free among them."""
         if not self._may_claim():
             return 0
-        free = self._slots_left
+        free = max(0, self._slots_free - self._slots_taken + self._ahead.room())
         return free if free >= WORTH_A_CLAIM or not self._slots_taken else 0
 
     async def _top_up(self) -> None:
@@ -132,12 +148,15 @@ class Claims:
             self._not_before = time.monotonic() + CLAIM_RETRY_SECONDS
 
     async def _claim(self, parts: list[Part], taken: int) -> None:
-        ids = list({task_id for _, part in parts for task_id in part})
+        ids = list(dict.fromkeys(task_id for _, part in parts for task_id in part))
         self._claiming.update(ids)
         worker_id = self._lease.id
         try:
             claimed = await tasks.claim(self._connection, ids, worker_id, lost=(), harmless=self._suspects.harmless)
             self._batch = min(CLAIM_BATCH, self._batch * 2)
+            if len(claimed) > self._slots_free:  # those for which there is a slot are the first of their lanes
+                place = {task_id: number for number, task_id in enumerate(ids)}
+                claimed.sort(key=lambda task: place[task.id])
             for task in claimed:
                 self._start(task, worker_id)
             got = {task.id for task in claimed}
@@ -155,10 +174,7 @@ class Claims:
             self._wake.set()
 
     def _start(self, task: Claimed, worker_id: str) -> None:
-        if not task.payload:
-            self._payloads.add(task, worker_id)
-        elif self._lease.covers(worker_id):
-            self._runs.start(task, worker_id)
+        self._ahead.add(task, worker_id, self._slots_free)
 
     async def _passed_over(self, ids: list[UUID], worker_id: str) -> set[UUID]:
         """Of the tasks that the claim did not return, those that are claimable after all: their doorbells must not be acked. Suspects get their turn."""

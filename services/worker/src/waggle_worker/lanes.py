@@ -121,6 +121,14 @@ class Lanes:
                 held += lane.give_up(bell for bell in rests if not bell.given_back)
         await self._give_back(held)
 
+    async def let_go(self) -> None:
+        """Let other workers have all that waits, and withdraw what is requested."""
+        held: list[Held] = []
+        for lane in self._all():
+            await lane.ask_anew()
+            held += lane.give_up(bell for bell in (*lane.buffer, *lane.returned) if not bell.open)
+        await self._give_back(held)
+
     async def _give_back(self, held: list[Held]) -> None:
         if held:
             metrics.GIVEN_BACK.inc(len(held))

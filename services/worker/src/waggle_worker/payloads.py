@@ -5,6 +5,7 @@ A task whose payload does not arrive goes back, without cost: it was never start
 
 import asyncio
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -37,9 +38,9 @@ class Awaited:
 
 
 class Payloads:
-    """Claimed tasks that wait for their payload; each holds a slot. Sets `slot_freed` whenever one no longer waits."""
+    """Claimed tasks that wait for their payload; each holds a slot. Calls `slot_freed` whenever one no longer waits."""
 
-    def __init__(self, connection: Connection, lease: Lease, runs: Runs, settler: Settler, slot_freed: asyncio.Event) -> None:
+    def __init__(self, connection: Connection, lease: Lease, runs: Runs, settler: Settler, slot_freed: Callable[[], None]) -> None:
         self._connection, self._lease, self._runs, self._settler, self._slot_freed = connection, lease, runs, settler, slot_freed
         self._awaited: set[Awaited] = set()  # a task may be here twice: claimed again under another lease while a fetch still hangs
         self._queue: asyncio.Queue[Awaited] = asyncio.Queue()
@@ -119,7 +120,7 @@ class Payloads:
 
     def _leaves(self, one: Awaited) -> None:
         self._awaited.discard(one)
-        self._slot_freed.set()
+        self._slot_freed()
 
     def _may_start(self, one: Awaited) -> bool:
         return not one.stopped and self._lease.covers(one.worker_id)

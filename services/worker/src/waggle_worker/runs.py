@@ -26,7 +26,7 @@ log = structlog.get_logger()
 
 
 class Runs:
-    """Sets `slot_freed` whenever a slot became free, and `hooks_due` when a handler has ended whose task was ended elsewhere.
+    """Calls `slot_freed` whenever a slot became free, and sets `hooks_due` when a handler has ended whose task was ended elsewhere.
 
     `may_start(worker_id)`: whether a task claimed under this id may start now.
     """
@@ -40,7 +40,7 @@ class Runs:
         breakers: Breakers,
         window: Window,
         may_start: Callable[[str], bool],
-        slot_freed: asyncio.Event,
+        slot_freed: Callable[[], None],
         hooks_due: asyncio.Event,
     ) -> None:
         self.handlers, self._settler, self.slots, self._breakers, self.window = handlers, settler, slots, breakers, window
@@ -155,7 +155,7 @@ class Runs:
             self._hooks_due.set()
         else:
             self._finish(run, verdict)
-        self._slot_freed.set()
+        self._slot_freed()
 
     def _overdue(self, run: Run) -> None:
         """It does not end: the task continues without it, its slot stays taken."""

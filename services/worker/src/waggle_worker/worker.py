@@ -15,6 +15,7 @@ from waggle.settings.services import WorkerSettings
 from waggle.store import catalogue, postgres
 from waggle.store.postgres import POSTGRES_OUTAGE
 from waggle_worker import handlers
+from waggle_worker.ahead import Ahead
 from waggle_worker.claims import Claims
 from waggle_worker.cleanups import Cleanups
 from waggle_worker.cut_off import CutOff, Pulse
@@ -43,11 +44,16 @@ class Worker:
         self.settler = Settler(pool, bus, found, hooks_due)
         self.processes = HandlerProcesses(settings)
         self.breakers = Breakers(bus, settings)
-        window = Window(lambda fence: self.settler.holds(fence) or self.payloads.holds(fence))
-        self.runs = Runs(found, self.settler, settings.concurrency, self.processes, self.breakers, window, self.lease.covers, wake_claims, hooks_due)
-        self.payloads = Payloads(pool, self.lease, self.runs, self.settler, wake_claims)
+        window = Window(lambda fence: self.settler.holds(fence) or self.payloads.holds(fence) or self.ahead.holds(fence))
+
+        def slot_freed() -> None:
+            self.claims.slot_freed()
+
+        self.runs = Runs(found, self.settler, settings.concurrency, self.processes, self.breakers, window, self.lease.covers, slot_freed, hooks_due)
+        self.payloads = Payloads(pool, self.lease, self.runs, self.settler, slot_freed)
+        self.ahead = Ahead(self.lease, self.runs, self.payloads, self.settler)
         self.lanes = Lanes(bus, queues, rang=wake_claims.set)
-        self.claims = Claims(pool, self.lanes, self.lease, self.runs, self.payloads, self.settler, wake_claims)
+        self.claims = Claims(pool, self.lanes, self.lease, self.runs, self.payloads, self.ahead, self.settler, wake_claims)
         self.cleanups = Cleanups(pool, self.lease, found, self.runs, self.claims, hooks_due)
         self.pulse, self._looks = Pulse(settings.lease), Looks()
         self.cut_off = CutOff(pool, self.pulse)
@@ -96,6 +102,7 @@ class Worker:
         self.cleanups.drain()
         await self.claims.close()
         self.payloads.drain()
+        self.ahead.give_back()
         self.runs.drain()
         if not await self._all_ended(grace):
             log.warning("grace period over", count=self.runs.running + self.cleanups.running)
@@ -129,7 +136,7 @@ class Worker:
 
     async def _lost(self) -> None:
         """The lease expired: the tasks here belong to others now. Go on under a new id."""
-        self.cut_off.note([*self.runs.fences, *self.payloads.fences], self.settler.fences)
+        self.cut_off.note([*self.runs.fences, *self.payloads.fences, *self.ahead.fences], self.settler.fences)
         self.runs.stop(self.runs.attempts, "lease_lost")
         self.cleanups.give_back()
         await self.cut_off.undo(self.lease.id, self.lease.renewed)
@@ -148,6 +155,7 @@ class Worker:
             return
         for task_id, attempt in command.stop:
             self.payloads.stop_task(task_id, attempt)
+            self.ahead.stop_task(task_id, attempt)
             self.runs.stop_task(task_id, attempt, "stopped")
         if command.look:
             self.pauses.hint()
