@@ -68,10 +68,12 @@ async def reclaim(pool: "asyncpg.Pool[asyncpg.Record]", most: int, *, judging: b
 
     See `leases.lock_lost`.
     """
+    if worker_ids is None:
+        worker_ids = await leases.without_live(pool, judging=judging)
+    if not worker_ids:
+        return []
     async with pool.acquire() as connection, connection.transaction():
-        if worker_ids is None:
-            worker_ids = await leases.without_live(connection, judging=judging)
-        lost = await leases.lock_lost(connection, worker_ids, most, judging=judging) if worker_ids else []
+        lost = await leases.lock_lost(connection, worker_ids, most, judging=judging)
         if not lost:
             return []
         failpoint.passed("scheduler.locked")

@@ -8,6 +8,7 @@ import asyncio
 import collections
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
@@ -90,8 +91,8 @@ class Committer:
             await asyncio.sleep(0)  # the answers first
             failpoint.passed("api.answered")
             await self._ringer.ring(written.doorbells)
-            if len(written.doorbells) < len(written.created):
-                await due.announce(self._bus)
+            if (seconds := _until_due(written)) is not None:
+                await due.announce(self._bus, seconds)
         finally:
             _answer_all(group, Unavailable(NO_ANSWER))  # for those left when this is cancelled
 
@@ -146,3 +147,13 @@ def _answer(pending: Pending, outcome: Accepted | Exception) -> None:
 def _answer_all(group: list[Pending], error: Exception) -> None:
     for pending in group:
         _answer(pending, error)
+
+
+def _until_due(written: Written) -> float | None:
+    """Seconds until the first of those tasks is due that have no doorbell; None when all have one."""
+    if len(written.doorbells) == len(written.created):
+        return None
+    rung = {task_id for task_id, *_ in written.doorbells}
+    later = [new for new in written.created if new.id not in rung]
+    now = datetime.now(UTC)
+    return min([new.delay if new.run_at is None else (new.run_at - now).total_seconds() for new in later], default=None)
