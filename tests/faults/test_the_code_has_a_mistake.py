@@ -15,7 +15,7 @@ ONE_MORE = " OFFSET $1;"  # an argument that the code does not pass
     ("service", "file", "right", "wrong", "error"),
     [
         ("scheduler", "store/sql/tasks/fail_overdue.sql", ":most", AS_TEXT, "DataError"),
-        ("scheduler", "store/sql/tasks/next_due.sql", ";", ONE_MORE, "InterfaceError"),
+        ("scheduler", "store/sql/leases/standing.sql", ";", ONE_MORE, "InterfaceError"),
         ("dlq", "store/sql/redrives/next.sql", ";", ONE_MORE, "InterfaceError"),
         ("worker", "store/sql/leases/renew.sql", ":id ", "CAST(CAST(:id AS integer) AS text) ", "DataError"),
         ("worker", "store/sql/queues/paused.sql", ":names::text[]", "CAST(:names AS integer[])::text[]", "DataError"),

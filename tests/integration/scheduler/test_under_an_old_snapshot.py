@@ -18,7 +18,7 @@ from waggle.task import AttemptOutcome, Status, Step
 
 Pool = asyncpg.Pool
 
-TASKS = 5_000
+TASKS = 3_000
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ async def test_what_was_claimed_ahead_of_slow_handlers_runs_elsewhere_without_co
     await rung(pool, bus, 2_000, '{"seconds": 0.0}')
     slow = await rung(pool, bus, 60, '{"seconds": 20}', type="test.work")
     held = "SELECT count(*) FILTER (WHERE t.type = 'test.work') = $2 AND count(*) = $2 FROM waggle.tasks t JOIN waggle.workers w ON w.id = t.worker_id"
-    await until(lambda: pool.fetchval(f"{held} WHERE t.status = 'running' AND w.pid = $1", full.pid, SLOTS), 20.0, "slow ones in every slot, and no more")
+    await until(lambda: pool.fetchval(f"{held} WHERE t.status = 'running' AND w.pid = $1", full.pid, SLOTS), 20.0, "slow ones in every slot, and no more held")
     await start("worker", app="support.handlers:app", concurrency=60)
     running = "SELECT count(*) = 60 FROM waggle.tasks WHERE id = ANY ($1) AND status = 'running'"
     await until(lambda: pool.fetchval(running, slow), 5.0, "the other worker runs the rest")

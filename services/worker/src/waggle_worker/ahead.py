@@ -1,7 +1,7 @@
 """Tasks that were claimed ahead of the slots that are about to be free, so that quick handlers do not wait for each claim.
 
-How many is what the last moments say of how many handlers will end within AHEAD_SECONDS. A task that has waited WAIT_SECONDS goes back, without cost:
-then handlers take longer than those before them did, and none is claimed ahead until some have ended. docs/adr/0014 says why.
+That is done only while all slots are free again within QUICK_SECONDS, as far as the last moments tell. A task that has waited WAIT_SECONDS goes back,
+without cost: then handlers take longer than those before them did, and none is claimed ahead until they are quick again. docs/adr/0014 says why.
 """
 
 import asyncio
@@ -19,26 +19,26 @@ from waggle_worker.runs import Runs
 from waggle_worker.settler import Settler
 
 AHEAD_LIMIT: Final = 256
-AHEAD_SECONDS: Final = 0.008  # of work that is claimed ahead
+QUICK_SECONDS: Final = 0.012  # in which as many handlers end as there are slots
 WAIT_SECONDS: Final = 0.025  # that a claimed task waits for a slot, at most
 SAMPLE_SECONDS: Final = 0.005
 SAMPLES: Final = 5  # over which the rate of this moment is taken
 
 
 class Pace:
-    """How many handlers end in a moment, by those that ended in the last ones. None ended: none will."""
+    """Whether handlers are quick at this moment, by how many ended in the last ones: those that began together may end together, once."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(self, slots: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._slots, self._clock = slots, clock
         self._samples: deque[tuple[float, int]] = deque([(clock(), 0)], maxlen=SAMPLES)
 
-    def soon(self, ended: int) -> int:
-        """How many will end within AHEAD_SECONDS; `ended` is how many have until now."""
+    def is_quick(self, ended: int) -> bool:
+        """Whether all slots are free again within QUICK_SECONDS; `ended` is how many handlers have until now."""
         now = self._clock()
         if now - self._samples[-1][0] >= SAMPLE_SECONDS:
             self._samples.append((now, ended))
         since, before = self._samples[0]
-        return int((ended - before) / (now - since) * AHEAD_SECONDS) if now > since else 0
+        return len(self._samples) == SAMPLES and (ended - before) * QUICK_SECONDS >= self._slots * (now - since)
 
 
 @dataclass(slots=True, eq=False)
@@ -57,9 +57,8 @@ class Ahead:
         self._lease, self._runs, self._payloads, self._settler = lease, runs, payloads, settler
         self._ready: deque[Unstarted] = deque()
         self._loop = asyncio.get_running_loop()
-        self._pace = Pace()
+        self._pace = Pace(runs.slots)
         self._timer: asyncio.TimerHandle | None = None
-        self.slowed = False  # some went back: what else this worker holds should go to others, too
 
     @property
     def count(self) -> int:
@@ -75,7 +74,7 @@ class Ahead:
 
     def room(self) -> int:
         """How many tasks may be claimed beyond the free slots now; 0 until half of them are: small statements cost most."""
-        most = min(AHEAD_LIMIT, self._pace.soon(self._runs.ended))
+        most = min(AHEAD_LIMIT, 2 * self._runs.slots) if self._pace.is_quick(self._runs.ended) else 0
         room = most - len(self._ready)
         return room if room >= most / 2 else 0
 
@@ -118,8 +117,6 @@ class Ahead:
 
     def _look(self) -> None:
         self._timer = None
-        before = self.count
         self.give_back(self._loop.time())
-        self.slowed |= self.count < before
         if self._ready:
             self._timer = self._loop.call_at(self._ready[0].until, self._look)

@@ -38,6 +38,7 @@ AHEAD_SECONDS: Final = 0.05  # of work that is requested ahead of the slots
 AHEAD_OF_ALL_SLOTS_SECONDS: Final = 0.25  # and for as many doorbells as there are slots: handlers that began together often end together
 AHEAD_LIMIT: Final = 1024
 CLAIM_RETRY_SECONDS: Final = 0.5
+SLOWED_TURNS: Final = 3  # times that all slots would have been free again at the rate of before, since the last handler ended
 
 
 class Claims:
@@ -53,6 +54,7 @@ class Claims:
         self._slots_taken = 0  # by claims under way
         self._rate, self._counted, self._ticked = 0.0, 0, time.monotonic()
         self._looked = self._ticked  # for rests to give back
+        self._ended, self._ended_at = 0, self._ticked  # how many handlers had ended when the last one did
         self._not_before = 0.0
         self._batch = CLAIM_BATCH  # less after claims without an answer: over a slow link a batch of large payloads may be too much for one
         self._claiming: set[UUID] = set()
@@ -69,8 +71,8 @@ class Claims:
                 await wait_for(self._wake, REST_TICK_SECONDS if self._waits_for_slots else TICK_SECONDS)
                 self._wake.clear()
                 await self._look_back()
-                if self._ahead.slowed:
-                    self._ahead.slowed, self._rate = False, 0.0
+                if self._have_slowed():
+                    self._rate = 0.0
                     await self._lanes.let_go()
                 if self._lanes.any_returned and self._usable():
                     await self._sift()
@@ -136,6 +138,14 @@ class Claims:
     def _kept(self) -> int:
         """Tasks of each lane that may wait here without a free slot: what ends soon, as far as the last quarter of a second tells."""
         return int(max(self._rate, (self._runs.ended - self._counted) / TICK_SECONDS) * REST_SECONDS)
+
+    def _have_slowed(self) -> bool:
+        """Whether every slot is taken by handlers that take much longer than those before them: what this worker holds and requests is too much."""
+        now = time.monotonic()
+        if self._runs.ended != self._ended:
+            self._ended, self._ended_at = self._runs.ended, now
+        silent = now - self._ended_at
+        return self._waits_for_slots and silent > REST_TICK_SECONDS and silent * self._rate > SLOWED_TURNS * self._runs.slots
 
     async def _claimable(self, ids: list[UUID]) -> set[UUID]:
         return {one.id for one in await tasks.still_claimable(self._connection, ids)}
