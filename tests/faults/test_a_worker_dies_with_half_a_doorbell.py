@@ -14,7 +14,7 @@ from waggle.bus.connection import Bus
 from waggle.bus.ring import Ringer
 
 Pool = asyncpg.Pool
-TASKS = 1_024  # 16 doorbells of 64
+TASKS = 1_088  # 17 doorbells of 64
 SLOTS = 5
 LEASE = 2.0
 

@@ -12,7 +12,8 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
-    ("count", "most", "doorbells", "largest"), [(1, 64, 1, 1), (31, 64, 31, 1), (64, 64, 16, 4), (1_024, 64, 16, 64), (5_000, 64, 79, 64), (1_024, 1, 1_024, 1)]
+    ("count", "most", "doorbells", "largest"),
+    [(1, 64, 1, 1), (31, 64, 31, 1), (64, 64, 64, 1), (128, 64, 32, 4), (1_088, 64, 17, 64), (5_000, 64, 79, 64), (1_024, 1, 1_024, 1)],
 )
 def test_a_batch_is_spread_over_doorbells(count: int, most: int, doorbells: int, largest: int) -> None:
     tasks = [(uuid4(), START) for _ in range(count)]
@@ -24,6 +25,6 @@ def test_a_batch_is_spread_over_doorbells(count: int, most: int, doorbells: int,
 
 
 def test_a_doorbell_has_the_earliest_time_of_its_tasks() -> None:
-    tasks = [(uuid4(), START + timedelta(seconds=(number * 7) % 32)) for number in range(32)]
+    tasks = [(uuid4(), START + timedelta(seconds=(number * 7) % 32)) for number in range(96)]
     first, *_ = together(tasks, 64)
     assert subjects.rung_at(first) == min(rung for _, rung in tasks[:2])

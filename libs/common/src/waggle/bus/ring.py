@@ -1,7 +1,7 @@
 """Rings doorbells with plain publishes; the orphan rule repairs a lost one. Checks a few times per second that the stream still accepts them.
 
-Tasks of a lane that come together share doorbells, as many of them as the batch is large: SPREAD doorbells at least, so that idle workers share it
-as evenly as if each task had its own.
+Tasks of a lane that come together share doorbells, as many of them as the batch is large. A batch of up to ALONE tasks does not, and a larger one has SPREAD
+doorbells at least, so that idle workers share it evenly.
 """
 
 import time
@@ -22,6 +22,7 @@ log = structlog.get_logger()
 
 CHECK_SECONDS: Final = 0.25
 LOG_SECONDS: Final = 30.0
+ALONE: Final = 64  # tasks of a batch, up to which each has a doorbell of its own
 SPREAD: Final = 16  # doorbells of a batch, at least, before one carries more tasks
 
 RUNG: Final = catalogue.DOORBELLS_RUNG.create()
@@ -101,7 +102,7 @@ class Ringer:
 
 def together(tasks: Sequence[tuple[UUID, datetime]], most: int) -> list[bytes]:
     """The doorbells of these tasks of a lane, in their order, with up to `most` each. Each has the earliest time of its tasks, as the orphan rule asks."""
-    size = min(most, max(1, len(tasks) // SPREAD))
+    size = min(most, max(1, (len(tasks) - ALONE) // SPREAD))
     if size == 1:
         return [subjects.doorbell((task_id,), rung_at) for task_id, rung_at in tasks]
     parts = [tasks[start : start + size] for start in range(0, len(tasks), size)]
