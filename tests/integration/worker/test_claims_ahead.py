@@ -1,7 +1,5 @@
 """A worker with quick handlers claims ahead of its slots: it never runs more than it has slots, and nothing waits behind slow handlers."""
 
-from pathlib import Path
-
 import asyncpg
 
 from support import given
@@ -44,11 +42,3 @@ async def test_what_was_claimed_ahead_of_slow_handlers_runs_elsewhere_without_co
     await until(lambda: pool.fetchval("SELECT count(*) = 2000 FROM waggle.tasks WHERE status = 'completed'"), 20.0)
     assert await pool.fetchval("SELECT max(retry_count + lost_count) FROM waggle.tasks") == 0
     assert await pool.fetchval("SELECT count(*) FROM waggle.task_attempts WHERE outcome NOT IN ('completed', 'given_back')") == 0
-
-
-async def test_with_one_slot_a_lane_is_first_in_first_out(pool: Pool, bus: Bus, start: Services, lanes: None, effects: Path) -> None:
-    ids = await rung(pool, bus, 400, "{}", type="test.work")
-    await start("worker", environ={"EFFECTS": str(effects)}, app="support.handlers:app", concurrency=1)
-    await until(lambda: pool.fetchval("SELECT count(*) = 400 FROM waggle.tasks WHERE status = 'completed'"), 20.0)
-    began = [line.split()[1] for line in effects.read_text().splitlines() if line.startswith("began ")]
-    assert began == [str(task_id) for task_id in ids]
