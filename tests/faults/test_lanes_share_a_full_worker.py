@@ -11,6 +11,8 @@ from support.facts import until
 from support.oracle import History, all_at_rest, check
 from support.scale import figures, sized
 from support.system import Services
+from waggle.bus import due
+from waggle.bus.connection import Bus
 from waggle.task import Priority
 
 Pool = asyncpg.Pool
@@ -60,7 +62,7 @@ async def test_shares_are_kept_and_low_is_never_starved(start: Services, pool: P
     )
 
 
-async def test_a_critical_task_that_arrives_starts_within_one_handlers_time(start: Services, pool: Pool, effects: Path) -> None:
+async def test_a_critical_task_that_arrives_starts_within_one_handlers_time(start: Services, pool: Pool, bus: Bus, effects: Path) -> None:
     await start("scheduler")
     lane_of = await waiting(pool, 60, 0.3, Priority.LOW, Priority.MEDIUM, Priority.HIGH)
     await start("worker", environ={"EFFECTS": str(effects)}, app="support.handlers:app", concurrency=SLOTS)
@@ -69,6 +71,7 @@ async def test_a_critical_task_that_arrives_starts_within_one_handlers_time(star
     for _ in range(sized(3, 10)):
         before = len(began(effects))
         [task_id] = await given.waiting(pool, ring=False, type="test.work", priority=int(Priority.CRITICAL))
+        await due.announce(bus)
         await until(lambda task_id=task_id: str(task_id) in began(effects), what="the critical task starts")  # type: ignore[misc]
         overtaken_by.append(began(effects).index(str(task_id)) - before)
         lane_of[str(task_id)] = Priority.CRITICAL
