@@ -1,12 +1,16 @@
 """A doorbell that a worker holds: its tasks are taken a few at a time, and it is done when all of them are decided."""
 
+from typing import cast
 from uuid import uuid4
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
 
 from waggle.bus.pull import Held
 
 
 def held(count: int) -> Held:
-    return Held([uuid4() for _ in range(count)], "ack", 0.0)
+    return Held([uuid4() for _ in range(count)], Msg(cast(Client, None)), 0.0)
 
 
 def test_tasks_are_taken_in_order_and_each_once() -> None:

@@ -53,7 +53,7 @@ class Claims:
         self._free = asyncio.Semaphore(CLAIMS_IN_FLIGHT)
         self._slots_taken = 0  # by claims under way
         self._rate, self._counted, self._ticked = 0.0, 0, time.monotonic()
-        self._looked = self._ticked  # for rests to give back
+        self._looked = self._ticked  # for rests to give back; as long as nothing waits there are none
         self._ended, self._ended_at = 0, self._ticked  # how many handlers had ended when the last one did
         self._not_before = 0.0
         self._batch = CLAIM_BATCH  # less after claims without an answer: over a slow link a batch of large payloads may be too much for one
@@ -207,6 +207,8 @@ class Claims:
             self._counted, self._ticked = self._runs.ended, now
             metrics.RUNNING.set(self._runs.running)
             await self._lanes.give_back()
-        if self._waits_for_slots and now - self._looked >= REST_TICK_SECONDS:
+        if not self._lanes.any_waiting:
+            self._looked = now
+        elif self._waits_for_slots and now - self._looked >= REST_TICK_SECONDS:
             self._looked = now
             await self._lanes.give_back_rests(self._kept)

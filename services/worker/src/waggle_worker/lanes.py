@@ -118,7 +118,7 @@ class Lanes:
                     surplus -= bell.left
             if rests:
                 await lane.ask_anew()  # or they come straight back
-                held += lane.give_up(bell for bell in rests if not bell.given_back)
+                held += lane.give_up(bell for bell in reversed(rests) if not bell.given_back)  # they come back in the order in which they go
         await self._give_back(held)
 
     async def let_go(self) -> None:

@@ -32,20 +32,30 @@ UNREADABLE: Final = catalogue.DOORBELLS_UNREADABLE.create()
 
 
 class Held:
-    """A doorbell held by this worker: its tasks, its ack subject, and since when (monotonic seconds).
+    """A doorbell held by this worker: its tasks, its message, and since when (monotonic seconds).
 
     Its tasks are taken a few at a time, as slots are free. It is acked when all were taken and decided: claimed, or seen not to be claimable. Otherwise
     it goes back whole, at its place in the lane; whoever gets it next leaves out what was claimed.
     """
 
-    __slots__ = ("_taken", "given_back", "ids", "open", "passed", "reply", "since")
+    __slots__ = ("_message", "_taken", "given_back", "ids", "open", "passed", "since")
 
-    def __init__(self, ids: list[UUID], reply: str, since: float) -> None:
-        self.ids, self.reply, self.since = ids, reply, since
+    def __init__(self, ids: list[UUID], message: Msg, since: float) -> None:
+        self.ids, self._message, self.since = ids, message, since
         self._taken = 0
         self.open = 0  # tasks that were taken and are not decided
         self.passed = False  # a task that was decided could have been claimed, and was not
         self.given_back = False
+
+    @property
+    def reply(self) -> str:
+        """Where its ack goes."""
+        return self._message.reply
+
+    @property
+    def place(self) -> int:
+        """Its number in the stream: doorbells of a lane are served in this order."""
+        return self._message.metadata.sequence.stream
 
     @property
     def left(self) -> int:
@@ -149,11 +159,12 @@ class Pull:
         return parts
 
     def sifted(self, bell: Held, claimable: Container[UUID]) -> bool:
-        """Keep the claimable tasks of a doorbell that had returned; False if there are none."""
+        """Keep the claimable tasks of a doorbell that had returned, at its place; False if there are none."""
         self.returned.remove(bell)
         bell.ids = [task for task in bell.ids if task in claimable]
         if bell.ids:
-            self.buffer.appendleft(bell)
+            behind = (number for number, other in enumerate(self.buffer) if other.place > bell.place)
+            self.buffer.insert(next(behind, len(self.buffer)), bell)
             self.waiting += len(bell.ids)
         return bool(bell.ids)
 
@@ -181,7 +192,7 @@ class Pull:
             log.warning("malformed doorbell deleted", subject=message.subject, error=str(error))
             await self._bus.publish(message.reply, b"+TERM")
             return
-        bell = Held(ids, message.reply, self._heard)
+        bell = Held(ids, message, self._heard)
         self._size += (len(ids) - self._size) * SIZE_WEIGHT
         if len(ids) > 1 and message.metadata.num_delivered > 1:
             self.returned.append(bell)
