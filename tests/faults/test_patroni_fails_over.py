@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import asyncpg
@@ -15,6 +16,7 @@ from support.nats_cluster import NatsCluster
 from support.oracle import History, all_at_rest, check, submit_load
 from support.patroni import PatroniCluster, PatroniNode, patroni
 from support.scale import figures, sized
+from support.split import hosts
 from support.system import Services, client_of
 from waggle.bus.subjects import WORK_STREAM
 from waggle.store import postgres as store
@@ -26,13 +28,16 @@ FAILOVER_WITHIN = 45.0  # Patroni notices a primary that stands still by its ttl
 WORKS_WITHIN = 5.0  # after the new primary takes writes
 NATS_WITHIN = 25.0
 AT_REST_WITHIN = 30.0
-FAULTS_OF_POSTGRES = sized(["killed", "switched over"], ["killed", "switched over", "cut off"])
+FAULTS_OF_POSTGRES = sized(["killed", "switched over"], ["killed", "switched over", "hangs", "cut off"])
 FAULTS_OF_NATS = sized(["leader", "all three"], ["leader", "two of three", "all three"])
 
 
 @pytest.fixture
 def cluster(folder: Path, logs: dict[str, Path]) -> Iterator[PatroniCluster]:
-    with patroni(folder / "patroni") as made:
+    """At full size each node is a host of its own, whose network can be cut off."""
+    with ExitStack() as stack:
+        places = stack.enter_context(hosts(2)) if "cut off" in FAULTS_OF_POSTGRES else ()
+        made = stack.enter_context(patroni(folder / "patroni", *places))
         logs.update({node.name: node.log for node in made.nodes})
         yield made
 
@@ -84,8 +89,8 @@ async def test_nothing_acknowledged_is_lost_nothing_is_charged_and_work_goes_on(
 async def _postgres(fault: str, cluster: PatroniCluster, goes_on: Callable[[], Awaitable[None]]) -> float:
     """Seconds from the moment at which the new primary takes writes until tasks are accepted and run again."""
     primary, other = await cluster.pair()
-    if fault == "cut off":
-        with primary.cut_off():
+    if fault in ("hangs", "cut off"):
+        with primary.stopped() if fault == "hangs" else primary.host.cut_off():
             seconds = await _followed(other, goes_on)
     elif fault == "killed":
         primary.kill_postgres()

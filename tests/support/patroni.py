@@ -1,4 +1,7 @@
-"""Patroni, as people run Postgres with a standby: Debian's etcd, and two nodes with synchronous replication, on free ports."""
+"""Patroni, as people run Postgres with a standby: Debian's etcd, and two nodes with synchronous replication, on free ports.
+
+Each node may be a host of its own, whose network can be cut off (`support.split`).
+"""
 
 import asyncio
 import json
@@ -8,7 +11,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +20,7 @@ import asyncpg
 
 from support.facts import until
 from support.servers import SECONDS
+from support.split import Host
 from waggle_embedded.binaries import find_postgres
 from waggle_embedded.child import Account
 from waggle_embedded.child import until as wait
@@ -37,8 +41,8 @@ DCS: Final = {
 class PatroniNode:
     """One Patroni with its Postgres."""
 
-    def __init__(self, name: str, folder: Path, etcd: int, account: Account | None) -> None:
-        self.name, self.port, self._api = name, free_port(), free_port()
+    def __init__(self, name: str, folder: Path, etcd: str, account: Account | None, host: Host) -> None:
+        self.name, self.host, self.port, self._api = name, host, free_port(), free_port()
         self.log = folder / f"{name}.log"
         self._data, self._account, self._config = folder / name / "data", account, folder / f"{name}.json"
         self._data.parent.mkdir()
@@ -48,41 +52,41 @@ class PatroniNode:
             os.chown(self._data.parent, account.uid, account.gid)
         self.start()
 
-    def _configuration(self, etcd: int) -> dict[str, Any]:
-        login = {"username": "postgres", "password": PASSWORD}
+    def _configuration(self, etcd: str) -> dict[str, Any]:
+        login, own = {"username": "postgres", "password": PASSWORD}, self.host.address
         return {
             "scope": "waggle",
             "name": self.name,
-            "restapi": {"listen": f"127.0.0.1:{self._api}", "connect_address": f"127.0.0.1:{self._api}"},
-            "etcd3": {"host": f"127.0.0.1:{etcd}"},
+            "restapi": {"listen": f"{own}:{self._api}", "connect_address": f"{own}:{self._api}"},
+            "etcd3": {"host": etcd},
             "bootstrap": {"dcs": DCS, "initdb": [{"encoding": "UTF8"}, "no-sync"]},
             "postgresql": {
-                "listen": f"127.0.0.1:{self.port}",
-                "connect_address": f"127.0.0.1:{self.port}",
+                "listen": f"{own}:{self.port}",
+                "connect_address": f"{own}:{self.port}",
                 "data_dir": str(self._data),
                 "bin_dir": str(find_postgres(self._account).folder),
                 "pgpass": str(self._data.parent / "pgpass"),
                 "authentication": {"superuser": login, "replication": login},
                 "parameters": {"unix_socket_directories": ""},
-                "pg_hba": ["host all all 127.0.0.1/32 trust", "host replication all 127.0.0.1/32 trust"],
+                "pg_hba": ["host all all samenet trust", "host replication all samenet trust"],
             },
         }
 
     def start(self) -> None:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*_as(self._account), _program("patroni"), str(self._config)], stdout=log, stderr=log, cwd="/", start_new_session=True
+                [*self.host.prefix, *_as(self._account), _program("patroni"), str(self._config)], stdout=log, stderr=log, cwd="/", start_new_session=True
             )
 
     def ask(self, page: str) -> dict[str, Any]:
         """A page of its REST interface. Raises OSError."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self._api}/{page}", timeout=2) as answer:  # our own server
+        with urllib.request.urlopen(f"http://{self.host.address}:{self._api}/{page}", timeout=2) as answer:  # our own server
             found: dict[str, Any] = json.load(answer)
             return found
 
     async def takes_writes(self) -> bool:
         try:
-            connection = await asyncpg.connect(f"postgresql://postgres:{PASSWORD}@127.0.0.1:{self.port}/postgres", timeout=2)
+            connection = await asyncpg.connect(f"postgresql://postgres:{PASSWORD}@{self.host.address}:{self.port}/postgres", timeout=2)
         except (OSError, TimeoutError, asyncpg.PostgresError):
             return False
         try:
@@ -104,7 +108,7 @@ class PatroniNode:
         os.kill(self._postmaster(), signal.SIGKILL)
 
     @contextmanager
-    def cut_off(self) -> Iterator[None]:
+    def stopped(self) -> Iterator[None]:
         """Stop (SIGSTOP) Patroni and all of its Postgres for the length of the block, as a machine that hangs."""
         stopped = [self._process.pid, self._postmaster()]
         for pid in stopped:
@@ -135,11 +139,11 @@ class PatroniNode:
 class PatroniCluster:
     """Both nodes. `url` names the servers of both."""
 
-    def __init__(self, folder: Path, etcd: int) -> None:
+    def __init__(self, folder: Path, etcd: str, hosts: Sequence[Host]) -> None:
         account = server_account(folder / "none")
-        self.nodes = [PatroniNode(name, folder, etcd, account) for name in ("a", "b")]
-        hosts = ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
-        self.url = f"postgresql://postgres:{PASSWORD}@{hosts}/postgres?target_session_attrs=read-write"
+        self.nodes = [PatroniNode(name, folder, etcd, account, host) for name, host in zip("ab", hosts, strict=True)]
+        servers = ",".join(f"{node.host.address}:{node.port}" for node in self.nodes)
+        self.url = f"postgresql://postgres:{PASSWORD}@{servers}/postgres?target_session_attrs=read-write"
 
     async def pair(self) -> tuple[PatroniNode, PatroniNode]:
         """The primary and its synchronous standby, once there are both."""
@@ -160,14 +164,14 @@ class PatroniCluster:
 
 
 @contextmanager
-def patroni(folder: Path) -> Iterator[PatroniCluster]:
-    """A cluster in a new folder, for the length of the block; it may not have a primary yet."""
+def patroni(folder: Path, here: str = "127.0.0.1", hosts: Sequence[Host] = (Host(), Host())) -> Iterator[PatroniCluster]:
+    """A cluster in a new folder, for the length of the block; it may not have a primary yet. `hosts` reach etcd at the address `here`."""
     folder.mkdir(mode=0o711)
     client, peer = free_port(), free_port()
     with (folder / "etcd.log").open("wb") as log:
-        etcd = subprocess.Popen(_etcd(folder, client, peer), stdout=log, stderr=log)
+        etcd = subprocess.Popen(_etcd(folder, f"http://{here}:{client}", f"http://127.0.0.1:{peer}"), stdout=log, stderr=log)
     try:
-        made = PatroniCluster(folder, client)
+        made = PatroniCluster(folder, f"{here}:{client}", hosts)
         try:
             yield made
         finally:
@@ -177,10 +181,9 @@ def patroni(folder: Path) -> Iterator[PatroniCluster]:
         etcd.wait()
 
 
-def _etcd(folder: Path, client: int, peer: int) -> list[str]:
+def _etcd(folder: Path, here: str, there: str) -> list[str]:
     binary = shutil.which("etcd")
     assert binary, "etcd is missing: install the Debian package etcd-server"
-    here, there = f"http://127.0.0.1:{client}", f"http://127.0.0.1:{peer}"
     return [
         *(binary, "--data-dir", str(folder / "etcd")),
         *("--listen-client-urls", here, "--advertise-client-urls", here),
