@@ -8,7 +8,9 @@ import pytest
 
 from support import given
 from support.command_line import waggle
+from support.facts import until
 from support.fleet import FleetSettings
+from support.system import Services
 from support.unchecked import unchecked
 from waggle.audit.rounds import audit
 from waggle.bus.connection import Bus
@@ -102,3 +104,17 @@ async def test_a_running_row_without_a_fence_waits_again_and_what_was_tried_is_k
     for task in ids:
         row = await given.row(pool, task)
         assert (row["status"], row["attempt"], row["retry_count"], row["worker_id"], row["rung_at"] is None) == ("pending", 1, 1, None, False)
+
+
+async def test_the_scheduler_says_which_rows_are_set_aside(pool: Pool, start: Services) -> None:
+    async with unchecked(pool):
+        await given.waiting(pool, 5_000, ring=False)
+        odd = await given.waiting(pool, 3, ring=False)
+        await given.change(pool, odd[0], "timeout = 'NaN'")
+        await given.change(pool, odd[1], "attempt = 2147483647")
+        await given.change(pool, odd[2], "status = 'running', attempt = 1, worker_id = 'w'")
+    scheduler = await start("scheduler")
+    [line] = await until(lambda: scheduler.logged("rows set aside, no service can work with them"))
+    assert set(line["tasks"]) == {str(task) for task in odd}
+    assert line["count"] == 3
+    assert {"tasks_numbers_fit", "tasks_running_fit"} <= set(line["constraints"])

@@ -1,11 +1,11 @@
-"""Tasks that time has caught up with: due, orphaned, overdue, past their retention. Every statement is safe on many replicas at once."""
+"""Tasks that time has caught up with: due, orphaned, overdue, past their retention; and rows set aside. Every statement is safe on many replicas at once."""
 
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
 from waggle.errors import ErrorCode, TaskError
-from waggle.store.client import Connection
+from waggle.store.client import Connection, schema_of
 from waggle.store.sql import statement
 from waggle.store.tasks import as_text
 from waggle.task import Status
@@ -70,6 +70,18 @@ async def fail_overdue(connection: Connection, most: int, back: float | None = N
     """Fail tasks that passed their deadline, since `back` seconds ago or ever; those that ran must be stopped."""
     rows = await statement("tasks/fail_overdue").fetch(connection, most=most, back=back, error=as_text(OVERDUE))
     return [Overdue(row["id"], row["type"], Status(row["was"]), row["attempt"], row["worker_id"]) for row in rows]
+
+
+async def unvalidated(connection: Connection) -> list[str]:
+    """The constraints that rows of before may break."""
+    return [row["name"] for row in await statement("schema/unvalidated").fetch(connection, schema=f'"{schema_of(connection)}"')]
+
+
+async def odd_rows(connection: Connection, after: UUID, most: int) -> tuple[list[UUID], UUID | None]:
+    """The tasks that no service works with among the next `most` after one, and the last that was looked at; None after the end."""
+    row = await statement("tasks/odd").fetchrow(connection, after=after, most=most)
+    assert row is not None
+    return row["odd"], row["reached"]
 
 
 async def delete_expired(connection: Connection, status: Status, after: UUID, keep: float, most: int) -> RetentionStep:
