@@ -20,7 +20,8 @@ from waggle.telemetry import catalogue
 log = structlog.get_logger()
 
 TELL_SECONDS: Final = 5.0
-LOOK_SECONDS: Final = 15.0  # between two connections that are opened only to see where the address leads
+LOOK_SECONDS: Final = 15.0  # between two connections that are opened only to see where the address leads; a connection costs some 20 ms of CPU
+LOOKERS: Final = 4  # services that take turns with it, at most, while they hear each other
 LOOK_AWAY_SECONDS: Final = 0.5  # while the service stays away from an old primary
 ANSWER_SECONDS: Final = 1.0  # between two answers to those who work with another one
 
@@ -28,15 +29,18 @@ STALE: Final = catalogue.STALE_PRIMARY.create()
 
 
 async def share(gate: PrimaryGate, pool: "asyncpg.Pool[asyncpg.Record]", bus: Bus, stopping: asyncio.Event) -> None:
-    """Tell the others at once what is new, and every TELL_SECONDS what is known; look every LOOK_SECONDS where the address leads."""
+    """Tell the others at once what is new, and every TELL_SECONDS what is known. Somebody looks every LOOK_SECONDS where the address leads."""
     assert isinstance(pool, Pool)
-    changed = asyncio.Event()
-    gate.on_change = changed.set
+    woken = asyncio.Event()
+    gate.on_change = woken.set
     STALE.set_function(lambda: gate.is_refusing)
     looked = told = answered = -LOOK_SECONDS
+    told_of: PrimaryServer | None = None
+    heard_from, lookers = 0, 1
 
     async def hear(message: Msg) -> None:
-        nonlocal answered
+        nonlocal answered, heard_from
+        heard_from += 1
         try:
             heard = subjects.read_primary_message(message.data)
         except msgspec.DecodeError as error:
@@ -51,17 +55,24 @@ async def share(gate: PrimaryGate, pool: "asyncpg.Pool[asyncpg.Record]", bus: Bu
             await bus.publish(subjects.PRIMARY, subjects.primary_message(*gate.seen))
 
     async def step() -> bool:
-        nonlocal looked, told
+        nonlocal looked, told, told_of, heard_from, lookers
+        woken.clear()
         now = time.monotonic()
-        if changed.is_set() or now >= told + TELL_SECONDS:
-            changed.clear()
-            told = now
+        is_time = now >= told + TELL_SECONDS
+        if is_time:
+            told, heard_from, lookers = now, 0, min(max(heard_from, 1), LOOKERS)  # it hears itself too
+        if is_time or gate.seen != told_of:
+            told_of = gate.seen
             await tell()
-        if now >= looked + (LOOK_AWAY_SECONDS if gate.is_refusing else LOOK_SECONDS):
+        if now >= looked + pause():
             looked = now
             await look()
-        await wait_for(changed, LOOK_AWAY_SECONDS)
+        await wait_for(woken, max(0.0, min(told + TELL_SECONDS, looked + pause()) - time.monotonic()))
         return True
+
+    def pause() -> float:
+        """Seconds between two looks."""
+        return LOOK_AWAY_SECONDS if gate.is_refusing else LOOK_SECONDS * lookers
 
     async def look() -> None:
         connection = await pool.open()

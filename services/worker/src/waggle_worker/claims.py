@@ -203,7 +203,7 @@ class Claims:
         now = time.monotonic()
         if now - self._ticked >= TICK_SECONDS:
             rate = (self._runs.ended - self._counted) / (now - self._ticked)
-            self._rate = max(rate, self._rate * 0.7)
+            self._rate = max(rate, self._rate * 0.7) if self._runs.running or self._lanes.any_waiting else 0.0  # what comes next may be something else
             self._counted, self._ticked = self._runs.ended, now
             metrics.RUNNING.set(self._runs.running)
             await self._lanes.give_back()

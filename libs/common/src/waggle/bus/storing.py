@@ -36,11 +36,13 @@ class Storing:
         self._bus, self._clock = bus, clock
         self._asked: dict[str, float] = {}
         self._generation = bus.generation
+        self._in_doubt = asyncio.Event()  # something is to be looked at
         self.ok = True
 
     def asked(self, lane: str) -> None:
         """An ack was requested for a doorbell of this lane."""
         self._asked.setdefault(lane, self._clock())
+        self._in_doubt.set()
 
     def answered(self, lane: str, refused: str | None) -> None:
         """An answer came; one that there is no stream (or none that has a leader) counts as none: the stream may just be created again."""
@@ -49,6 +51,9 @@ class Storing:
 
     async def watch(self) -> None:
         while True:
+            if self.ok and not self._asked:
+                self._in_doubt.clear()
+            await self._in_doubt.wait()
             await asyncio.sleep(LOOK_SECONDS)
             await self.look()
 
@@ -74,6 +79,7 @@ class Storing:
                 await _remove_probes(self._bus)
         elif self.ok and self._bus.connected:
             self.ok = False
+            self._in_doubt.set()
             NOT_STORING.set(1)
             log.error("NATS is connected but stores nothing; tasks are accepted and wait", error=reason, advice="see docs/operating.md")
         return reason

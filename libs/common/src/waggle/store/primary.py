@@ -95,7 +95,9 @@ class PrimaryGate:
             return
         if newer := self._newer_than(server):
             connection.terminate()
-            self.is_refusing = True
+            if not self.is_refusing:
+                self.is_refusing = True
+                self.on_change()
             raise StalePrimary(f"Postgres at this address is primary {server}, and {newer} has replaced it")
         self.is_refusing = False
         self._open[connection] = server
