@@ -15,6 +15,7 @@ from waggle.store.primary import PrimaryGate
 from waggle.telemetry import endpoint
 from waggle_api.app import create_app
 from waggle_api.control.waits import Waits
+from waggle_api.edge.pages import Pages
 from waggle_api.health import Health
 from waggle_api.http.server import Server
 from waggle_api.resources import Resources
@@ -34,7 +35,7 @@ async def run(settings: ApiSettings) -> None:
         gate = PrimaryGate()
         catalogue, ringer, resources = await _opened(api, gate)
         api.start("primary", primaries.share(gate, resources.pool, resources.bus, api.stopping))
-        server = Server(create_app(resources), listener, settings.grace)
+        server = Server(create_app(resources, Pages(settings.api_hosts)), listener, settings.grace)
         api.start("http", server.serve())
         api.start("commit", resources.intake.run())
         api.start("waits", resources.waits.keep(api.stopping))

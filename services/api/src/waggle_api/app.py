@@ -8,6 +8,7 @@ from litestar import Litestar, Request, Router
 from litestar.types import ASGIApp
 
 from waggle_api.callers import identify
+from waggle_api.edge.pages import PageGate, Pages
 from waggle_api.http import problems, routing
 from waggle_api.http.envelope import Envelope
 from waggle_api.http.routing import Group
@@ -28,8 +29,13 @@ def document() -> bytes:
 GROUPS: Final[tuple[Group, ...]] = (tasks.ROUTES, breakers.ROUTES, dlq.ROUTES, queues.ROUTES, overview.ROUTES, health.ROUTES, schema.routes(document))
 
 
-def create_app(resources: Resources) -> ASGIApp:
-    """The API on these resources; whatever opened them closes them."""
+def create_app(resources: Resources, pages: Pages) -> ASGIApp:
+    """The API on these resources; whatever opened them closes them. `pages`: which web pages may use it."""
+    return Envelope(PageGate(routed(resources), pages))
+
+
+def routed(resources: Resources) -> Litestar:
+    """Every route at its addresses."""
 
     async def refuse_until_open(_: Request[Any, Any, Any]) -> None:
         if not resources.health.is_open:
@@ -38,7 +44,7 @@ def create_app(resources: Resources) -> ASGIApp:
     api = list(chain.from_iterable(group for group in GROUPS if not group.is_probe))
     probes = list(chain.from_iterable(group for group in GROUPS if group.is_probe))
     handlers = [*routing.options(api), *(route.bound(resources, identify) for route in api)]
-    litestar = Litestar(
+    return Litestar(
         [
             *(Router(prefix, route_handlers=handlers, before_request=refuse_until_open) for prefix in PREFIXES),
             *routing.options(probes),
@@ -48,4 +54,3 @@ def create_app(resources: Resources) -> ASGIApp:
         openapi_config=None,
         logging_config=None,
     )
-    return Envelope(litestar)

@@ -1,5 +1,7 @@
 """Why the API refuses a request. These errors know no HTTP: `http.problems` maps each to its answer."""
 
+from waggle.field_errors import FieldError
+
 
 class Refusal(Exception):
     """The request is refused; `detail` tells the caller why."""
@@ -25,12 +27,28 @@ class TooSlow(Refusal):
     """Its body does not arrive in time."""
 
 
+class ForeignPage(Refusal):
+    """A web page of another origin sent it."""
+
+
+class WrongHost(Refusal):
+    """It names another host."""
+
+
 class NotFound(Refusal):
     """What it names does not exist."""
 
 
 class Conflict(Refusal):
     """It contradicts the current state."""
+
+
+class UsedKey(Refusal):
+    """Its Idempotency-Key stands for another request."""
+
+    @property
+    def errors(self) -> list[FieldError]:
+        return [FieldError("Idempotency-Key", self.detail)]
 
 
 class Unavailable(Refusal):

@@ -158,5 +158,5 @@ async def test_the_key_of_a_deleted_task_does_not_run_its_work_again(api: Client
     assert (await api.delete(f"/api/tasks/{task['id']}?purge=true")).status_code == 204
     status, problem = await submit("test.work")
     assert (status, "deleted since" in problem["detail"]) == (409, True)
-    assert (await submit("test.thread"))[0] == 409
+    assert (await submit("test.thread"))[0] == 422
     assert await rows.fetchval("SELECT count(*) FROM waggle.tasks WHERE id = $1", as_id(task)) == 0

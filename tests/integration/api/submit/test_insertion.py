@@ -9,7 +9,7 @@ from support.given import new_task
 from waggle.store.idempotency import Key
 from waggle.store.postgres import POSTGRES_OUTAGE
 from waggle_api.connections import borrowed
-from waggle_api.refusals import Conflict, Refusal
+from waggle_api.refusals import Refusal, UsedKey
 from waggle_api.submit.insertion import Accepted, Admitted, Written, insert_plain
 from waggle_api.submit.keyed import insert_keyed
 
@@ -67,13 +67,13 @@ async def test_another_submission_with_the_key_is_a_replay_or_a_conflict(pool: "
     same, other = (await keyed(pool, submission("k"), submission("k", b"other"))).outcomes
     assert ids(same) == [task.id for task in original.tasks]
     assert accepted(same).replayed
-    assert isinstance(other, Conflict)
+    assert isinstance(other, UsedKey)
 
 
 async def test_in_a_group_the_body_that_the_key_stands_for_is_replayed_in_any_order(pool: "asyncpg.Pool[asyncpg.Record]") -> None:
     await keyed(pool, original := submission("k"))
     other, same = (await keyed(pool, submission("k", b"other"), submission("k"))).outcomes
-    assert isinstance(other, Conflict)
+    assert isinstance(other, UsedKey)
     assert ids(same) == [task.id for task in original.tasks]
 
 

@@ -51,16 +51,27 @@ async def test_a_repeated_key_gives_the_same_task(api: Client) -> None:
     assert second.headers["location"] == first.headers["location"]
 
 
+@pytest.mark.parametrize(("bare", "quoted"), [("quoted", '"quoted"'), ('with "quotes" \\', '"with \\"quotes\\" \\\\"'), ('"half', '"half')])
+async def test_a_quoted_key_is_the_same_as_a_bare_one(api: Client, bare: str, quoted: str) -> None:
+    first = ok(await post(api, bare), 201)
+    assert ok(await post(api, quoted)) == first
+
+
+async def test_an_empty_quoted_key_is_refused(api: Client) -> None:
+    assert "1 to 255" in ok(await post(api, '""'), 400)["detail"]
+
+
 async def test_a_replay_shows_the_task_as_it_is_now(api: Client) -> None:
     task = ok(await post(api, "now"), 201)
     await api.cancel(task)
     assert ok(await post(api, "now"))["status"] == "cancelled"
 
 
-async def test_a_key_with_another_body_is_a_conflict(api: Client) -> None:
+async def test_a_key_with_another_body_is_refused(api: Client) -> None:
     task = ok(await post(api, "other body"), 201)
-    assert ok(await post(api, "other body", {**WORK, "priority": 2}), 409)["code"] == "invalid_input"
-    assert ok(await post(api, "other body", [WORK], "/api/tasks/batch"), 409)["retryable"] is False
+    said = ok(await post(api, "other body", {**WORK, "priority": 2}), 422)
+    assert (said["code"], said["errors"]) == ("validation_error", [{"field": "Idempotency-Key", "message": "was used for another request"}])
+    assert ok(await post(api, "other body", [WORK], "/api/tasks/batch"), 422)["retryable"] is False
     assert ok(await post(api, "other body"))["id"] == task["id"]
 
 
@@ -85,9 +96,9 @@ async def test_fifty_at_once_with_one_key_give_one_task(api: Client, other_api: 
 async def test_at_once_with_one_key_and_two_bodies_one_body_wins(api: Client, rows: "asyncpg.Pool[asyncpg.Record]") -> None:
     bodies = [{**WORK, "description": f"two bodies {number % 2}"} for number in range(40)]
     answers = await asyncio.gather(*(post(api, "two bodies", body) for body in bodies))
-    assert sorted(answer.status_code for answer in answers) == [200] * 19 + [201] + [409] * 20
+    assert sorted(answer.status_code for answer in answers) == [200] * 19 + [201] + [422] * 20
     [row] = await rows.fetch("SELECT description FROM waggle.tasks WHERE description LIKE 'two bodies %'")
-    winners = {body["description"] for body, answer in zip(bodies, answers, strict=True) if answer.status_code != 409}
+    winners = {body["description"] for body, answer in zip(bodies, answers, strict=True) if answer.status_code != 422}
     assert winners == {row["description"]}
 
 

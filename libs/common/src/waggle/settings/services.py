@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Meta
 from msgspec.structs import FieldInfo
 
-from waggle.settings.shared import CENTURY, SECRET, Name, Port, Seconds, Settings
+from waggle.settings.shared import CENTURY, SECRET, HostName, Name, Port, Seconds, Settings
 
 NAMES: Final = "list of names: lower-case letters, digits, _ and -, starting with a letter"
 
@@ -41,6 +41,13 @@ class ApiSettings(Settings, frozen=True, kw_only=True):
 
     api_host: ApiHost = "127.0.0.1"
     api_port: ApiPort = 8420
+    api_hosts: Annotated[
+        tuple[HostName, ...],
+        Meta(
+            description="names under which clients reach the API, besides addresses, localhost and its machine's name; requests to others are refused",
+            extra={"form": "list of host names, each with or without a port"},
+        ),
+    ] = ()
     unknown_types: Annotated[Literal["refuse", "accept"], Meta(description="what the API does with a task type that no worker has announced")] = "refuse"
 
 

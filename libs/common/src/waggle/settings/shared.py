@@ -17,6 +17,7 @@ DEFAULT_SCHEMA: Final = "waggle"
 # 48 characters: the channel of notifications is named after it, and Postgres cuts names at 63
 Schema = Annotated[str, Meta(pattern=r"^(?!pg_|information_schema$)[a-z_][a-z0-9_]*$", max_length=48)]
 Name = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]*$", max_length=32)]
+HostName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?$", max_length=260)]
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Seconds = Annotated[float, Meta(gt=0, le=CENTURY)]
 

@@ -20,6 +20,8 @@ BODY_TIMEOUT_SECONDS: Final = 30.0  # a client that sends half a body occupies i
 
 _JSON: Final = re.compile(rb"\s*application/json\s*(;\s*charset\s*=\s*\"?utf-8\"?\s*)?;?\s*", re.IGNORECASE)
 _KEY: Final = re.compile(rb"[\x20-\x7e]{1,255}")
+_QUOTED: Final = re.compile(rb'"((?:[^"\\]|\\["\\])*)"')
+_ESCAPED: Final = re.compile(rb'\\(["\\])')
 
 
 @dataclass(frozen=True)
@@ -118,10 +120,12 @@ def _check_json(headers: Mapping[bytes, bytes]) -> None:
 
 
 def idempotency_key(headers: Mapping[bytes, bytes]) -> str | None:
-    """The header Idempotency-Key. Raises Malformed."""
+    """The header Idempotency-Key, as it is or as a quoted string (RFC 9651, as the draft of the header asks): both are the same key. Raises Malformed."""
     key = headers.get(b"idempotency-key")
     if key is None:
         return None
+    if quoted := _QUOTED.fullmatch(key):
+        key = _ESCAPED.sub(rb"\1", quoted[1])
     if not _KEY.fullmatch(key):
         raise Malformed("the header Idempotency-Key must have 1 to 255 printable ASCII characters")
     return key.decode("ascii")

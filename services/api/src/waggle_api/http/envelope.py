@@ -1,4 +1,4 @@
-"""What every request gets: an id, which is in its answer and log lines, and its metrics."""
+"""What every request gets: an id, which is in its answer and log lines, its metrics, and headers that tell browsers how careful to be."""
 
 import os
 import re
@@ -14,6 +14,21 @@ from waggle_api import metrics
 UNMATCHED: Final = "unmatched"
 _ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+# An answer is data for who asked: nothing else keeps it, runs it, shows it in a frame, or reads it as another type. What shows a page sets its own.
+DEFENSES: Final = (
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-content-type-options", b"nosniff"),
+)
+
+
+def defenses(headers: Any) -> list[tuple[bytes, bytes]]:
+    """Those that an answer with these headers lacks."""
+    given = {name for name, _ in headers}
+    return [header for header in DEFENSES if header[0] not in given]
 
 
 def request_id(headers: Any) -> bytes:
@@ -41,7 +56,7 @@ class Envelope:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], (b"x-request-id", identifier)]
+                message["headers"] = [*message["headers"], *defenses(message["headers"]), (b"x-request-id", identifier)]
             await send(message)
 
         try:

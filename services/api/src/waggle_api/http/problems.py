@@ -15,10 +15,12 @@ from waggle.errors import RECOVERY, SEED_NAMES, ErrorCode
 from waggle.field_errors import FieldError, Invalid, Unreadable
 from waggle.store.postgres import POSTGRES_OUTAGE, REFUSED
 from waggle_api import refusals
+from waggle_api.http.answers import EncodedResponse
 
 log = structlog.get_logger()
 
 MEDIA_TYPE: Final = "application/problem+json"
+PAGE: Final = "https://github.com/waggle-tasks/waggle/blob/main/docs/api.md#"  # of a code
 
 
 class Kind(NamedTuple):
@@ -33,12 +35,14 @@ class Kind(NamedTuple):
 # The first that fits counts.
 TABLE: Final = (
     Kind((refusals.Malformed, Unreadable), 400, ErrorCode.INVALID_INPUT, "The request cannot be read"),
+    Kind((refusals.ForeignPage,), 403, ErrorCode.UNAUTHORIZED, "Not allowed"),
     Kind((refusals.NotFound,), 404, ErrorCode.NOT_FOUND, "Not found"),
     Kind((refusals.TooSlow,), 408, ErrorCode.INVALID_INPUT, "The request came too slowly"),
     Kind((refusals.Conflict,), 409, ErrorCode.INVALID_INPUT, "The request conflicts with what is there"),
     Kind((refusals.TooLarge,), 413, ErrorCode.INVALID_INPUT, "The request is too large"),
     Kind((refusals.WrongMediaType,), 415, ErrorCode.INVALID_INPUT, "The body is not JSON"),
-    Kind((Invalid,), 422, ErrorCode.VALIDATION_ERROR, "Some fields are not valid"),
+    Kind((refusals.WrongHost,), 421, ErrorCode.INVALID_INPUT, "Another host was asked for"),
+    Kind((Invalid, refusals.UsedKey), 422, ErrorCode.VALIDATION_ERROR, "Some fields are not valid"),
     Kind(REFUSED, 422, ErrorCode.VALIDATION_ERROR, "A value cannot be stored"),
     Kind((refusals.Unavailable, *POSTGRES_OUTAGE), 503, ErrorCode.SERVICE_UNAVAILABLE, "Not available at the moment"),
 )
@@ -70,19 +74,29 @@ _encode = msgspec.json.Encoder().encode
 
 
 def answer(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    """The answer to a request that failed. Also logs it."""
+    """The answer to a request that failed, for Litestar. Also logs it."""
+    status, body, headers = _answered(request.scope, error)
+    return Response(body, status_code=status, media_type=MEDIA_TYPE, headers=headers)
+
+
+def response(scope: Any, error: Exception) -> EncodedResponse:
+    """The same where Litestar is not reached."""
+    status, body, headers = _answered(scope, error)
+    return EncodedResponse(status, body, *((name.encode(), value.encode()) for name, value in headers.items()), content_type=MEDIA_TYPE.encode())
+
+
+def _answered(scope: Any, error: Exception) -> tuple[int, bytes, dict[str, str]]:
     kind, detail, headers = _classify(error)
-    errors = error.errors if isinstance(error, Invalid) else None
-    body = problem(kind, detail, request.scope["state"]["request_id"], errors)
-    _log_problem(request, kind, error)
-    return Response(_encode(body), status_code=kind.status, media_type=MEDIA_TYPE, headers=headers)
+    errors = error.errors if isinstance(error, Invalid | refusals.UsedKey) else None
+    _log_problem(scope, kind, error)
+    return kind.status, _encode(problem(kind, detail, scope["state"]["request_id"], errors)), headers
 
 
 def problem(kind: Kind, detail: str, request_id: str, errors: list[FieldError] | None = None) -> Problem:
     """The body of an error of this kind."""
     recovery = RECOVERY[kind.code]
     return Problem(
-        type=f"urn:waggle:problem:{kind.code}",
+        type=PAGE + kind.code,
         title=kind.title,
         status=kind.status,
         detail=detail,
@@ -122,9 +136,9 @@ def _reason(error: Exception) -> str:
     return str(error.args[0]) if isinstance(error, asyncpg.DataError) and error.args else "it violates a rule of the schema"
 
 
-def _log_problem(request: Request[Any, Any, Any], kind: Kind, error: Exception) -> None:
+def _log_problem(scope: Any, kind: Kind, error: Exception) -> None:
     """One line: a crash with its traceback, an outage as a warning, a refused request as information. Never logs values of fields."""
-    line = log.bind(status=kind.status, code=kind.code.value, method=request.scope["method"], route=request.scope.get("path_template", "unmatched"))
+    line = log.bind(status=kind.status, code=kind.code.value, method=scope["method"], route=scope.get("path_template", "unmatched"))
     if kind.status == 500:
         line.error("request crashed", exc_info=error)
     elif kind.status == 503:

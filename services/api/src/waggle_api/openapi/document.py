@@ -40,7 +40,7 @@ TRACE: Final[Json] = {
 KEY: Final[Json] = {
     "name": "Idempotency-Key",
     "in": "header",
-    "description": "1 to 255 printable ASCII characters; a request that is repeated with its key is carried out once",
+    "description": "1 to 255 printable ASCII characters, bare or as a quoted string; a request that is repeated with its key is carried out once",
     "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]([ -~]*[!-~])?$"},
 }
 
@@ -104,7 +104,9 @@ def _parameters(route: Route) -> list[Json]:
 
 def _refusals(route: Route, *, is_probe: bool) -> set[int]:
     """The errors that a route may answer: those that it declares, and those that follow from what it takes."""
-    found = {*route.refuses, 500}
+    found = {*route.refuses, 421, 500}
+    if route.method != "GET":
+        found |= {403}
     if not is_probe:
         found |= {422, 503}
     if route.path_parameters:

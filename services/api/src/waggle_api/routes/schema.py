@@ -19,7 +19,6 @@ POLICY: Final = (
     b"default-src 'none'; script-src 'self'; style-src 'unsafe-inline'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; "
     b"frame-ancestors 'none'",
 )
-NO_SNIFFING: Final = (b"x-content-type-options", b"nosniff")
 IMMUTABLE: Final = (b"cache-control", b"public, max-age=31536000, immutable")  # the version is in the name
 
 
@@ -34,7 +33,7 @@ def routes(document: Callable[[], bytes]) -> Group:
         A client that accepts `text/html` gets the page.
         """
         if "text/html" in call.request.headers.get("accept", ""):
-            return EncodedResponse(200, (PAGE_FOLDER / "index.html").read_bytes(), POLICY, NO_SNIFFING, VARY, content_type=b"text/html; charset=utf-8")
+            return EncodedResponse(200, (PAGE_FOLDER / "index.html").read_bytes(), POLICY, VARY, content_type=b"text/html; charset=utf-8")
         return EncodedResponse(200, document(), VARY)
 
     @group.route("GET", "/schema/openapi.json", name="schema_openapi_json", scope=Scope.PUBLIC, answers={200: ("application/json",)})
@@ -45,6 +44,6 @@ def routes(document: Callable[[], bytes]) -> Group:
     @group.route("GET", f"/schema/{SCRIPT}", name="schema_script", scope=Scope.PUBLIC, answers={200: ("text/javascript",)})
     async def get_script(call: Call) -> ASGIApp:  # noqa: ARG001
         """The script of the page."""
-        return EncodedResponse(200, (PAGE_FOLDER / SCRIPT).read_bytes(), NO_SNIFFING, IMMUTABLE, content_type=b"text/javascript; charset=utf-8")
+        return EncodedResponse(200, (PAGE_FOLDER / SCRIPT).read_bytes(), IMMUTABLE, content_type=b"text/javascript; charset=utf-8")
 
     return group

@@ -10,10 +10,10 @@ from waggle.store import idempotency, tasks
 from waggle.store.client import PooledConnection
 from waggle.store.idempotency import Key
 from waggle.store.tasks import NewTask
-from waggle_api.refusals import Conflict, Refusal, Unavailable
+from waggle_api.refusals import Conflict, Refusal, Unavailable, UsedKey
 from waggle_api.submit.insertion import Accepted, Admitted, Written, insert
 
-USED: Final = "this Idempotency-Key was used for another request"
+USED: Final = "was used for another request"
 GONE: Final = "this Idempotency-Key was used before, and its tasks have been deleted since"
 
 KeyName = tuple[str, str] | int  # submitter and key; a submission without a key is its own name
@@ -81,9 +81,9 @@ async def _point_keys(connection: PooledConnection, own: dict[KeyName, Admitted]
 
 
 def _replay(submission: Admitted, earlier: Key, outcome: Accepted | Refusal) -> Accepted | Refusal:
-    """The outcome of a submission whose key already stands for `outcome`: the same body gets it, another body is a conflict."""
+    """The outcome of a submission whose key already stands for `outcome`: the same body gets it, another body is refused."""
     assert submission.key is not None
-    return outcome if submission.key.body_hash == earlier.body_hash else Conflict(USED)
+    return outcome if submission.key.body_hash == earlier.body_hash else UsedKey(USED)
 
 
 def _unique_order(new: NewTask) -> tuple[str, str]:
