@@ -32,14 +32,9 @@ class Worker:
     async def lease(self) -> str:
         return str(await self.pool.fetchval(LEASE, self.process.pid))
 
-    async def busy(self) -> set[object]:
-        """The tasks that run here, once they fill more than half of the slots."""
-
-        async def runs() -> set[object] | None:
-            found = {row["id"] for row in await self.pool.fetch(RUN_UNDER, await self.lease())}
-            return found if len(found) > SLOTS // 2 else None
-
-        return await until(runs, 60.0, "it is busy")
+    async def runs(self) -> set[object]:
+        """The tasks that run here now."""
+        return {row["id"] for row in await self.pool.fetch(RUN_UNDER, await self.lease())}
 
     async def goes_on(self, what: str) -> None:
         """Wait until it completes a task that it starts from now on, under any lease."""
@@ -68,8 +63,7 @@ async def test_others_do_its_work_and_it_comes_back(start: Services, pool: Pool,
         async with busy(client, pool, history, 40, type="test.work", payload={"seconds": 0.5}, max_retries=CUTS):
             for _ in range(CUTS):
                 deafs, lonelys = await deaf.lease(), await lonely.lease()
-                await deaf.busy()
-                runs = await lonely.busy()
+                runs = await until(lambda: both_busy(lonely, deaf), 60.0, "both are busy at the same time")
                 to_postgres.cut()
                 to_nats.cut()
                 await until(lambda deafs=deafs: pool.fetchval(f"SELECT NOT EXISTS ({RUN_UNDER})", deafs), 30.0, "its tasks are reclaimed")  # type: ignore[misc]
@@ -89,6 +83,12 @@ async def test_others_do_its_work_and_it_comes_back(start: Services, pool: Pool,
     assert await pool.fetchval("SELECT count(*) = 0 FROM waggle.task_attempts WHERE outcome IN ('failed', 'lost')"), "a cut-off charges nothing"
     counts = await check(pool, history, effects, duplicates_at_most=CUTS * SLOTS)
     figures("workers that reach half of their servers", cuts=CUTS, **counts, attempts_given_back=gone, dropped=dict(dropped))
+
+
+async def both_busy(one: Worker, other: Worker) -> set[object] | None:
+    """The tasks of `one`, once the tasks of each fill more than half of its slots."""
+    found = await one.runs()
+    return found if min(len(found), len(await other.runs())) > SLOTS // 2 else None
 
 
 async def lonely_settled(pool: Pool, lease: str, runs: set[object]) -> None:

@@ -41,6 +41,10 @@ class NatsCluster:
 
     def __init__(self, folder: Path, extra: str = "") -> None:
         ports = _free_ports(NODES)
+        for number in range(1, NODES + 1):  # one user for all, as clients move from node to node
+            home = folder / f"n{number}"
+            home.mkdir(parents=True)
+            (home / nats.PASSWORD_FILE).write_text("of-a-test")
         routes = ", ".join(f"nats://127.0.0.1:{port}" for port in ports)
         self.nodes = [ClusterNode(folder / f"n{number}", f"n{number}", port, routes, extra) for number, port in enumerate(ports, 1)]
         self.url = ",".join(node.url for node in self.nodes)
