@@ -1,6 +1,7 @@
 """`python -m waggle_api`: Waggle's REST API, one process."""
 
 import asyncio
+import socket
 from typing import Final
 
 import structlog
@@ -13,11 +14,13 @@ from waggle.settings.services import ApiSettings
 from waggle.store import postgres
 from waggle.store.primary import PrimaryGate
 from waggle.telemetry import endpoint
-from waggle_api.app import create_app
+from waggle_api import metrics
+from waggle_api.app import GROUPS, PROBES, create_app
 from waggle_api.control.waits import Waits
 from waggle_api.edge.pages import Pages
 from waggle_api.health import Health
-from waggle_api.http.server import Server
+from waggle_api.http.connections import Connections
+from waggle_api.http.server import Certificate, Server, certificate
 from waggle_api.resources import Resources
 from waggle_api.submit.accept import Intake
 from waggle_api.submit.catalogue import Catalogue
@@ -30,24 +33,41 @@ API_CONNECTIONS: Final = 16
 
 async def run(settings: ApiSettings) -> None:
     """Listen at once, accept requests once Postgres is available; when stopped, finish what was accepted."""
+    tls = certificate(settings.api_tls_cert, settings.api_tls_key)
     listener = endpoint.listen(settings.api_host, settings.api_port)
+    probes = None if settings.api_probes_port is None else endpoint.listen(settings.api_probes_host, settings.api_probes_port)
     async with service.running("api", settings) as api:
         gate = PrimaryGate()
         catalogue, ringer, resources = await _opened(api, gate)
         api.start("primary", primaries.share(gate, resources.pool, resources.bus, api.stopping))
-        server = Server(create_app(resources, Pages(settings.api_hosts)), listener, settings.grace)
-        api.start("http", server.serve())
+        servers = _servers(settings, resources, listener, probes, tls)
+        for number, server in enumerate(servers):
+            api.start(f"http {number}", server.serve())
+            api.start(f"certificate {number}", server.keep_certificate())
         api.start("commit", resources.intake.run())
         api.start("waits", resources.waits.keep(api.stopping))
         await api.until(_accept_requests(catalogue, resources))
         api.start("catalogue", catalogue.keep(api.stopping))
         api.start("doorbell sizes", doorbell_sizes.keep(resources.pool, ringer, api.stopping))
-        address = endpoint.address(listener)
-        api.ready(api_url=address, metrics_url=f"{address}/metrics")
+        address = endpoint.address(listener, "https" if tls else "http")
+        api.ready(api_url=address, metrics_url=f"{endpoint.address(probes) if probes else address}/metrics")
         await api.stopped()
         resources.waits.end()
-        await server.stop()
+        for server in servers:
+            await server.stop()
         await _drain(resources.intake)
+
+
+def _servers(settings: ApiSettings, resources: Resources, listener: socket.socket, probes: socket.socket | None, tls: Certificate | None) -> list[Server]:
+    """That of the API; the probes are on it, or on one of their own that stops after it."""
+    pages, limits = Pages(settings.api_hosts), (settings.api_connections, settings.api_connections_each)
+    groups = [group for group in GROUPS if probes is None or group is not PROBES]
+    connections = Connections(*limits)
+    metrics.CONNECTIONS.set_function(lambda: connections.all)
+    servers = [Server(create_app(resources, pages, groups), listener, connections, settings.grace, tls)]
+    if probes is not None:  # it counts its own: a flood of the API must not fail its probes
+        servers.append(Server(create_app(resources, pages, [PROBES]), probes, Connections(*limits), settings.grace))
+    return servers
 
 
 async def _opened(api: Service[ApiSettings], gate: PrimaryGate) -> tuple[Catalogue, Ringer, Resources]:

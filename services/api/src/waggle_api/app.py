@@ -1,5 +1,6 @@
 """The Litestar application and the OpenAPI document, both derived from the routes."""
 
+from collections.abc import Sequence
 from functools import cache
 from itertools import chain
 from typing import Any, Final
@@ -26,23 +27,24 @@ def document() -> bytes:
     return encoded(PREFIXES[0], GROUPS)
 
 
-GROUPS: Final[tuple[Group, ...]] = (tasks.ROUTES, breakers.ROUTES, dlq.ROUTES, queues.ROUTES, overview.ROUTES, health.ROUTES, schema.routes(document))
+PROBES: Final = health.ROUTES
+GROUPS: Final[tuple[Group, ...]] = (tasks.ROUTES, breakers.ROUTES, dlq.ROUTES, queues.ROUTES, overview.ROUTES, PROBES, schema.routes(document))
 
 
-def create_app(resources: Resources, pages: Pages) -> ASGIApp:
+def create_app(resources: Resources, pages: Pages, groups: Sequence[Group] = GROUPS) -> ASGIApp:
     """The API on these resources; whatever opened them closes them. `pages`: which web pages may use it."""
-    return Envelope(PageGate(routed(resources), pages))
+    return Envelope(PageGate(routed(resources, groups), pages))
 
 
-def routed(resources: Resources) -> Litestar:
-    """Every route at its addresses."""
+def routed(resources: Resources, groups: Sequence[Group] = GROUPS) -> Litestar:
+    """Every route of these groups at its addresses."""
 
     async def refuse_until_open(_: Request[Any, Any, Any]) -> None:
         if not resources.health.is_open:
             raise Unavailable("the API is starting")
 
-    api = list(chain.from_iterable(group for group in GROUPS if not group.is_probe))
-    probes = list(chain.from_iterable(group for group in GROUPS if group.is_probe))
+    api = list(chain.from_iterable(group for group in groups if not group.is_probe))
+    probes = list(chain.from_iterable(group for group in groups if group.is_probe))
     handlers = [*routing.options(api), *(route.bound(resources, identify) for route in api)]
     return Litestar(
         [

@@ -10,6 +10,8 @@ from waggle.telemetry import catalogue
 _SUBMITTED: Final = catalogue.TASKS_SUBMITTED.create()
 _REQUESTS: Final = catalogue.HTTP_REQUESTS.create()
 _SECONDS: Final = catalogue.HTTP_REQUEST_SECONDS.create()
+CONNECTIONS: Final = catalogue.HTTP_CONNECTIONS.create()
+_REFUSED: Final = catalogue.HTTP_CONNECTIONS_REFUSED.create()
 WAITING: Final = catalogue.HTTP_WAITING.create()
 COMMIT_BATCH: Final = catalogue.COMMIT_BATCH_SIZE.create()
 
@@ -22,6 +24,12 @@ def submitted(task_type: str, queue: str) -> Counter:
 @cache
 def requests(method: str, route: str, status: int) -> Counter:
     return _REQUESTS.labels(method, route, str(status))
+
+
+@cache
+def refused(limit: str) -> Counter:
+    """Connections refused by the limit `address` or `all`."""
+    return _REFUSED.labels(limit)
 
 
 @cache

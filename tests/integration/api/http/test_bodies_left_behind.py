@@ -10,6 +10,7 @@ import pytest
 from support.facts import until
 from waggle.telemetry import endpoint
 from waggle_api.http import protocol, server
+from waggle_api.http.connections import Connections
 
 LARGE = 1 << 20
 HEAD = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % LARGE
@@ -25,7 +26,7 @@ async def too_large(_: Any, __: Any, send: Any) -> None:
 async def answered() -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     """A client of a server that says 413 at once, which has read that answer and has sent no byte of its body."""
     listener = endpoint.listen("127.0.0.1", 0)
-    running = server.Server(too_large, listener, grace=1.0)
+    running = server.Server(too_large, listener, Connections(10, 10), grace=1.0)
     serving = asyncio.create_task(running.serve())
     await until(lambda: running._server.started)
     reader, writer = await asyncio.open_connection(*listener.getsockname())

@@ -12,6 +12,7 @@ from support.processes import another_version, launch
 from waggle.settings.shared import Settings
 from waggle.telemetry import endpoint
 from waggle_api.http import server
+from waggle_api.http.connections import Connections
 
 
 async def nothing(_: Any, __: Any, ___: Any) -> None:
@@ -20,7 +21,7 @@ async def nothing(_: Any, __: Any, ___: Any) -> None:
 
 async def test_a_running_server_leaves_the_signal_handlers_as_they_are() -> None:
     before = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
-    running = server.Server(nothing, endpoint.listen("127.0.0.1", 0), grace=1.0)
+    running = server.Server(nothing, endpoint.listen("127.0.0.1", 0), Connections(10, 10), grace=1.0)
     serving = asyncio.create_task(running.serve())
     await until(lambda: running._server.started)
     assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)] == before

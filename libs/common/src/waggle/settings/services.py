@@ -48,6 +48,18 @@ class ApiSettings(Settings, frozen=True, kw_only=True):
             extra={"form": "list of host names, each with or without a port"},
         ),
     ] = ()
+    api_tls_cert: Annotated[
+        str, Meta(description="a PEM file with the certificate of the API and those that lead to its root: the API then speaks TLS only")
+    ] = ""
+    api_tls_key: Annotated[str, Meta(description="the PEM file with its private key, without a passphrase")] = ""
+    api_probes_port: Annotated[
+        Port | None, Meta(description="serve /health, /livez, /readyz and /metrics on this port of their own, without TLS, and not on the API's")
+    ] = None
+    api_probes_host: Annotated[str, Meta(description="the address of that port")] = "127.0.0.1"
+    api_connections: Annotated[int, Meta(description="connections that one API process holds at most", ge=1, le=1_000_000)] = 8192
+    api_connections_each: Annotated[
+        int, Meta(description="connections of one address that one API process holds at most; behind a proxy all have its address", ge=1, le=1_000_000)
+    ] = 2048
     unknown_types: Annotated[Literal["refuse", "accept"], Meta(description="what the API does with a task type that no worker has announced")] = "refuse"
 
 

@@ -87,6 +87,14 @@ HTTP_REQUEST_SECONDS: Final = MetricSpec(
     meaning="Time from the head of a request to the end of its response",
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60),
 )
+HTTP_CONNECTIONS: Final = MetricSpec(kind=Gauge, name="waggle_http_connections", where=("api",), meaning="Open connections")
+HTTP_CONNECTIONS_REFUSED: Final = MetricSpec(
+    kind=Counter,
+    name="waggle_http_connections_refused_total",
+    labels=("limit",),
+    where=("api",),
+    meaning="Connections that were one too many: of one address, or in all",
+)
 HTTP_WAITING: Final = MetricSpec(kind=Gauge, name="waggle_http_waiting", where=("api",), meaning="Requests (`?wait=`) that wait for their task to finish")
 COMMIT_BATCH_SIZE: Final = MetricSpec(
     kind=Histogram,

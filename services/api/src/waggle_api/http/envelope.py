@@ -25,10 +25,14 @@ DEFENSES: Final = (
 )
 
 
-def defenses(headers: Any) -> list[tuple[bytes, bytes]]:
+TLS_ONLY: Final = (b"strict-transport-security", b"max-age=31536000")  # RFC 6797
+
+
+def defenses(headers: Any, *, by_tls: bool) -> list[tuple[bytes, bytes]]:
     """Those that an answer with these headers lacks."""
     given = {name for name, _ in headers}
-    return [header for header in DEFENSES if header[0] not in given]
+    found = [header for header in DEFENSES if header[0] not in given]
+    return [*found, TLS_ONLY] if by_tls else found
 
 
 def request_id(headers: Any) -> bytes:
@@ -56,7 +60,7 @@ class Envelope:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], *defenses(message["headers"]), (b"x-request-id", identifier)]
+                message["headers"] = [*message["headers"], *defenses(message["headers"], by_tls=scope["scheme"] == "https"), (b"x-request-id", identifier)]
             await send(message)
 
         try:

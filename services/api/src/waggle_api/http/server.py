@@ -2,24 +2,64 @@
 
 import asyncio
 import socket
-from typing import Final
+import ssl
+from functools import partial
+from pathlib import Path
+from typing import Final, NamedTuple
 
+import structlog
 import uvicorn
 from litestar.types import ASGIApp
 
+from waggle.settings.shared import SettingsError
 from waggle_api.http import protocol
+from waggle_api.http.connections import Connections
 
+log = structlog.get_logger()
+
+CERTIFICATE_SECONDS: Final = 60.0  # between two looks whether it was renewed
 KEEP_ALIVE_SECONDS: Final = 75  # longer than the idle time of usual proxies, so that they close first
 
 
-class Server:
-    """`serve()` is its loop; `stop()` ends it. Raises WrongVersion if another uvicorn is installed."""
+class Certificate(NamedTuple):
+    """The PEM files of a certificate (with those that lead to its root) and its private key."""
 
-    def __init__(self, app: ASGIApp, listener: socket.socket, grace: float) -> None:
+    chain: Path
+    key: Path
+
+    @property
+    def written(self) -> tuple[float, float]:
+        """When each file was. Raises OSError."""
+        return self.chain.stat().st_mtime, self.key.stat().st_mtime
+
+
+def certificate(chain: str, key: str) -> Certificate | None:
+    """That of the settings, None without one. Raises SettingsError."""
+    if not chain and not key:
+        return None
+    if not chain or not key:
+        raise SettingsError("WAGGLE_API_TLS_CERT and WAGGLE_API_TLS_KEY belong together")
+    found = Certificate(Path(chain), Path(key))
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(found.chain, found.key, password=_no_passphrase)
+    except (OSError, ValueError) as error:  # an SSLError is an OSError
+        raise SettingsError(f"WAGGLE_API_TLS_CERT {chain} and WAGGLE_API_TLS_KEY {key} cannot be used: {error}") from error
+    return found
+
+
+def _no_passphrase() -> str:
+    """Without it, a key with a passphrase would ask for it on the terminal."""
+    raise ValueError("the key has a passphrase")
+
+
+class Server:
+    """`serve()` is its loop; `stop()` ends it. With a certificate it speaks TLS only. Raises WrongVersion if another uvicorn is installed."""
+
+    def __init__(self, app: ASGIApp, listener: socket.socket, connections: Connections, grace: float, tls: Certificate | None = None) -> None:
         protocol.require()
         config = uvicorn.Config(
             app,
-            http=protocol.BoundedProtocol,
+            http=partial(protocol.BoundedProtocol, connections),  # type: ignore[arg-type]  # it is called as the class is
             ws="none",
             lifespan="off",
             log_config=None,
@@ -28,7 +68,11 @@ class Server:
             server_header=False,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=max(1, int(grace)),
+            ssl_certfile=tls and tls.chain,
+            ssl_keyfile=tls and str(tls.key),
         )
+        config.load()
+        self._tls, self._context = tls, config.ssl
         self._server = protocol.SignallessServer(config)
         self._listener = listener
         self._ended = asyncio.Event()
@@ -38,6 +82,23 @@ class Server:
             await self._server.serve(sockets=[self._listener])
         finally:
             self._ended.set()
+
+    async def keep_certificate(self) -> None:
+        """Serve new connections with the certificate that the files hold now."""
+        if self._tls is None or self._context is None:
+            return
+        known = self._tls.written
+        while True:
+            await asyncio.sleep(CERTIFICATE_SECONDS)
+            try:
+                if (now := self._tls.written) == known:
+                    continue
+                self._context.load_cert_chain(self._tls.chain, self._tls.key, password=_no_passphrase)
+            except (OSError, ValueError) as error:  # it may be half written
+                log.warning("certificate cannot be read, going on with the one before", error=str(error))
+            else:
+                known = now
+                log.info("certificate read again")
 
     async def stop(self) -> None:
         """Accept no more connections, finish open requests, and return once all are done or the grace period is over."""

@@ -1,0 +1,55 @@
+"""How many connections the API holds, in all and of one address. One that is too many gets an answer that says so, and a flood of those is cut off."""
+
+import resource
+from collections import Counter
+from typing import Final
+
+import structlog
+
+from waggle_api import metrics
+
+log = structlog.get_logger()
+
+SPARE: Final = 64  # connections above the limit that get an answer at the same time; others are closed without one
+OTHER_FILES: Final = 256  # that the process has open: servers, logs, libraries
+
+
+class Connections:
+    """The open connections by address. `most`: in all, `most_each`: of one address."""
+
+    def __init__(self, most: int, most_each: int) -> None:
+        self._most, self._most_each = _with_files(most), most_each
+        self._open: Counter[str] = Counter()
+        self.all = 0
+
+    def enter(self, address: str) -> str | None:
+        """Count a connection, until `leave`. Gives why it is one too many: "" if it should not even be told."""
+        self.all += 1
+        self._open[address] += 1
+        if self._open[address] > self._most_each:
+            metrics.refused("address").inc()
+            spare = self._open[address] <= self._most_each + SPARE
+            return f"{self._most_each} connections of one address are open" if spare else ""
+        if self.all > self._most:
+            metrics.refused("all").inc()
+            return f"{self._most} connections are open" if self.all <= self._most + SPARE else ""
+        return None
+
+    def leave(self, address: str) -> None:
+        self.all -= 1
+        self._open[address] -= 1
+        if not self._open[address]:
+            del self._open[address]
+
+
+def _with_files(most: int) -> int:
+    """So many connections as the process may have files for; it asks for what it may get."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = most + SPARE + OTHER_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = max(1, soft - SPARE - OTHER_FILES)
+        log.warning("fewer connections than set: the limit of open files is low", connections=most, open_files=soft)
+    return most
