@@ -10,6 +10,7 @@ import httpx2
 import pytest
 import trustme
 
+from support.command_line import waggle
 from support.facts import until
 from support.processes import launch
 from support.system import Client, Services, client_of, ok
@@ -44,6 +45,15 @@ async def test_the_api_speaks_tls_only_and_says_so(start: Services, folder: Path
         found = await client.get(f"/api/tasks/{task['id']}", headers={"origin": api.api_url})
         assert found.headers["strict-transport-security"] == "max-age=31536000"
         ok(await client.delete(f"/api/tasks/{task['id']}", headers={"origin": api.api_url, "sec-fetch-site": "same-origin"}))
+    authority = folder / "authority.pem"
+    authority.write_bytes(AUTHORITY.cert_pem.bytes())
+    trusting_it = await asyncio.to_thread(waggle, "tasks", "list", place=folder, WAGGLE_URL=api.api_url, SSL_CERT_FILE=str(authority))
+    assert (trusting_it.returncode, task["id"] in trusting_it.stdout) == (0, True)
+    distrusting = await asyncio.to_thread(waggle, "tasks", "list", place=folder, WAGGLE_URL=api.api_url)
+    assert distrusting.returncode != 0
+    assert "CERTIFICATE_VERIFY_FAILED" in distrusting.stderr
+    without = await asyncio.to_thread(waggle, "tasks", "list", place=folder, WAGGLE_URL=api.api_url, SSL_CERT_FILE=str(folder / "none.pem"))
+    assert "none.pem cannot be used" in without.stderr
     async with httpx2.AsyncClient(trust_env=False) as stranger:
         with pytest.raises(httpx2.ConnectError):
             await stranger.get(api.api_url + "/livez")

@@ -8,6 +8,8 @@ import httpx2
 from waggle.store import diagnosis, leases
 from waggle_cli.doctor.deployment import Deployment
 from waggle_cli.doctor.findings import Finding, count, error, ok, reason, skipped, warning
+from waggle_cli.rest.client import trusted
+from waggle_cli.rest.errors import Unreachable
 
 API_SECONDS: Final = 3.0
 MISSING: Final = {
@@ -45,11 +47,12 @@ async def api(deployment: Deployment) -> list[Finding]:
         return [skipped("the API's address is not known", "give --url or set WAGGLE_URL to check it")]
     advice = f"start `waggle api`, or correct the address ({deployment.api_address}); the API's log says what it waits for"
     try:
-        async with httpx2.AsyncClient(base_url=deployment.api_url, timeout=API_SECONDS, trust_env=False) as client:
+        verify = trusted(httpx2.URL(deployment.api_url).scheme)
+        async with httpx2.AsyncClient(base_url=deployment.api_url, timeout=API_SECONDS, trust_env=False, verify=verify) as client:
             answer = await client.get("/health")
             report = answer.json()
             status, of = str(report["status"]), str(report["version"])
-    except httpx2.RequestError as problem:
+    except (httpx2.RequestError, Unreachable) as problem:
         return [error(f"{deployment.api_address} does not answer: {reason(problem)}", advice)]
     except (ValueError, KeyError, TypeError):
         return [error(f"{deployment.api_address} answers, but not as a Waggle API (status {answer.status_code})", "correct --url or WAGGLE_URL")]

@@ -1,6 +1,7 @@
 """The API's calls at one address, with its errors as exceptions. Replies are the API's own JSON, byte for byte in `Reply.raw`."""
 
 import json
+import os
 import ssl
 import time
 from collections.abc import Iterator, Mapping
@@ -32,7 +33,7 @@ class Client:
             base_url=url,
             headers=_headers(),
             trust_env=url.host not in ("localhost", "127.0.0.1", "::1"),  # no proxy for our own machine
-            verify=True if url.scheme == "https" else _no_certificates(),
+            verify=trusted(url.scheme),
         )
 
     def __enter__(self) -> Self:
@@ -124,9 +125,15 @@ def _headers() -> dict[str, str]:
     return {"accept": "application/json", "user-agent": "waggle-cli"}
 
 
-def _no_certificates() -> ssl.SSLContext:
-    """For plain HTTP, which never uses it: loading this machine's certificates takes 0.1 s."""
-    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+def trusted(scheme: str) -> ssl.SSLContext | bool:
+    """Whose certificates count: those of public authorities, or of the file SSL_CERT_FILE. Plain HTTP loads none, which saves 0.1 s. Raises Unreachable."""
+    if scheme != "https":
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    file = os.environ.get("SSL_CERT_FILE", "")
+    try:
+        return ssl.create_default_context(cafile=file) if file else True
+    except OSError as error:
+        raise Unreachable(f"SSL_CERT_FILE {file} cannot be used: {error}") from error
 
 
 def _given(params: Mapping[str, object]) -> dict[str, Any]:
