@@ -15,6 +15,9 @@ from support.oracle import all_at_rest, audited
 from support.proxy import proxy
 from support.scale import figures, sized
 from support.system import Services
+from waggle.bus import subjects
+from waggle.bus.connection import Bus
+from waggle.bus.ring import Ringer
 from waggle.settings.services import SchedulerSettings
 
 Pool = asyncpg.Pool
@@ -44,6 +47,32 @@ async def test_nothing_is_charged_and_the_worker_goes_on(start: Services, pool: 
         assert not await pool.fetchval("SELECT count(*) FROM waggle.task_attempts WHERE outcome = 'lost'")
         await audited(settings)
         figures("a worker that was cut off", tasks=TASKS, dead_letters=dead, undone=await counted(worker, "waggle_losses_undone_total"))
+
+
+async def test_a_claim_whose_answer_got_lost_charges_nothing(
+    start: Services, pool: Pool, bus: Bus, database: str, lanes: None, settings: SchedulerSettings
+) -> None:
+    """The claim waits for a lock, the link is cut, and the lock is released: the tasks run in Postgres, and their worker does not know."""
+    await start("scheduler", lease=LEASE)
+    async with proxy(int(database.rpartition(":")[2].partition("/")[0])) as link:
+        await start("worker", app="support.handlers:app", concurrency=10, lease=LEASE, postgres_url=link.url(database))
+        await given.waiting(pool, 300, ring=False, type="test.work")  # its connections know the statement then: only its execution waits for the lock
+        await until(lambda: pool.fetchval("SELECT bool_and(status = 'completed') FROM waggle.tasks"), 20.0)
+        ids = await given.waiting(pool, 10, type="test.work")
+        rows = await pool.fetch("SELECT id, queue, priority, rung_at FROM waggle.tasks WHERE status = 'pending'")
+        async with pool.acquire() as connection, connection.transaction():
+            await connection.execute("LOCK TABLE waggle.tasks IN SHARE MODE")
+            await Ringer(bus, subjects.IDS_LIMIT).ring_confirmed([tuple(row) for row in rows])
+            waits = "SELECT count(*) > 0 FROM pg_stat_activity WHERE application_name = 'waggle-worker' AND wait_event_type = 'Lock'"
+            await until(lambda: pool.fetchval(waits), 10.0, "the claim waits")
+            link.cut()
+        await until(lambda: pool.fetchval("SELECT count(*) > 0 FROM waggle.tasks WHERE lost_count > 0"), 3 * LEASE + 5.0, "they were claimed, and taken back")
+        link.heal()
+        link.close_links()
+        await until(lambda: pool.fetchval("SELECT bool_and(status = 'completed') FROM waggle.tasks WHERE id = ANY ($1)", ids), 30.0)
+        assert await pool.fetchval("SELECT count(*) FROM waggle.tasks WHERE retry_count + lost_count > 0") == 0
+        assert not await pool.fetchval("SELECT count(*) FROM waggle.task_attempts WHERE outcome = 'lost'")
+        await audited(settings)
 
 
 async def test_nothing_is_charged_when_the_scheduler_was_cut_off_too(

@@ -40,6 +40,27 @@ async def test_a_loss_is_undone_once(pool: Pool) -> None:
     assert await state(pool, fence) == ("pending", 0, 0, ["given_back"])
 
 
+async def test_what_was_claimed_without_an_answer_is_not_charged(pool: Pool) -> None:
+    """Its worker knows no attempt, only which tasks it asked for."""
+    [taken_back] = await lost(pool)
+    await given.alive(pool)
+    [running] = [given.fence(task) for task in await given.running(pool)]
+    [never_claimed] = await given.waiting(pool)
+    asked = [taken_back.id, running.id, never_claimed]
+    assert await undo(pool, [], [], "w1", asked) == Undone(given_back=1, uncharged=1)
+    for fence in (taken_back, running):
+        assert await state(pool, fence) == ("pending", 0, 0, ["given_back"])
+    assert await undo(pool, [], [], "w1", asked) == Undone()
+    assert (await given.row(pool, never_claimed))["status"] == "pending"
+
+
+async def test_an_outcome_on_its_way_is_not_given_back_though_an_earlier_claim_had_no_answer(pool: Pool) -> None:
+    await given.alive(pool)
+    [ended] = [given.fence(task) for task in await given.running(pool)]
+    assert await undo(pool, [], [ended], "w1", [ended.id]) == Undone()
+    assert await state(pool, ended) == ("running", 0, 0, [])
+
+
 async def test_what_was_not_yet_taken_back_goes_back(pool: Pool) -> None:
     await given.alive(pool)
     [task] = await given.running(pool)

@@ -58,12 +58,23 @@ class Claims:
         self._not_before = 0.0
         self._batch = CLAIM_BATCH  # less after claims without an answer: over a slow link a batch of large payloads may be too much for one
         self._claiming: set[UUID] = set()
+        self._no_answer: set[UUID] = set()  # tasks of claims that failed, until the worker has compared itself with the database
         self._closed = False
 
     @property
     def under_way(self) -> set[UUID]:
         """Tasks that are being claimed, or were and wait for their payload or a slot."""
         return self._claiming | self._payloads.ids | self._ahead.ids
+
+    @property
+    def unanswered(self) -> set[UUID]:
+        """Tasks that may have been claimed without starting here."""
+        return self._claiming | self._no_answer
+
+    def compared(self, lease: float) -> None:
+        """The worker has compared itself with the database: what it claimed without an answer more than a lease ago has gone back."""
+        if time.monotonic() > self._not_before + lease:
+            self._no_answer.clear()
 
     async def loop(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -176,6 +187,7 @@ class Claims:
             if time.monotonic() >= self._not_before:
                 log.warning("claim without an answer", count=len(ids), error=str(error) or type(error).__name__)
             self._not_before = time.monotonic() + CLAIM_RETRY_SECONDS
+            self._no_answer.update(ids)
             self._batch = max(1, self._batch // 2)
         finally:
             self._claiming.difference_update(ids)

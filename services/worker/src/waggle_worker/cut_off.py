@@ -7,8 +7,9 @@ only a loop that never stood still may.
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from typing import Final
+from uuid import UUID
 
 import asyncpg
 import structlog
@@ -56,17 +57,19 @@ class CutOff:
         self._pool, self._pulse = pool, pulse
         self._stopped: list[Fence] = []
         self._ended: list[Fence] = []
+        self._unanswered: set[UUID] = set()
 
-    def note(self, stopped: list[Fence], ended: list[Fence]) -> None:
-        """Attempts whose handlers are stopped now, and those that ended without a settled outcome."""
+    def note(self, stopped: list[Fence], ended: list[Fence], unanswered: Set[UUID]) -> None:
+        """Attempts whose handlers are stopped now, those that ended without a settled outcome, and the tasks whose claims have no answer."""
         self._stopped += stopped
         self._ended += ended
+        self._unanswered |= unanswered
 
     async def undo(self, worker_id: str, renewed: float) -> None:
         """Undo their losses, if the loop has not stood still since the last renewal of the lease. Repeat it after an outage."""
         stopped, ended = ([fence for fence in fences if fence.worker_id == worker_id] for fences in (self._stopped, self._ended))
-        if (stopped or ended) and self._pulse.steady_since(renewed):
-            undone = await cut_off.undo(self._pool, stopped, ended, worker_id)
+        if (stopped or ended or self._unanswered) and self._pulse.steady_since(renewed):
+            undone = await cut_off.undo(self._pool, stopped, ended, worker_id, self._unanswered)
             metrics.UNCHARGED.inc(undone.uncharged)
             log.warning("was cut off from Postgres, its tasks are not charged", worker_id=worker_id, **undone._asdict())
-        self._stopped, self._ended = [], []
+        self._stopped, self._ended, self._unanswered = [], [], set()

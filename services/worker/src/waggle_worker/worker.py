@@ -133,10 +133,11 @@ class Worker:
         with self._looks.look() as back:
             if back is None:
                 await reconcile(self._pool, self.lease, self._settings.lease, self.claims, self.runs, self.settler)
+                self.claims.compared(self._settings.lease)
 
     async def _lost(self) -> None:
         """The lease expired: the tasks here belong to others now. Go on under a new id."""
-        self.cut_off.note([*self.runs.fences, *self.payloads.fences, *self.ahead.fences], self.settler.fences)
+        self.cut_off.note([*self.runs.fences, *self.payloads.fences, *self.ahead.fences], self.settler.fences, self.claims.unanswered)
         self.runs.stop(self.runs.attempts, "lease_lost")
         self.cleanups.give_back()
         await self.cut_off.undo(self.lease.id, self.lease.renewed)

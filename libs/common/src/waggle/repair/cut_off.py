@@ -1,6 +1,6 @@
 """Undoes what the loss of a lease has cost when its worker's process lived, and was only cut off from Postgres: it did not die of one of its tasks."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -26,12 +26,17 @@ class Undone(NamedTuple):
     dead_letters_left: int = 0
 
 
-async def undo(pool: "asyncpg.Pool[asyncpg.Record]", stopped: Sequence[Fence], ended: Sequence[Fence], worker_id: str) -> Undone:
-    """`stopped`: attempts under this id whose handlers were stopped; `ended`: those whose outcome may have come too late.
+async def undo(
+    pool: "asyncpg.Pool[asyncpg.Record]", stopped: Sequence[Fence], ended: Sequence[Fence], worker_id: str, unanswered: Iterable[UUID] = ()
+) -> Undone:
+    """`stopped`: attempts under this id whose handlers were stopped; `ended`: those whose outcome may have come too late; `unanswered`: tasks whose claim
+    had no answer, so that none of its attempts started.
 
     Safe to repeat. Raises what asyncpg raises.
     """
     async with pool.acquire() as connection, connection.transaction():
+        unstarted = sorted({*unanswered} - {fence.id for fence in (*stopped, *ended)})
+        stopped = [*stopped, *(await leases.claimed_under(connection, unstarted, worker_id) if unstarted else ())]
         given_back = await tasks.settle(connection, [(fence, GIVE_BACK) for fence in stopped]) if stopped else set()
         lost = sorted((fence for fence in [*stopped, *ended] if (fence.id, fence.attempt) not in given_back), key=lambda fence: fence.id)
         dead = await leases.died_of(connection, lost, worker_id)

@@ -113,6 +113,11 @@ async def died_of(connection: Connection, fences: Sequence[Fence], worker_id: st
     return [row["id"] for row in rows]
 
 
+async def claimed_under(connection: Connection, ids: Sequence[UUID], worker_id: str) -> list[Fence]:
+    """The attempts of these tasks under this id that run, or were lost: what a claim without an answer has claimed."""
+    return [Fence(*row) for row in await statement("leases/claimed_under").fetch(connection, ids=ids, worker_id=worker_id)]
+
+
 async def uncharge(connection: Connection, fences: Sequence[Fence], worker_id: str, revived: Sequence[UUID] = ()) -> int:
     """Undo the charge for those of these attempts that were lost under this id, of tasks that wait or run; returns of how many. Safe to repeat.
 
