@@ -9,6 +9,7 @@ from typing import Any
 
 from support.facts import until
 from support.servers import SECONDS, Server
+from waggle.bus import users
 from waggle_embedded import nats
 from waggle_embedded.child import until as wait
 from waggle_embedded.nats import Nats
@@ -44,7 +45,7 @@ class NatsCluster:
         for number in range(1, NODES + 1):  # one user for all, as clients move from node to node
             home = folder / f"n{number}"
             home.mkdir(parents=True)
-            (home / nats.PASSWORD_FILE).write_text("of-a-test")
+            (home / nats.PASSWORDS_FILE).write_text(json.dumps(dict.fromkeys(users.USERS, "of-a-test")))
         routes = ", ".join(f"nats://127.0.0.1:{port}" for port in ports)
         self.nodes = [ClusterNode(folder / f"n{number}", f"n{number}", port, routes, extra) for number, port in enumerate(ports, 1)]
         self.url = ",".join(node.url for node in self.nodes)

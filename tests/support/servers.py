@@ -95,6 +95,11 @@ class NatsServer(Server):
     def __init__(self, folder: Path, extra: str = "") -> None:
         super().__init__(folder, lambda folder, port: nats.start(folder, port=port, extra=extra))
 
+    def url_of(self, service: str) -> str:
+        """Its address for the user of a service."""
+        assert isinstance(self._running, Nats)
+        return self._running.url_of(service)
+
     def wipe(self) -> None:
         """Kill it (SIGKILL), delete the JetStream store, and start it."""
         self.kill()

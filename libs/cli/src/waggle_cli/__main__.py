@@ -74,6 +74,7 @@ _group("workers", WORK, "List workers: which are alive, which queues they serve,
 _group("types", WORK, "Show the task types: their defaults, and the payload that each expects.", 4)
 _group("breakers", WORK, "List circuit breakers, show one, reset one.", 5)
 _group("config", OPERATE, "Show the settings, and where each one comes from.")
+_group("nats", OPERATE, "Configure a NATS server for Waggle.")
 _group("doctor", OPERATE, "Check everything that Waggle depends on, and advise on problems.")
 _group("audit", OPERATE, "Check that every task is consistent; with --repair, fix what is not.")
 app.command(services.up, group=RUN, help_epilogue="Examples:\n  waggle up --app shop.tasks:app\n  waggle up --ephemeral --port 0 --ready-file ready.json\n")

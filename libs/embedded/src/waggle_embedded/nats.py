@@ -1,6 +1,7 @@
 """An embedded NATS server with JetStream, kept in one folder: `start(folder)` returns when it answers; `.url`, `.pid`, `.store`, `.stop()`.
 
-It listens on 127.0.0.1 only, with a generated password, and ends when its parent dies (Linux). Its store leaves some of the disk free.
+It listens on 127.0.0.1 only, with a user and a generated password for each service (waggle.bus.users). It ends when its parent dies (Linux). Its store
+leaves some of the disk free.
 """
 
 import contextlib
@@ -11,17 +12,17 @@ import shutil
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Final
 
+from waggle.bus import users
 from waggle_embedded.binaries import find_nats
 from waggle_embedded.child import Busy, ServerError, ServerProcess, rotate, spawn, until
 from waggle_embedded.placement import choose_port, make_folder
 
-USER: Final = "waggle"
-PASSWORD_FILE: Final = "password"  # noqa: S105  # the name of a file
-MAX_PAYLOAD: Final = 4 << 20  # a payload of 1 MiB with its envelope does not fit into the default
+PASSWORDS_FILE: Final = "passwords.json"
 STORE_BYTES: Final = 64 << 30  # at most
 START_SECONDS: Final = 60.0
 RETRY_SECONDS: Final = 5.0
@@ -42,13 +43,18 @@ class Nats(ServerProcess):
 
     store: Path
     port: int
-    password: str = field(repr=False)
+    passwords: Mapping[str, str] = field(repr=False)
     notes: Path = field(repr=False)
     looked: float = field(default=0.0, repr=False)
 
     @property
     def url(self) -> str:
-        return f"nats://{USER}:{self.password}@127.0.0.1:{self.port}"
+        """That of the operator, who may do everything."""
+        return self.url_of(users.OPERATOR)
+
+    def url_of(self, user: str) -> str:
+        """That of a service."""
+        return f"nats://{user}:{self.passwords[user]}@127.0.0.1:{self.port}"
 
     @property
     def monitor_url(self) -> str:
@@ -115,39 +121,42 @@ def launch(folder: Path, *, port: int = 0, log: Path | None = None, extra: str =
     store, notes, configuration = make_folder(folder / "store"), make_folder(folder / "run"), folder / "nats.conf"
     for stale in notes.glob("*.ports"):
         stale.unlink()
-    password = _password(folder / PASSWORD_FILE)
+    shutil.rmtree(store / "jetstream" / "$G", ignore_errors=True)  # doorbells of a Waggle that had no users: the orphan rule rings their tasks
+    passwords = _passwords(folder / PASSWORDS_FILE)
     configuration.touch(0o600)
     configuration.chmod(0o600)
-    configuration.write_text(_configuration(store, password) + extra)
+    configuration.write_text(_configuration(store, passwords) + extra)
     port = port or choose_port(folder)
     log = log or folder / "nats.log"
     log_start = rotate(log)
     argv: list[str | Path] = [program, "-c", configuration, "-a", "127.0.0.1", "-p", str(port), "-m", "-1", "--ports_file_dir", notes]
-    return Nats(store=store, port=port, password=password, notes=notes, process=spawn(argv, log=log), log=log, log_start=log_start)
+    return Nats(store=store, port=port, passwords=passwords, notes=notes, process=spawn(argv, log=log), log=log, log_start=log_start)
 
 
-def _password(file: Path) -> str:
-    """That of the first start: clients keep it over restarts."""
-    with contextlib.suppress(FileNotFoundError):
-        if found := file.read_text():
+def _passwords(file: Path) -> dict[str, str]:
+    """Those of the first start: clients keep them over restarts."""
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        found: dict[str, str] = json.loads(file.read_bytes())
+        if found.keys() >= users.USERS.keys():
             return found
-    made = secrets.token_urlsafe(24)
+    made = {user: secrets.token_urlsafe(24) for user in users.USERS}
     new = file.with_suffix(".new")
     with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as opened:  # noqa: PTH123  # pathlib cannot give the mode
-        opened.write(made)
+        json.dump(made, opened, indent=2)
     new.rename(file)
     return made
 
 
-def _configuration(store: Path, password: str) -> str:
+def _configuration(store: Path, passwords: Mapping[str, str]) -> str:
     """The limit is four fifths of the available disk: on a full disk publishes time out without an error."""
     used = sum(path.stat().st_size for path in store.rglob("*") if path.is_file())
     limit = min((shutil.disk_usage(store).free + used) * 4 // 5, STORE_BYTES)
-    return f"""server_name: waggle
-max_payload: {MAX_PAYLOAD}
-authorization {{ user: {USER}, password: "{password}" }}
+    quoted = {user: f'"{password}"' for user, password in passwords.items()}
+    return f"""\
+server_name: waggle
+max_payload: {users.MAX_PAYLOAD}
 jetstream {{
   store_dir: "{store}"
   max_file_store: {limit}
 }}
-"""
+{users.account(quoted, limit)}"""

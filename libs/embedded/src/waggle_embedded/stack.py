@@ -29,6 +29,7 @@ class Stack:
     kept: bool
     ready_file: Path | None
     servers: Path = field(init=False)
+    nats_urls: dict[str, str] = field(init=False, default_factory=dict)  # by service: each has a user of its own
 
     def __post_init__(self) -> None:
         self.own_postgres = not self.environ.get("WAGGLE_POSTGRES_URL")
@@ -89,6 +90,8 @@ class Stack:
             server = start(self.servers / name, port=port if member.was_ready else 0, log=self.logs / f"{name}.log")
             port = server.port
             self.environ[f"WAGGLE_{name.upper()}_URL"] = server.url
+            if isinstance(server, nats.Nats):
+                self.nats_urls = {service: server.url_of(service) for service in services.SERVICES}
             return server
 
         member = Member(name, launch, STOP_RANK[name], ready_within=600.0, grace=30.0, tries=6, follow=False)
@@ -99,6 +102,8 @@ class Stack:
 
     def _service_member(self, service: str, name: str) -> Member:
         environ = {**self.environ, "WAGGLE_METRICS_PORT": str(free_port())}
+        if service in self.nats_urls:
+            environ["WAGGLE_NATS_URL"] = self.nats_urls[service]
         grace = self.settings.grace + 10
 
         def launch() -> ServerProcess:

@@ -10,12 +10,12 @@ from nats.js.api import ConsumerConfig
 from waggle.bus import storing, subjects, topology
 from waggle.bus.connection import MINIMUM_VERSION, NATS_OUTAGE
 from waggle.bus.jetstream import api_request
+from waggle.bus.users import MAX_PAYLOAD
 from waggle.store import catalogue
 from waggle.task import Priority
 from waggle_cli.doctor.deployment import Deployment
 from waggle_cli.doctor.findings import Finding, error, listed, ok, skipped, warning
 
-MAX_PAYLOAD: Final = 4 << 20  # a payload of 1 MiB with its envelope does not fit into the default
 NEARLY_FULL: Final = 0.8
 NO_STREAM: Final = 10059
 REPAIR: Final = "start a scheduler, which creates it within seconds, or run `waggle migrate`"

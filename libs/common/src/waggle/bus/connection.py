@@ -130,7 +130,7 @@ class Bus:
                 await self._renewed.wait()
 
     def inbox(self) -> str:
-        return f"_INBOX.{random.getrandbits(96):024x}"  # unique, not secret
+        return f"_INBOX.{self._name}.{random.getrandbits(96):024x}"  # unique, not secret
 
     def jetstream(self) -> JetStreamContext:
         """For administrative requests, off the hot path. Raises ConnectionClosedError without a connection."""
@@ -172,6 +172,7 @@ class Bus:
         await client.connect(
             servers=self._servers,
             name=self._name,
+            inbox_prefix=f"_INBOX.{self._name}",
             allow_reconnect=True,
             max_reconnect_attempts=-1,
             reconnect_time_wait=random.uniform(RECONNECT_FIRST_SECONDS, RECONNECT_CAP_SECONDS),  # noqa: S311  # jitter

@@ -26,10 +26,17 @@ PURGE: Final = f"$JS.API.STREAM.PURGE.{WORK_STREAM}"
 SETTLED: Final = "waggle.settled"
 DUE: Final = "waggle.due"  # a task without a doorbell is due now or in a moment: schedulers look
 CONTROL_ALL: Final = "waggle.control.all"
+CONTROL_ANY: Final = "waggle.control.*"
+CONSUMER_INFO_ANY: Final = f"$JS.API.CONSUMER.INFO.{WORK_STREAM}.*"
+CONSUMER_CREATE_ANY: Final = f"$JS.API.CONSUMER.DURABLE.CREATE.{WORK_STREAM}.*"
+NEXT_MESSAGE_ANY: Final = f"$JS.API.CONSUMER.MSG.NEXT.{WORK_STREAM}.*"
+ACK_ANY: Final = f"$JS.ACK.{WORK_STREAM}.>"
+MICRO_ALL: Final = "$SRV.>"  # how tools find NATS micro services
 PRIMARY: Final = "waggle.primary"  # services tell each other which Postgres they work with; nobody else needs to publish it
 
 # Commands to the dlq service, by the names of their endpoints (see bus.dlq_commands).
 DLQ_SERVICE: Final = "waggle-dlq"
+DLQ_ALL: Final = "waggle.rpc.dlq.*"
 DLQ_RETRY: Final = "waggle.rpc.dlq.retry"
 DLQ_REMOVE: Final = "waggle.rpc.dlq.remove"
 DLQ_CLEANUP: Final = "waggle.rpc.dlq.cleanup"
@@ -74,6 +81,11 @@ def lane(subject: str) -> tuple[str, Priority] | None:
     """The lane of a subject; None for other subjects."""
     queue, _, name = subject.removeprefix("waggle.work.").partition(".")
     return (queue, Priority[name.upper()]) if name.upper() in Priority.__members__ and subject == work(queue, Priority[name.upper()]) else None
+
+
+def stream_request(verb: str, stream: str) -> str:
+    """The JetStream API subject for a request about a stream: INFO, CREATE, UPDATE."""
+    return f"$JS.API.STREAM.{verb}.{stream}"
 
 
 def consumer_info(queue: str, priority: int) -> str:
