@@ -61,6 +61,10 @@ class FieldErrors:
         if not self.full:
             self.errors.append(FieldError((self.prefix + field)[:FIELD_LENGTH], message[:MESSAGE_LENGTH]))
 
+    def has(self, field: str) -> bool:
+        """Whether this field was found wrong."""
+        return any(error.field == self.prefix + field for error in self.errors)
+
     def propose(self, name: str, known: Collection[str]) -> str:
         """As `did_you_mean`, but only PROPOSAL_LIMIT times: the search is slow, and a batch may be wrong everywhere."""
         self._proposals_left -= 1

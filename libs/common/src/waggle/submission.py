@@ -99,7 +99,7 @@ def check(submission: Submission) -> FieldErrors:
     errors = submission.field_errors()
     for index, task in enumerate(submission.tasks):
         errors.prefix = f"tasks[{index}]." if submission.is_batch else ""
-        if task.type:
+        if task.type or not errors.has("type"):  # a missing one is "", too
             check_type_name(task.type, errors)
         read_object(task.payload, "payload", PAYLOAD_LIMIT, errors)
         read_metadata(task.metadata, errors)

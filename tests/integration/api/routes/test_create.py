@@ -99,7 +99,13 @@ async def test_all_field_errors_come_at_once(api: Client) -> None:
 
 async def test_an_unknown_type_is_refused_with_the_nearest_known_one(api: Client) -> None:
     assert "did you mean test.typed?" in told(await api.post("/api/tasks", json={"type": "test.tipped"}))["type"]
-    assert "must have at most 64" in told(await api.post("/api/tasks", json={"type": "Test Typed"}))["type"]
+    for name in ("Test Typed", ""):
+        assert "must have at most 64" in told(await api.post("/api/tasks", json={"type": name}))["type"]
+        assert "must have at most 64" in told(await api.post("/api/tasks", json={"type": name, "queue": "nowhere"}))["type"]
+        batch = {"tasks": [{"type": name}, {"queue": "nowhere"}]}
+        errors = told(await api.post("/api/tasks/batch", json=batch))
+        assert "must have at most 64" in errors["tasks[0].type"]
+        assert errors["tasks[1].type"] == "is required"
 
 
 async def test_a_type_can_be_used_as_soon_as_it_was_announced(api: Client, rows: Pool) -> None:

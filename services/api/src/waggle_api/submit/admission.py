@@ -84,7 +84,7 @@ class Admission:
         )
 
     def _unknown(self, name: str, errors: FieldErrors) -> KnownType:
-        if name and check_type_name(name, errors) and not self._accept_unknown:
+        if (name or not errors.has("type")) and check_type_name(name, errors) and not self._accept_unknown:
             errors.has_unknown_name = True
             errors.add("type", "no worker has announced this type" + _hint(name, self._catalogue.types, errors))
         return UNKNOWN
