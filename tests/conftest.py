@@ -4,6 +4,7 @@ import asyncio
 import gc
 import inspect
 import itertools
+import os
 import signal
 from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
@@ -27,6 +28,11 @@ from support.system import Client, Services, System, client_of  # noqa: E402
 
 LOGS = pytest.StashKey[dict[str, Path]]()
 _numbers = itertools.count(1)
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: most tests wait for a server most of the time."""
+    return (os.cpu_count() or 1) + 1
 
 
 def pytest_configure() -> None:
