@@ -88,7 +88,12 @@ async def test_a_renewed_certificate_is_served_without_a_restart(monkeypatch: py
     files.chain.write_bytes(b"half of a certifi")
     await asyncio.sleep(0.2)
     assert await served() == first, "what cannot be read changes nothing"
-    written(folder, AUTHORITY.issue_cert("localhost"))
+    renewed, key = AUTHORITY.issue_cert("localhost"), files.key.read_bytes()
+    written(folder, renewed)
+    files.key.write_bytes(key)
+    await asyncio.sleep(0.2)
+    assert await served() == first, "a new certificate with the key of the one before changes nothing"
+    written(folder, renewed)
 
     async def is_new() -> bool:
         return await served() != first

@@ -32,6 +32,10 @@ class Certificate(NamedTuple):
         """When each file was. Raises OSError."""
         return self.chain.stat().st_mtime, self.key.stat().st_mtime
 
+    def load(self, context: ssl.SSLContext) -> None:
+        """Raises OSError or ValueError, and may leave half of it in the context."""
+        context.load_cert_chain(self.chain, self.key, password=_no_passphrase)
+
 
 def certificate(chain: str, key: str) -> Certificate | None:
     """That of the settings, None without one. Raises SettingsError."""
@@ -41,7 +45,7 @@ def certificate(chain: str, key: str) -> Certificate | None:
         raise SettingsError("WAGGLE_API_TLS_CERT and WAGGLE_API_TLS_KEY belong together")
     found = Certificate(Path(chain), Path(key))
     try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(found.chain, found.key, password=_no_passphrase)
+        found.load(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
     except (OSError, ValueError) as error:  # an SSLError is an OSError
         raise SettingsError(f"WAGGLE_API_TLS_CERT {chain} and WAGGLE_API_TLS_KEY {key} cannot be used: {error}") from error
     return found
@@ -93,8 +97,9 @@ class Server:
             try:
                 if (now := self._tls.written) == known:
                     continue
-                self._context.load_cert_chain(self._tls.chain, self._tls.key, password=_no_passphrase)
-            except (OSError, ValueError) as error:  # it may be half written
+                self._tls.load(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))  # it may be half written: a new certificate with the key before it
+                self._tls.load(self._context)
+            except (OSError, ValueError) as error:
                 log.warning("certificate cannot be read, going on with the one before", error=str(error))
             else:
                 known = now
