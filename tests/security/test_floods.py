@@ -69,6 +69,8 @@ async def test_one_connection_too_many_is_told_and_the_others_are_served(start: 
         await until(lambda: _is_served(client))
     close(*held)
     assert (await counted(api, "waggle_http_connections_refused_total"))["address"] >= 1
+    [line] = api.logged("too many connections, refusing more")
+    assert (line["limit"], line["address"], line["of_address"]) == ("address", "127.0.0.1", 6)
 
 
 async def _is_served(client: Client) -> bool:

@@ -1,6 +1,8 @@
 """How many connections the API holds, in all and of one address. One that is too many gets an answer that says so, and a flood of those is cut off."""
 
+import contextlib
 import resource
+import time
 from collections import Counter
 from typing import Final
 
@@ -11,6 +13,7 @@ from waggle_api import metrics
 log = structlog.get_logger()
 
 SPARE: Final = 64  # connections above the limit that get an answer at the same time; others are closed without one
+LOG_SECONDS: Final = 30.0  # between two log lines about them
 OTHER_FILES: Final = 256  # that the process has open: servers, logs, libraries
 
 
@@ -21,19 +24,27 @@ class Connections:
         self._most, self._most_each = _with_files(most), most_each
         self._open: Counter[str] = Counter()
         self.all = 0
+        self._said = -LOG_SECONDS
 
     def enter(self, address: str) -> str | None:
         """Count a connection, until `leave`. Gives why it is one too many: "" if it should not even be told."""
         self.all += 1
         self._open[address] += 1
         if self._open[address] > self._most_each:
-            metrics.refused("address").inc()
+            self._refused("address", address)
             spare = self._open[address] <= self._most_each + SPARE
             return f"{self._most_each} connections of one address are open" if spare else ""
         if self.all > self._most:
-            metrics.refused("all").inc()
+            self._refused("all", address)
             return f"{self._most} connections are open" if self.all <= self._most + SPARE else ""
         return None
+
+    def _refused(self, limit: str, address: str) -> None:
+        metrics.refused(limit).inc()
+        now = time.monotonic()
+        if now - self._said >= LOG_SECONDS:
+            self._said = now
+            log.warning("too many connections, refusing more", limit=limit, address=address, open=self.all, of_address=self._open[address])
 
     def leave(self, address: str) -> None:
         self.all -= 1
@@ -48,7 +59,9 @@ def _with_files(most: int) -> int:
     wanted = most + SPARE + OTHER_FILES
     if soft != resource.RLIM_INFINITY and soft < wanted:
         soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        with contextlib.suppress(ValueError, OSError):  # a system may allow less than its hard limit says
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         most = max(1, soft - SPARE - OTHER_FILES)
         log.warning("fewer connections than set: the limit of open files is low", connections=most, open_files=soft)
