@@ -39,7 +39,7 @@ class BoundedProtocol(HttpToolsProtocol):
     """uvicorn's protocol with limits that it lacks.
 
     There may be so many connections, each head must come within HEAD_SECONDS, and a client must read its answer within READ_SECONDS. uvicorn counts
-    requests only, and its time-outs begin with the first answer (Kludex/uvicorn#1089).
+    requests only, and its time-outs begin with the first answer (Kludex/uvicorn#160).
     Guarded by tests/security/test_floods.py.
 
     The head of a request is limited to HEAD_BYTES; uvicorn limits it for its other parser only (Kludex/uvicorn#157, #1684).
