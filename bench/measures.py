@@ -210,5 +210,8 @@ PROGRAMS: Final = (
 GROUPS: Final[Mapping[str, tuple[str, ...]]] = {"scale": ("workers", "waiting", "finished", "payloads")}
 """Names that stand for several programs."""
 
-APART: Final[Mapping[str, str]] = {"soak": "checks that memory stays flat over twenty minutes: `just soak`"}
+APART: Final[Mapping[str, str]] = {
+    "soak": "checks that memory stays flat over twenty minutes: `just soak`",
+    "peers": "runs pgqueuer and BullMQ beside Waggle; needs npm and redis-server",
+}
 """Programs that are not in the table, and what they do."""

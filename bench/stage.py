@@ -88,7 +88,7 @@ def stage(*, database_settings: Mapping[str, str] | None = None, **changes: obje
     with temporary_folder() as folder:
         database, broker = postgres.start(folder / "postgres", extra=database_settings), nats.start(folder / "nats")
         asyncio.run(migrate(database.url))
-        settings = FleetSettings(postgres_url=database.url, nats_url=broker.url, api_port=0, **changes)  # type: ignore[arg-type]  # a benchmark's own
+        settings = FleetSettings(**({"postgres_url": database.url, "nats_url": broker.url, "api_port": 0, "api_auth": "none"} | changes))  # type: ignore[arg-type]  # a benchmark's own
         set_up = Stage(folder, settings, database.pid)
         try:
             yield set_up

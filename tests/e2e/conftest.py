@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from support.command_line import Called, called, up
+from support.command_line import Called, access, called, up
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -23,5 +23,6 @@ def shop(session_folder: Path) -> Iterator[dict[str, Any]]:
 def cli(shop: dict[str, Any], folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Called]:
     """Run `waggle …` against the shop, in a folder of this test's own."""
     monkeypatch.chdir(folder)
-    monkeypatch.setenv("WAGGLE_URL", shop["api_url"])
+    for name, value in access(shop).items():
+        monkeypatch.setenv(name, value)
     return lambda command: called(capsys, *shlex.split(command))

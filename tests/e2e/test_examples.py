@@ -5,8 +5,8 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from support.command_line import waggle
-from support.system import Client, ok
+from support.command_line import access, waggle
+from support.system import client_for, ok
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -22,7 +22,7 @@ def test_the_readme_starts_it_as_the_tests_do() -> None:
 
 
 def test_every_command_of_the_readme_does_what_it_says(shop: dict[str, Any]) -> None:
-    runs = [waggle(*command, place=EXAMPLES, WAGGLE_URL=shop["api_url"]) for command in commands()]
+    runs = [waggle(*command, place=EXAMPLES, **access(shop)) for command in commands()]
     mail, report, payment, worthless, listing, misfit = runs
     assert [run.returncode for run in runs] == [0, 0, 0, 1, 0, 1]
 
@@ -37,7 +37,7 @@ def test_every_command_of_the_readme_does_what_it_says(shop: dict[str, Any]) -> 
 
 
 async def test_the_types_are_announced_with_their_queues_and_schemas(shop: dict[str, Any]) -> None:
-    async with Client(base_url=shop["api_url"], timeout=30, trust_env=False) as client:
+    async with client_for(shop) as client:
         types = {found["name"]: found for found in ok(await client.get("/api/types"))["items"]}
     assert {name: types[name]["queue"] for name in ("email.send", "report.build", "payment.collect")} == {
         "email.send": "mail",
@@ -48,7 +48,7 @@ async def test_the_types_are_announced_with_their_queues_and_schemas(shop: dict[
 
 
 async def test_payments_and_reports_that_wait_are_started_by_their_priority(shop: dict[str, Any]) -> None:
-    async with Client(base_url=shop["api_url"], timeout=30, trust_env=False) as client:
+    async with client_for(shop) as client:
         report = {"type": "report.build", "payload": {"lines": []}, "priority": "low", "queue": "payments"}
         mail = {"type": "email.send", "payload": {"to": "bee@hive.example", "subject": "Nectar"}, "priority": "critical", "queue": "payments"}
         ok(await client.post("/api/queues/payments/pause"))

@@ -6,7 +6,7 @@ import shlex
 import tempfile
 from pathlib import Path
 
-from support.command_line import up, waggle
+from support.command_line import access, up, waggle
 from support.facts import until
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -18,12 +18,12 @@ async def test_it_counts_in_a_process_that_a_timeout_kills_and_a_hook_tidies_up(
     counted, killed = [shlex.split(line)[3:] for line in re.findall(r"^ {4}(uv run waggle tasks .*)$", PART, re.MULTILINE)]
     data = session_folder / "primes"
     with up(*shlex.split(options), "--processes", "1", "--data-dir", str(data), place=EXAMPLES, output=session_folder / "primes.txt") as facts:
-        first = waggle(*counted, "-o", "json", place=EXAMPLES, WAGGLE_URL=facts["api_url"])
+        first = waggle(*counted, "-o", "json", place=EXAMPLES, **access(facts))
         task = json.loads(first.stdout)
         assert (first.returncode, task["result"]["count"], task["result"]["largest"]) == (0, 78498, 999983)
         assert task["result"]["process"] != facts["pids"]["worker"]
 
-        second = waggle(*killed, "-o", "json", place=EXAMPLES, WAGGLE_URL=facts["api_url"])
+        second = waggle(*killed, "-o", "json", place=EXAMPLES, **access(facts))
         task = json.loads(second.stdout)
         assert (second.returncode, task["status"], task["error"]["code"]) == (1, "dead_letter", "task_timeout")
         log = data / "logs" / "worker.log"

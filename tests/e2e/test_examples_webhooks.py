@@ -13,7 +13,7 @@ import pytest
 from support.command_line import up
 from support.facts import until
 from support.processes import START_SECONDS, kill
-from support.system import Client, Json, ok
+from support.system import Client, Json, client_for, ok
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -50,7 +50,7 @@ def test_the_readme_starts_it_as_the_tests_do() -> None:
 
 
 async def test_a_receiver_that_is_out_of_order_is_left_alone_and_its_tasks_wait(webhooks: dict[str, Any], receiver: str) -> None:
-    async with Client(base_url=webhooks["api_url"], timeout=30, trust_env=False) as client, httpx2.AsyncClient(base_url=receiver, trust_env=False) as there:
+    async with client_for(webhooks) as client, httpx2.AsyncClient(base_url=receiver, trust_env=False) as there:
         delivered = await client.submit("webhook.deliver", {"event": "order.paid", "data": {"order": "A-1"}})
         assert (await client.wait(delivered))["result"] == {"status": 200}
 

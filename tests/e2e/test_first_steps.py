@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from support.command_line import up, waggle
-from support.system import Client, ok
+from support.system import client_for, ok
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ async def test_the_first_steps(running: dict[str, Any], place: Path) -> None:
 
     # curl -sX POST "$API/api/tasks" -H 'content-type: application/json' -d '{"type":"demo.echo","payload":{"hello":"world"}}'
     # curl -s "$API/api/tasks/$ID?wait=10"
-    async with Client(base_url=running["api_url"], timeout=30, trust_env=False) as client:
+    async with client_for(running) as client:
         body = b'{"type":"demo.echo","payload":{"hello":"world"}}'
         created = ok(await client.post("/api/tasks", content=body, headers={"content-type": "application/json"}), 201)
         read = ok(await client.get(f"/api/tasks/{created['id']}?wait=10"))

@@ -13,7 +13,7 @@ import asyncpg
 import httpx2
 
 from support import given
-from support.command_line import WAGGLE, up, waggle
+from support.command_line import WAGGLE, access, up, waggle
 from support.facts import until
 from support.fleet import FleetSettings
 from support.processes import TESTS, kill
@@ -54,7 +54,7 @@ async def test_up_runs_as_many_workers_as_it_is_told_and_tells_the_truth_about_t
             async with httpx2.AsyncClient(trust_env=False) as client:
                 assert "waggle_worker_running" in (await client.get(url)).text
         assert isinstance(facts["pids"]["api"], int)
-        listed = json.loads(waggle("workers", "-o", "json", place=folder, WAGGLE_URL=facts["api_url"]).stdout)["items"]
+        listed = json.loads(waggle("workers", "-o", "json", place=folder, **access(facts)).stdout)["items"]
         assert {worker["pid"] for worker in listed if worker["alive"]} == {first, second}
 
         async with store.pool(FleetSettings(postgres_url=facts["postgres_url"], nats_url=facts["nats_url"]), "test", 1) as pool:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from support.command_line import up
-from support.system import Client, ok
+from support.system import client_for, ok
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -83,7 +83,7 @@ async def test_waggle_with_its_extra_up_runs_everything(wheels: Path, folder: Pa
     assert "Run everything on this machine" in _run(str(program), "--help", cwd=folder)
     (folder / "handlers.py").write_text(HANDLERS)
     with up("--ephemeral", "--app", "handlers:app", place=folder, output=folder / "up.txt", program=program) as facts:
-        async with Client(base_url=facts["api_url"], timeout=30, trust_env=False) as client:
+        async with client_for(facts) as client:
             created = ok(await client.post("/api/tasks", json={"type": "email.send", "payload": {"to": "anna@example.org"}}), 201)
             read = ok(await client.get(f"/api/tasks/{created['id']}?wait=10"))
             assert (read["status"], read["result"]) == ("completed", {"message_id": created["id"]})

@@ -11,6 +11,7 @@ import pytest
 
 from support.facts import until
 from support.fleet import FleetSettings
+from support.keys import add_admin_key
 from support.loops import again_and_again
 from support.nats_cluster import NatsCluster
 from support.oracle import History, all_at_rest, check, submit_load
@@ -54,6 +55,7 @@ async def settings(cluster: PatroniCluster, brokers: NatsCluster) -> FleetSettin
     await cluster.pair()
     await brokers.led()
     await migrate(cluster.url)
+    await add_admin_key(cluster.url)
     return FleetSettings(postgres_url=cluster.url, nats_url=brokers.url, nats_replicas=3, api_port=0, lease=LEASE, grace=2.0)
 
 

@@ -16,10 +16,11 @@ import httpx2
 import msgspec
 
 from support.fleet import FleetSettings
+from support.keys import ADMIN_KEY
 from support.oracle import History, all_at_rest, check
-from support.processes import GONE_SECONDS, TESTS, variables
+from support.processes import GONE_SECONDS, TESTS, Process, variables
 from support.scale import dice, figures, sized
-from support.system import Client, Services
+from support.system import Client, Services, client_for
 from waggle.settings.sources import PREFIX
 from waggle_embedded.placement import free_port
 
@@ -99,12 +100,17 @@ class Clients:
         return [item["id"] for item in answer.json()["items"]]
 
 
+def there(forker: Process) -> dict[str, str]:
+    """The API whose processes come and go."""
+    return {"api_url": f"http://127.0.0.1:{forker.settings.api_port}", "api_key": ADMIN_KEY}
+
+
 async def test_what_was_accepted_runs_and_a_client_that_repeats_its_key_has_one_task(start: Services, pool: Pool, effects: Path) -> None:
     chance = dice()
     scheduler = await start("scheduler")
     await start("worker", environ={"EFFECTS": str(effects)}, app="support.handlers:app", concurrency=50)
     clients = Clients()
-    async with forking(start) as forker, Client(base_url=f"http://127.0.0.1:{forker.settings.api_port}", timeout=30.0, trust_env=False) as client:
+    async with forking(start) as forker, client_for(there(forker)) as client:
         async with asyncio.TaskGroup() as group:
             for _ in range(CLIENTS):
                 group.create_task(clients.submit(client, chance))

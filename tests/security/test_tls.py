@@ -12,8 +12,9 @@ import trustme
 
 from support.command_line import waggle
 from support.facts import until
+from support.keys import ADMIN_KEY
 from support.processes import launch
-from support.system import Client, Services, client_of, ok
+from support.system import Client, Services, bearer, client_of, ok
 from waggle.settings.shared import Settings
 from waggle.telemetry import endpoint
 from waggle_api.http import server
@@ -40,19 +41,20 @@ async def test_the_api_speaks_tls_only_and_says_so(start: Services, folder: Path
     files = written(folder, AUTHORITY.issue_cert("localhost", "127.0.0.1"))
     api = await start("api", api_tls_cert=str(files.chain), api_tls_key=str(files.key), unknown_types="accept")
     assert api.api_url.startswith("https://127.0.0.1:")
-    async with Client(base_url=api.api_url, verify=trusting(), trust_env=False) as client:
+    async with Client(base_url=api.api_url, headers=bearer(ADMIN_KEY), verify=trusting(), trust_env=False) as client:
         task = await client.submit("any.thing")
         found = await client.get(f"/api/tasks/{task['id']}", headers={"origin": api.api_url})
         assert found.headers["strict-transport-security"] == "max-age=31536000"
         ok(await client.delete(f"/api/tasks/{task['id']}", headers={"origin": api.api_url, "sec-fetch-site": "same-origin"}))
     authority = folder / "authority.pem"
     authority.write_bytes(AUTHORITY.cert_pem.bytes())
-    trusting_it = await asyncio.to_thread(waggle, "tasks", "list", place=folder, WAGGLE_URL=api.api_url, SSL_CERT_FILE=str(authority))
+    there = {"WAGGLE_API_KEY": ADMIN_KEY, "WAGGLE_URL": api.api_url}
+    trusting_it = await asyncio.to_thread(waggle, "tasks", "list", place=folder, **there, SSL_CERT_FILE=str(authority))
     assert (trusting_it.returncode, task["id"] in trusting_it.stdout) == (0, True)
-    distrusting = await asyncio.to_thread(waggle, "tasks", "list", place=folder, WAGGLE_URL=api.api_url)
+    distrusting = await asyncio.to_thread(waggle, "tasks", "list", place=folder, **there)
     assert distrusting.returncode != 0
     assert "CERTIFICATE_VERIFY_FAILED" in distrusting.stderr
-    without = await asyncio.to_thread(waggle, "tasks", "list", place=folder, WAGGLE_URL=api.api_url, SSL_CERT_FILE=str(folder / "none.pem"))
+    without = await asyncio.to_thread(waggle, "tasks", "list", place=folder, **there, SSL_CERT_FILE=str(folder / "none.pem"))
     assert "none.pem cannot be used" in without.stderr
     async with httpx2.AsyncClient(trust_env=False) as stranger:
         with pytest.raises(httpx2.ConnectError):
@@ -139,6 +141,6 @@ async def test_probes_may_have_a_port_of_their_own(start: Services) -> None:
         for path in ("/livez", "/readyz", "/metrics", "/health", "/health/db"):
             assert (await client.get(probes + path)).status_code == 200
             assert (await client.get(api.api_url + path)).status_code == 404
-        assert (await client.get(api.api_url + "/api/tasks")).status_code == 200
+        assert (await client.get(api.api_url + "/api/tasks", headers=bearer(ADMIN_KEY))).status_code == 200
         assert (await client.get(probes + "/api/tasks")).status_code == 404
         assert (await client.get(probes + "/livez", headers={"host": "evil.example"})).status_code == 421

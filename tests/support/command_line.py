@@ -46,6 +46,11 @@ def called(capsys: pytest.CaptureFixture[str], *arguments: str) -> Called:
     return Called(code, *capsys.readouterr())
 
 
+def access(facts: dict[str, Any]) -> dict[str, str]:
+    """The variables that lead the command line to a running `waggle up`, by its ready file."""
+    return {"WAGGLE_URL": facts["api_url"], "WAGGLE_API_KEY": facts["api_key"]}
+
+
 def waggle(*arguments: str, place: Path, stdin: str | None = None, **environ: str) -> subprocess.CompletedProcess[str]:
     """Run `waggle ARGUMENTS` in a folder and wait until it ends."""
     return subprocess.run(

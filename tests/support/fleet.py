@@ -2,12 +2,17 @@
 
 import msgspec
 
+from support.keys import API_SECRET
 from waggle.settings.services import declared
 from waggle.settings.shared import Settings
 
 FleetSettings = msgspec.defstruct(
     "FleetSettings",
-    [(field.name, field.type, field.default) for name, field in declared().items() if name not in Settings.__struct_fields__],
+    [
+        (field.name, field.type, API_SECRET if name == "api_secret" else field.default)
+        for name, field in declared().items()
+        if name not in Settings.__struct_fields__
+    ],
     bases=(Settings,),
     module=__name__,
     frozen=True,

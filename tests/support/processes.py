@@ -18,6 +18,7 @@ import msgspec
 import waggle
 from support.facts import until
 from support.fleet import FleetSettings
+from waggle.settings.services import declared
 from waggle.settings.sources import PREFIX
 from waggle_embedded.child import last_lines, spawn
 
@@ -166,12 +167,12 @@ async def end(*processes: Process) -> None:
 
 
 def variables(settings: FleetSettings) -> dict[str, str]:
-    """The settings that differ from the defaults, as environment variables."""
+    """The settings that differ from the services' defaults, as environment variables."""
     found = {}
-    for info in msgspec.structs.fields(FleetSettings):
-        value = getattr(settings, info.name)
+    for name, info in declared().items():
+        value = getattr(settings, name)
         if info.required or value != info.default:
-            found[PREFIX + info.name.upper()] = ",".join(value) if isinstance(value, tuple) else str(value)
+            found[PREFIX + name.upper()] = ",".join(value) if isinstance(value, tuple) else str(value)
     return found
 
 

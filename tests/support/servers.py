@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import asyncpg
 
+from support.keys import add_admin_key
 from waggle.store.migrate import migrate
 from waggle_embedded import nats, postgres
 from waggle_embedded.nats import Nats
@@ -113,6 +114,7 @@ class PostgresServer(Server):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, lambda folder, port: postgres.start(folder, port=port, extra=FAST))
         run(migrate(self.url))
+        run(add_admin_key(self.url))
         run(_hide_schema(self.url))
         self._databases: Databases | None = None
 

@@ -11,6 +11,7 @@ import msgspec
 
 from support.facts import until
 from support.fleet import FleetSettings
+from support.keys import ADMIN_KEY
 from support.processes import Process, launch, ready
 
 Json = dict[str, Any]
@@ -58,10 +59,7 @@ class System:
 
 
 class Client(httpx2.AsyncClient):
-    """An HTTP client for the API (`client.get("/api/tasks")`) with methods for what most tests need.
-
-    Every test uses it, because authentication will change every call.
-    """
+    """An HTTP client for the API (`client.get("/api/tasks")`) with methods for what most tests need, and the key of the tests' admin."""
 
     async def submit(self, type: str, payload: object = None, **fields: object) -> Json:  # noqa: A002  # the field's name
         """Create a task; returns the answer of the API."""
@@ -118,9 +116,19 @@ class Client(httpx2.AsyncClient):
         return items
 
 
-def client_of(api: Process) -> Client:
-    """A client of one API process; close it (`async with`)."""
-    return Client(base_url=api.api_url, timeout=30.0, trust_env=False)
+def client_of(api: Process, key: str | None = ADMIN_KEY) -> Client:
+    """A client of one API process, with a key or without one; close it (`async with`)."""
+    return Client(base_url=api.api_url, headers=None if key is None else bearer(key), timeout=30.0, trust_env=False)
+
+
+def client_for(facts: Json) -> Client:
+    """A client of the API of a `waggle up`, by its ready file."""
+    return Client(base_url=facts["api_url"], headers=bearer(facts["api_key"]), timeout=30.0, trust_env=False)
+
+
+def bearer(key: str) -> dict[str, str]:
+    """The header that carries a key."""
+    return {"authorization": f"Bearer {key}"}
 
 
 def ok(answer: httpx2.Response, status: int = 200) -> Json:

@@ -9,6 +9,7 @@ import pytest
 
 from support.command_line import Called, called, up
 from support.servers import PostgresServer
+from support.system import bearer
 from waggle_cli.views.settings_page import page
 
 Config = Callable[..., Called]
@@ -110,7 +111,7 @@ def test_up_and_its_services_are_set_by_the_toml_file_and_by_the_file_of_a_secre
         with up("--ephemeral", place=folder, output=folder / "up.txt", WAGGLE_CONFIG=file, WAGGLE_POSTGRES_URL_FILE=str(secret)) as facts:
             assert facts["postgres_url"] == url
             assert "postgres" not in facts["pids"]
-            (worker,) = httpx2.get(f"{facts['api_url']}/api/workers", trust_env=False).json()["items"]
+            (worker,) = httpx2.get(f"{facts['api_url']}/api/workers", headers=bearer(facts["api_key"]), trust_env=False).json()["items"]
             assert worker["concurrency"] == 7
 
 

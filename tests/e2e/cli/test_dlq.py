@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from support.command_line import Called
+from support.command_line import Called, access
 from support.terminals import person
 
 Run = Callable[[str], Called]
@@ -115,7 +115,7 @@ def test_a_detached_bulk_retry_is_stopped_by_another_command(cli: Run) -> None:
 
 def test_progress_is_shown_on_a_terminal_and_ctrl_c_leaves_it_running(shop: Json, cli: Run, folder: Path) -> None:
     dead(cli, "a slow one", 3)
-    with person("dlq", "retry", "--text", "a slow one", "--rate", "0.2", place=folder, WAGGLE_URL=shop["api_url"]) as somebody:
+    with person("dlq", "retry", "--text", "a slow one", "--rate", "0.2", place=folder, **access(shop)) as somebody:
         somebody.reads_until("retrying")
         somebody.reads_until("of 3")
         somebody.presses_ctrl_c()

@@ -18,7 +18,7 @@ import structlog
 from nats.aio.msg import Msg
 
 from support import full_disk, given, stream
-from support.command_line import called, waggle
+from support.command_line import access, called, waggle
 from support.facts import until
 from support.fleet import FleetSettings
 from support.pgbouncer import pgbouncer
@@ -82,7 +82,7 @@ def servers(database: str, nats: NatsServer) -> dict[str, str]:
 
 
 def test_a_healthy_waggle_has_no_problems(shop: dict[str, Any], tmp_path: Path) -> None:
-    there = {"WAGGLE_POSTGRES_URL": shop["postgres_url"], "WAGGLE_NATS_URL": shop["nats_url"], "WAGGLE_URL": shop["api_url"]}
+    there = {"WAGGLE_POSTGRES_URL": shop["postgres_url"], "WAGGLE_NATS_URL": shop["nats_url"], **access(shop)}
     run = waggle("doctor", place=tmp_path, **there)
     assert (run.returncode, run.stderr) == (0, ""), run.stdout
     assert run.stdout.rstrip().endswith("No problems found.")

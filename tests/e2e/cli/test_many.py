@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from support.command_line import Called, waggle
+from support.command_line import Called, access, waggle
 from support.terminals import person
 
 Run = Callable[[str], Called]
@@ -54,7 +54,7 @@ def test_the_answers_are_one_task_a_line_or_one_document(cli: Run, folder: Path)
 
 
 def test_tasks_come_from_standard_input(shop: Json, cli: Run, folder: Path) -> None:
-    run = waggle("tasks", "submit", "--file", "-", place=folder, stdin=lines(3, "stdin"), WAGGLE_URL=shop["api_url"])
+    run = waggle("tasks", "submit", "--file", "-", place=folder, stdin=lines(3, "stdin"), **access(shop))
     assert (run.returncode, run.stderr) == (0, "")
     assert len(stored(cli, "stdin")) == 3
 
@@ -92,7 +92,9 @@ def test_a_batch_whose_answer_is_lost_is_sent_again_and_doubles_nothing(shop: Js
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=_lose_the_first_answers, args=(listener, urlsplit(shop["api_url"]).port, 2), daemon=True)
         thread.start()
-        run = waggle("tasks", "submit", "--file", "tasks.jsonl", place=folder, WAGGLE_URL=f"http://127.0.0.1:{listener.getsockname()[1]}")
+        run = waggle(
+            "tasks", "submit", "--file", "tasks.jsonl", place=folder, **{**access(shop), "WAGGLE_URL": f"http://127.0.0.1:{listener.getsockname()[1]}"}
+        )
     assert (run.returncode, run.stderr) == (0, "")
     assert len(stored(cli, "lost")) == 1_500
 
@@ -140,7 +142,7 @@ def test_long_lists_are_followed_to_their_end(cli: Run) -> None:
 def test_ids_are_read_from_standard_input(shop: Json, cli: Run, folder: Path) -> None:
     made = [json.loads(cli("tasks submit demo.echo --delay 1h -o json").out)["id"] for _ in range(3)]
     for verb, done in (("cancel", "cancelled"), ("purge", "purged")):
-        run = waggle("tasks", verb, "-", place=folder, stdin="\n".join(made), WAGGLE_URL=shop["api_url"])
+        run = waggle("tasks", verb, "-", place=folder, stdin="\n".join(made), **access(shop))
         assert (run.returncode, run.stderr) == (0, "")
         assert [line.split()[:2] for line in run.stdout.splitlines()] == [[done, id_] for id_ in made]
     assert cli(f"tasks show {made[0]}").code == 3
@@ -156,7 +158,7 @@ def test_what_is_not_finished_is_not_purged(cli: Run) -> None:
 @pytest.mark.parametrize("colours", [True, False])
 def test_progress_is_shown_on_a_terminal_and_leaves_one_line(colours: bool, shop: Json, folder: Path) -> None:
     (folder / "tasks.jsonl").write_text(lines(5_000, "progress"))
-    environ = {"WAGGLE_URL": shop["api_url"], **({} if colours else {"NO_COLOR": "1"})}
+    environ = {**access(shop), **({} if colours else {"NO_COLOR": "1"})}
     with person("tasks", "submit", "--file", "tasks.jsonl", place=folder, **environ) as somebody:
         assert somebody.sees_it_end() == 0
     assert "submitting" in somebody.seen

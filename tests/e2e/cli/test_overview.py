@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from support.command_line import COMMAND_SECONDS, WAGGLE, Called
+from support.command_line import COMMAND_SECONDS, WAGGLE, Called, access
 from support.facts import until
 from support.fleet import FleetSettings
 from support.terminals import person
@@ -80,7 +80,7 @@ def test_a_purge_needs_yes_without_a_terminal(cli: Run) -> None:
 @pytest.mark.parametrize(("answer", "code", "said"), [("n\n", 1, "Nothing was done."), ("y\n", 0, "cancelled 2 waiting tasks")])
 def test_a_purge_at_a_terminal_asks_first(answer: str, code: int, said: str, shop: Json, cli: Run, folder: Path) -> None:
     waiting(cli, 2)
-    with person("queues", "purge", "mail", "--priority", "low", place=folder, WAGGLE_URL=shop["api_url"]) as somebody:
+    with person("queues", "purge", "mail", "--priority", "low", place=folder, **access(shop)) as somebody:
         somebody.reads_until("Cancel the waiting tasks of queue mail (2 tasks in all), only those of priority 0? [y/N]")
         somebody.types(answer)
         assert somebody.sees_it_end() == code
@@ -140,7 +140,7 @@ def test_the_completion_of_a_real_bash_knows_commands_options_and_names(shop: Js
     subprocess.run(["bash", "-n", folder / "waggle.bash"], check=True, timeout=COMMAND_SECONDS)
     program = ["source waggle.bash", 'try() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=(); _waggle; echo "${COMPREPLY[*]}"; }']
     program += ["try " + " ".join(shlex.quote(word) for word in line.split(" ")) for line in COMPLETED]
-    environ = {"WAGGLE_URL": shop["api_url"], "PATH": f"{WAGGLE.parent}:/usr/bin:/bin", "HOME": str(folder)}
+    environ = {**access(shop), "PATH": f"{WAGGLE.parent}:/usr/bin:/bin", "HOME": str(folder)}
     run = subprocess.run(
         ["bash", "--norc", "-c", "\n".join(program)], cwd=folder, env=environ, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=True
     )

@@ -14,9 +14,9 @@ from typing import Any
 import httpx2
 import pytest
 
-from support.command_line import WAGGLE, Called, called, waggle
+from support.command_line import WAGGLE, Called, access, called, waggle
 from support.facts import until
-from support.system import Client
+from support.system import Client, client_for
 
 Run = Callable[[str], Called]
 Json = dict[str, Any]
@@ -28,7 +28,8 @@ NOBODY = "00000000-0000-7000-8000-000000000000"
 def tasks(shop: Json, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run `waggle tasks …` in a folder of this test's own."""
     monkeypatch.chdir(folder)
-    monkeypatch.setenv("WAGGLE_URL", shop["api_url"])
+    for name, value in access(shop).items():
+        monkeypatch.setenv(name, value)
     return lambda command: called(capsys, "tasks", *shlex.split(command))
 
 
@@ -48,7 +49,7 @@ def submit(tasks: Run) -> Callable[[str], Json]:
 @pytest.fixture
 async def api(shop: Json) -> AsyncIterator[Client]:
     """The same API, without the command line."""
-    async with Client(base_url=shop["api_url"], timeout=30, trust_env=False) as opened:
+    async with client_for(shop) as opened:
         yield opened
 
 
@@ -139,7 +140,7 @@ def ids(run: Called) -> list[str]:
 @pytest.mark.parametrize("output", ["json", "table"])
 def test_a_reader_that_has_seen_enough_is_no_crash(output: str, shop: Json) -> None:
     command = f"{WAGGLE} tasks list -o {output} --url {shop['api_url']} | true"
-    run = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
+    run = subprocess.run(["sh", "-c", command], env={**os.environ, **access(shop)}, capture_output=True, text=True, check=True)
     assert (run.stdout, run.stderr) == ("", "")
 
 
@@ -185,7 +186,7 @@ async def test_a_wait_survives_the_api(shop: Json, submit: Callable[[str], Json]
     """`waggle up` starts it again, on the same port."""
     task = submit("demo.echo --delay 60")
     arguments = ("tasks", "show", task["id"], "--wait", "30", "-o", "json")
-    show = asyncio.create_task(asyncio.to_thread(waggle, *arguments, place=folder, WAGGLE_URL=shop["api_url"]))
+    show = asyncio.create_task(asyncio.to_thread(waggle, *arguments, place=folder, **access(shop)))
     await until(lambda: _waits(api), what="the command waits")
     os.kill(shop["pids"]["api"], signal.SIGKILL)
     await until(lambda: _answers(api), 20, "the API is there again")

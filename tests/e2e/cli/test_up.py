@@ -22,6 +22,7 @@ from support.facts import until
 from support.loops import again_and_again
 from support.processes import kill
 from support.servers import NatsServer
+from support.system import client_for
 from waggle_embedded.placement import free_port
 
 SERVICES = ("api", "worker", "dlq", "scheduler")
@@ -116,9 +117,9 @@ def start(place: Path, logs: dict[str, Path]) -> Iterator[Callable[..., Up]]:
         kill(up.process)
 
 
-async def done(api_url: str, type_: str, payload: Mapping[str, object]) -> object:
+async def done(facts: Mapping[str, Any], type_: str, payload: Mapping[str, object]) -> object:
     """Submit a task and wait for its result."""
-    async with httpx2.AsyncClient(base_url=api_url, timeout=30, trust_env=False) as client:
+    async with client_for(facts) as client:
         answer = await client.post("/api/tasks", json={"type": type_, "payload": payload})
         assert answer.status_code == 201, answer.text
         task = (await client.get(f"/api/tasks/{answer.json()['id']}", params={"wait": 15})).json()
@@ -130,15 +131,15 @@ async def test_one_command_starts_everything_and_its_ready_file_names_all_addres
     up = start("--app", "shop:app")
     facts = await up.ready()
 
-    assert set(facts) == {"api_url", "nats_url", "postgres_url", "metrics_urls", "pids"}
+    assert set(facts) == {"api_url", "api_key", "nats_url", "postgres_url", "metrics_urls", "pids"}
     assert set(facts["pids"]) == {*SERVICES, "nats", "postgres", "up"}
     assert facts["pids"]["up"] == up.process.pid
     assert not any(gone(pid) for pid in up.pids.values())
     assert stat.S_IMODE(up.ready_file.stat().st_mode) == 0o600
     assert (place / ".waggle" / "up.json").read_bytes() == up.ready_file.read_bytes()
 
-    assert await done(facts["api_url"], "demo.echo", {"hello": "bees"}) == {"hello": "bees"}
-    assert await done(facts["api_url"], "shop.add", {"a": 1, "b": 2}) == {"sum": 3}
+    assert await done(facts, "demo.echo", {"hello": "bees"}) == {"hello": "bees"}
+    assert await done(facts, "shop.add", {"a": 1, "b": 2}) == {"sum": 3}
     assert set(facts["metrics_urls"]) == set(SERVICES)
     async with httpx2.AsyncClient(trust_env=False) as client:
         for service in SERVICES:
@@ -165,7 +166,7 @@ async def test_whatever_dies_is_restarted_and_the_ready_file_stays_true(start: C
     assert not any(gone(pid) for pid in up.pids.values())
     assert {key: value for key, value in after.items() if key != "pids"} == {key: value for key, value in before.items() if key != "pids"}
     assert {name for name in after["pids"] if after["pids"][name] == before["pids"][name]} >= {"dlq", "scheduler", "up"}
-    assert await done(after["api_url"], "demo.echo", {"still": "here"}) == {"still": "here"}
+    assert await done(after, "demo.echo", {"still": "here"}) == {"still": "here"}
 
 
 async def replaced(up: Up, name: str) -> None:
@@ -219,7 +220,7 @@ async def test_nats_that_stores_nothing_is_restarted(start: Callable[..., Up]) -
     facts = await up.ready()
     full_disk.fill(facts["pids"]["nats"])
     accepted: list[str] = []
-    async with httpx2.AsyncClient(base_url=facts["api_url"], trust_env=False, timeout=10.0) as client:
+    async with client_for(facts) as client:
 
         async def submit() -> None:
             accepted.append((await client.post("/api/tasks", json={"type": "demo.echo"})).json()["id"])
@@ -242,7 +243,7 @@ async def all_completed(url: str, count: int) -> bool:
 async def test_a_running_task_is_finished_before_the_stop(start: Callable[..., Up]) -> None:
     up = start()
     facts = await up.ready()
-    async with httpx2.AsyncClient(base_url=facts["api_url"], trust_env=False) as client:
+    async with client_for(facts) as client:
         task = (await client.post("/api/tasks", json={"type": "demo.sleep", "payload": {"seconds": 1.5}})).json()["id"]
         await until(lambda: status(facts["postgres_url"], task, "running"))
     assert await up.stopped() == 0
@@ -327,7 +328,7 @@ async def test_servers_of_the_user_are_used_and_left_alone(start: Callable[..., 
     facts = await up.ready()
     assert (facts["postgres_url"], facts["nats_url"]) == (database, nats.url)
     assert set(facts["pids"]) == {*SERVICES, "up"}
-    assert await done(facts["api_url"], "demo.echo", {"on": "mine"}) == {"on": "mine"}
+    assert await done(facts, "demo.echo", {"on": "mine"}) == {"on": "mine"}
     assert await up.stopped() == 0
     await execute(database, "SELECT 1")
     assert not gone(nats.pid)

@@ -1,6 +1,7 @@
 """`waggle tasks watch`: what changes, as it changes."""
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -10,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from support.command_line import WAGGLE, Called
+from support.command_line import WAGGLE, Called, access
 from support.terminals import person
 
 Run = Callable[[str], Called]
@@ -53,7 +54,7 @@ def test_nothing_to_watch_is_reported_and_an_unknown_id_is_exit_code_3(cli: Run)
 def test_a_terminal_shows_a_table_that_lives_and_ctrl_c_ends_it_well(shop: Json, cli: Run, folder: Path) -> None:
     first = submitted(cli, """demo.echo --metadata '{"watch": "live"}'""")
     command = ("tasks", "watch", "--metadata", '{"watch": "live"}', "--every", "0.2")
-    with person(*command, place=folder, columns=120, WAGGLE_URL=shop["api_url"]) as somebody:
+    with person(*command, place=folder, columns=120, **access(shop)) as somebody:
         somebody.reads_until(first)
         somebody.reads_until("1 completed")
         second = submitted(cli, """demo.sleep --payload '{"seconds": 0.5}' --metadata '{"watch": "live"}'""")
@@ -67,7 +68,7 @@ def test_a_terminal_shows_a_table_that_lives_and_ctrl_c_ends_it_well(shop: Json,
 
 def test_ctrl_c_before_they_were_done_is_130(shop: Json, cli: Run, folder: Path) -> None:
     waiting = submitted(cli, "demo.echo --delay 1h")
-    with person("tasks", "watch", waiting, "--until-done", place=folder, WAGGLE_URL=shop["api_url"]) as somebody:
+    with person("tasks", "watch", waiting, "--until-done", place=folder, **access(shop)) as somebody:
         somebody.reads_until("1 pending")
         somebody.presses_ctrl_c()
         assert somebody.sees_it_end() == 130
@@ -76,8 +77,8 @@ def test_ctrl_c_before_they_were_done_is_130(shop: Json, cli: Run, folder: Path)
 @contextmanager
 def watching(shop: Json, folder: Path, *arguments: str) -> Iterator["subprocess.Popen[bytes]"]:
     """A `waggle tasks watch -o jsonl` whose lines go into a pipe."""
-    command = [WAGGLE, "tasks", "watch", *arguments, "--url", shop["api_url"], "-o", "jsonl", "--every", "0.2"]
-    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    command = [WAGGLE, "tasks", "watch", *arguments, "-o", "jsonl", "--every", "0.2"]
+    with subprocess.Popen(command, cwd=folder, env={**os.environ, **access(shop)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         stop = threading.Timer(60, process.kill)
         stop.start()
         try:

@@ -13,10 +13,11 @@ import pytest
 
 from support import given
 from support.facts import until
+from support.keys import ADMIN_KEY
 from support.one_api import announce
 from support.processes import Process, ready
 from support.servers import NatsServer, PostgresServer
-from support.system import Client, Services, client_of, ok
+from support.system import Client, Services, bearer, client_of, ok
 from waggle.store import postgres as store
 from waggle_embedded.placement import free_port
 
@@ -155,7 +156,7 @@ async def test_without_nats_tasks_are_accepted_and_left_for_the_scheduler_to_rin
 async def test_the_api_can_start_before_postgres(own_postgres: PostgresServer, start: Services, types: None) -> None:
     own_postgres.kill()
     process = start.launch("api", api_port=free_port())
-    async with Client(base_url=f"http://127.0.0.1:{process.settings.api_port}", trust_env=False) as api:
+    async with Client(base_url=f"http://127.0.0.1:{process.settings.api_port}", headers=bearer(ADMIN_KEY), trust_env=False) as api:
 
         async def listens() -> bool:
             try:

@@ -177,7 +177,10 @@ def test_warnings_are_shown_readable_bounded_and_without_escape_sequences(superv
 def test_the_ready_file_has_lists_where_a_service_has_several_processes(supervisor: Supervisor, make: Make) -> None:
     members = [make("worker-1", STEADY), make("worker-2", STEADY), make("dlq", STEADY)]
     supervisor.start(*members)
-    facts = announcement.facts("postgresql://…", "nats://…", [(member.name.partition("-")[0], member.child) for member in members if member.child])
+    facts = announcement.facts(
+        "postgresql://…", "nats://…", [(member.name.partition("-")[0], member.child) for member in members if member.child], api_key="wgl_…"
+    )
+    assert facts["api_key"] == "wgl_…"
     pids = [member.child.pid for member in members if member.child]
     assert facts["pids"] == {"worker": pids[:2], "dlq": pids[2], "up": os.getpid()}
     assert facts["metrics_urls"] == {"worker": ["", ""], "dlq": ""}

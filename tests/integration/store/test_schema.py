@@ -13,6 +13,7 @@ from uuid_utils.compat import uuid7
 from support import processes
 from support.facts import until
 from support.fleet import FleetSettings
+from support.keys import add_admin_key
 from support.schemas import install_old
 from support.system import Services, System, client_of
 from support.whole import everything_works
@@ -68,6 +69,7 @@ async def test_the_whole_system_works_beside_the_tables_of_an_application(settin
         before, objects = await application.fetchval(FOREIGN_ROWS), await application.fetchval(OBJECTS)
         assert await migrate(settings.postgres_url, schema) == (None, head())
         assert await migrate(settings.postgres_url, schema) == (head(), head())
+        await add_admin_key(settings.postgres_url, schema)
         system = await System.start(start)
         async with client_of(system.api) as client:
             await everything_works(client)

@@ -12,6 +12,7 @@ from cyclopts import App, Group, Parameter
 
 from waggle_cli.commands import services
 from waggle_cli.commands.completion import Shell
+from waggle_cli.commands.parameters import Url
 from waggle_cli.commands.usage import format_error
 
 
@@ -73,6 +74,8 @@ _group("queues", WORK, "List queues, show one, pause and resume them, cancel the
 _group("workers", WORK, "List workers: which are alive, which queues they serve, how many tasks they run.", 3)
 _group("types", WORK, "Show the task types: their defaults, and the payload that each expects.", 4)
 _group("breakers", WORK, "List circuit breakers, show one, reset one.", 5)
+_group("users", OPERATE, "Users: list, create, change, delete.")
+_group("keys", OPERATE, "API keys: list, create, replace the secret, revoke.")
 _group("config", OPERATE, "Show the settings, and where each one comes from.")
 _group("nats", OPERATE, "Configure a NATS server for Waggle.")
 _group("doctor", OPERATE, "Check everything that Waggle depends on, and advise on problems.")
@@ -111,6 +114,38 @@ def migrate(*, sql: Switch = False, check: Switch = False) -> int:
     except SettingsError as error:
         print(f"waggle migrate: invalid settings\n{error}", file=sys.stderr)
         return 2
+
+
+@app.command(group=OPERATE, help_epilogue="Examples:\n  waggle login anna\n  waggle login anna --password-stdin < password\n")
+def login(name: str, /, *, password_stdin: Switch = False, url: Url = "") -> int:
+    """Sign in with a name and a password. The commands that follow use this login, unless WAGGLE_API_KEY is set.
+
+    The login is kept in ~/.config/waggle/logins.json, which only you can read, and lasts 30 days.
+
+    Parameters
+    ----------
+    name
+        The user's name.
+    password_stdin
+        Read the password from standard input.
+    """
+    from waggle_cli.commands.login import login as sign_in
+
+    return sign_in(name, url, from_stdin=password_stdin)
+
+
+@app.command(group=OPERATE, help_epilogue="Examples:\n  waggle logout\n  waggle logout --everywhere\n")
+def logout(*, everywhere: Switch = False, url: Url = "") -> int:
+    """Sign out.
+
+    Parameters
+    ----------
+    everywhere
+        End all logins of this user, on other machines too.
+    """
+    from waggle_cli.commands.login import logout as sign_out
+
+    return sign_out(url, everywhere=everywhere)
 
 
 @app.command(group=OPERATE, help_epilogue="Examples:\n  source <(waggle completion bash)\n")

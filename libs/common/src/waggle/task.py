@@ -169,7 +169,7 @@ Object = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": "object"
 class Task(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """A task as the API shows it. Absent optional fields are left out.
 
-    `payload`, `result` and `metadata` are raw JSON. Times are UTC; `timeout` is in seconds.
+    `payload`, `result` and `metadata` are raw JSON. Times are UTC; `timeout` is in seconds. `hidden`: the fields that this caller may not see.
     """
 
     id: UUID
@@ -195,6 +195,7 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     worker_id: str | None = None
     unique_key: str | None = None
     lost_count: int = 0
+    hidden: list[str] | None = None
 
 
 class Claimed(msgspec.Struct, frozen=True):

@@ -8,13 +8,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from waggle_embedded.child import ServerProcess
+from waggle_embedded.first_key import ADMIN, KEY_FILE, Access
 from waggle_embedded.services import ServiceProcess
 
 T = TypeVar("T")
 
 
-def facts(postgres_url: str, nats_url: str, running: Iterable[tuple[str, ServerProcess]]) -> dict[str, Any]:
-    """The content of the ready file. `running` has a pair (service, process) for each process; a service with several processes gets lists."""
+def facts(postgres_url: str, nats_url: str, running: Iterable[tuple[str, ServerProcess]], *, api_key: str) -> dict[str, Any]:
+    """The content of the ready file. `running` has a pair (service, process) for each process; a service with several processes gets lists.
+
+    Without an API key, there is none in it: nobody is asked for one.
+    """
     pids: dict[str, list[int]] = {}
     metrics: dict[str, list[str]] = {}
     api_url = ""
@@ -26,6 +30,7 @@ def facts(postgres_url: str, nats_url: str, running: Iterable[tuple[str, ServerP
             api_url = written.get("api_url", api_url)
     return {
         "api_url": api_url,
+        **({"api_key": api_key} if api_key else {}),
         "nats_url": nats_url,
         "postgres_url": postgres_url,
         "metrics_urls": {service: _one_or_all(urls) for service, urls in metrics.items()},
@@ -46,9 +51,10 @@ def write(path: Path, content: dict[str, Any]) -> None:
     Path(fresh).replace(path)
 
 
-def banner(api_url: str, data: Path, servers: Path, *, kept: bool, embedded: tuple[bool, bool]) -> str:
-    """What people want to know once everything runs. `embedded` says whether Postgres and NATS are the embedded ones."""
+def banner(api_url: str, data: Path, servers: Path, *, kept: bool, embedded: tuple[bool, bool], access: Access) -> str:
+    """What people want to know once everything runs. `embedded` says whether Postgres and NATS are the embedded ones, `access` what opens the API."""
     tasks = f"{api_url}/api/tasks"
+    header = f"""-H "x-api-key: $(cat {data / KEY_FILE})" """ if access.key else ""
     data_line = f"{data} (kept for the next start)" if kept else f"{data} (deleted at the end)"
     lines = ["", "Waggle is running.", "", f"  API    {api_url}", f"  data   {data_line}"]
     if servers != data and any(embedded):
@@ -57,12 +63,14 @@ def banner(api_url: str, data: Path, servers: Path, *, kept: bool, embedded: tup
         if not own:
             lines.append(f"         {name} is your own ({variable})")
     lines += [
+        f"  key    {data / KEY_FILE} (the command line finds it)" if access.key else "  key    none: ANYBODY on this machine may do everything (--no-auth)",
+        *([f"  admin  password {access.password}  (shown this once; the name is {ADMIN})"] if access.password else []),
         f"  logs   {data / 'logs'}",
         "",
         "  Submit a task, then wait for its result:",
         "",
-        f"""    curl -s {tasks} -H 'content-type: application/json' -d '{{"type": "demo.echo", "payload": {{"hello": "bees"}}}}'""",
-        f"    curl -s '{tasks}/ID?wait=10'        # ID: the id in the first answer",
+        f"""    curl -s {tasks} {header}-H 'content-type: application/json' -d '{{"type": "demo.echo", "payload": {{"hello": "bees"}}}}'""",
+        f"    curl -s {header}'{tasks}/ID?wait=10'        # ID: the id in the first answer",
         "",
         "  Ctrl-C stops everything.",
         "",

@@ -16,13 +16,13 @@ SPARED_CORES: Final = 2  # for Postgres, NATS and the other services, if there a
 EMBEDDED: Final = "embedded"  # stands for the address of an embedded server
 
 
-def for_services(port: int | None, app: str, processes: int | None) -> tuple[dict[str, str], UpSettings]:
+def for_services(port: int | None, app: str, processes: int | None, *, no_auth: bool = False) -> tuple[dict[str, str], UpSettings]:
     """The environment of the services, without their own ports and files, and our own settings. Raises SettingsError.
 
     An address that the user gives, in a variable, in a secret's file or in the TOML file, reaches the services as a variable, like those of embedded servers.
     """
     environ = {name: value for name, value in os.environ.items() if name not in {PREFIX + ours for ours in OURS}}
-    options = {"APP": app or None, "PROCESSES": processes, "API_PORT": port}
+    options = {"APP": app or None, "PROCESSES": processes, "API_PORT": port, "API_AUTH": "none" if no_auth else None}
     environ |= {PREFIX + name: str(value) for name, value in options.items() if value is not None}
     environ = {name: value for name, value in environ.items() if value or name not in ("WAGGLE_POSTGRES_URL", "WAGGLE_NATS_URL")}
     settings = read(UpSettings, environ, otherwise=dict.fromkeys(("postgres_url", "nats_url"), EMBEDDED))

@@ -7,8 +7,11 @@ from pathlib import Path
 from threading import Thread
 from typing import Any, Final
 
+import msgspec
+
 from waggle.settings.services import UpSettings
-from waggle_embedded import announcement, dead_workers, nats, postgres, services
+from waggle.store.postgres import POSTGRES_OUTAGE
+from waggle_embedded import announcement, dead_workers, first_key, nats, postgres, services
 from waggle_embedded.child import ServerProcess
 from waggle_embedded.data_folder import CannotStart
 from waggle_embedded.placement import free_port, make_folder, reachable_folder, server_account
@@ -29,6 +32,7 @@ class Stack:
     kept: bool
     ready_file: Path | None
     servers: Path = field(init=False)
+    access: first_key.Access = field(init=False, default=first_key.Access("", None))
     nats_urls: dict[str, str] = field(init=False, default_factory=dict)  # by service: each has a user of its own
 
     def __post_init__(self) -> None:
@@ -52,9 +56,11 @@ class Stack:
             screen.say("Starting Waggle …")
             self.supervisor.start(*self._server_members())
             self.supervisor.run_once("migrate", services.launch("waggle.store.migrate", "migrate", self.environ, run=self.data / "run", logs=self.logs))
+            self._make_key()
             self.supervisor.start(*[self._service_member(service, name) for service in services.SERVICES for name in self._processes(service)])
             self.announce()
-            screen.say(announcement.banner(self._facts()["api_url"], self.data, self.servers, kept=self.kept, embedded=(self.own_postgres, self.own_nats)))
+            embedded = (self.own_postgres, self.own_nats)
+            screen.say(announcement.banner(self._facts()["api_url"], self.data, self.servers, kept=self.kept, embedded=embedded, access=self.access))
             self.supervisor.watch()
         except StopAsked:
             pass
@@ -64,6 +70,17 @@ class Stack:
             self.supervisor.stop()
         screen.say(f"Stopped. The data is kept in {self.data}" if self.kept else "Stopped.")
         return 0
+
+    def _make_key(self) -> None:
+        """The API and the command line share a key, unless nobody is to be asked for one."""
+        if self.settings.api_auth == "none":
+            return
+        secret = self.environ.setdefault("WAGGLE_API_SECRET", self.settings.api_secret or first_key.secret(self.data))
+        settings = msgspec.structs.replace(self.settings, postgres_url=self.environ["WAGGLE_POSTGRES_URL"])
+        try:
+            self.access = first_key.access(self.data, settings, secret)
+        except POSTGRES_OUTAGE as error:
+            raise CannotStart(f"Postgres does not take the API key of this folder: {error}") from error
 
     def _check_disk(self) -> None:
         needed = POSTGRES_BYTES * self.own_postgres + self.settings.work_max_bytes * 5 // 4 * self.own_nats
@@ -119,7 +136,7 @@ class Stack:
     def _facts(self) -> dict[str, Any]:
         # Several processes of one service are called worker-1, worker-2, …
         running = [(member.name.partition("-")[0], member.child) for member in self.supervisor.members if member.child]
-        return announcement.facts(self.environ["WAGGLE_POSTGRES_URL"], self.environ["WAGGLE_NATS_URL"], running)
+        return announcement.facts(self.environ["WAGGLE_POSTGRES_URL"], self.environ["WAGGLE_NATS_URL"], running, api_key=self.access.key)
 
     def announce(self) -> None:
         """Write the ready files: all processes are ready, and these are their addresses and pids."""

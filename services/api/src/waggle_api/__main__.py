@@ -10,14 +10,18 @@ from waggle import doorbell_sizes, primaries, service
 from waggle.bus import connection as bus
 from waggle.bus.ring import Ringer
 from waggle.service import Service
-from waggle.settings.services import ApiSettings
+from waggle.settings.services import ApiSettings, check_auth
+from waggle.settings.shared import SettingsError
 from waggle.store import postgres
 from waggle.store.primary import PrimaryGate
 from waggle.telemetry import endpoint
 from waggle_api import metrics
 from waggle_api.app import GROUPS, PROBES, create_app
 from waggle_api.control.waits import Waits
+from waggle_api.edge.identity import Identity, everybody
+from waggle_api.edge.logins import Passwords
 from waggle_api.edge.pages import Pages
+from waggle_api.edge.tokens import Tokens
 from waggle_api.health import Health
 from waggle_api.http.connections import Connections
 from waggle_api.http.server import Certificate, Server, certificate
@@ -29,10 +33,19 @@ from waggle_api.submit.commit import COMMIT_RETRY_SECONDS
 log = structlog.get_logger()
 
 API_CONNECTIONS: Final = 16
+INCOMPLETE: Final = (
+    "WAGGLE_API_SECRET is missing: API keys are stored under it. `openssl rand -base64 32` makes one; give the same one to every API."
+    " WAGGLE_API_AUTH=none does without keys, on a machine of your own"
+)
 
 
 async def run(settings: ApiSettings) -> None:
     """Listen at once, accept requests once Postgres is available; when stopped, finish what was accepted."""
+    check_auth(settings)
+    if settings.api_auth == "none":
+        log.warning("anybody on this machine may do everything", auth="none")
+    elif not settings.api_secret:
+        raise SettingsError(INCOMPLETE)
     tls = certificate(settings.api_tls_cert, settings.api_tls_key)
     listener = endpoint.listen(settings.api_host, settings.api_port)
     probes = None if settings.api_probes_port is None else endpoint.listen(settings.api_probes_host, settings.api_probes_port)
@@ -46,6 +59,8 @@ async def run(settings: ApiSettings) -> None:
             api.start(f"certificate {number}", server.keep_certificate())
         api.start("commit", resources.intake.run())
         api.start("waits", resources.waits.keep(api.stopping))
+        if resources.identity is not None:
+            api.start("keys", resources.identity.keep(api.stopping))
         await api.until(_accept_requests(catalogue, resources))
         api.start("catalogue", catalogue.keep(api.stopping))
         api.start("doorbell sizes", doorbell_sizes.keep(resources.pool, ringer, api.stopping))
@@ -64,9 +79,10 @@ def _servers(settings: ApiSettings, resources: Resources, listener: socket.socke
     groups = [group for group in GROUPS if probes is None or group is not PROBES]
     connections = Connections(*limits)
     metrics.CONNECTIONS.set_function(lambda: connections.all)
-    servers = [Server(create_app(resources, pages, groups), listener, connections, settings.grace, tls)]
+    identify = everybody if resources.identity is None else resources.identity
+    servers = [Server(create_app(resources, identify, pages, groups), listener, connections, settings.grace, tls)]
     if probes is not None:  # it counts its own: a flood of the API must not fail its probes
-        servers.append(Server(create_app(resources, pages, [PROBES]), probes, Connections(*limits), settings.grace))
+        servers.append(Server(create_app(resources, identify, pages, [PROBES]), probes, Connections(*limits), settings.grace))
     return servers
 
 
@@ -79,7 +95,10 @@ async def _opened(api: Service[ApiSettings], gate: PrimaryGate) -> tuple[Catalog
     await waits.open()
     api.start("storing", ringer.storing.watch())
     intake = Intake(pool, nats, ringer, catalogue, accept_unknown=api.settings.unknown_types == "accept")
-    return catalogue, ringer, Resources(pool=pool, bus=nats, intake=intake, waits=waits, health=Health(health_pool, ringer))
+    tokens = Tokens(api.settings.api_secret, api.settings.api_issuer, api.settings.api_signing)
+    identity = Identity(pool, api.settings.api_secret, tokens) if api.settings.api_auth == "required" else None
+    passwords, health = await api.enter(Passwords()), Health(health_pool, ringer)
+    return catalogue, ringer, Resources(pool=pool, bus=nats, intake=intake, waits=waits, health=health, identity=identity, passwords=passwords)
 
 
 async def _accept_requests(catalogue: Catalogue, resources: Resources) -> None:

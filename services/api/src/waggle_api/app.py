@@ -8,15 +8,14 @@ from typing import Any, Final
 from litestar import Litestar, Request, Router
 from litestar.types import ASGIApp
 
-from waggle_api.callers import identify
 from waggle_api.edge.pages import PageGate, Pages
 from waggle_api.http import problems, routing
 from waggle_api.http.envelope import Envelope
-from waggle_api.http.routing import Group
+from waggle_api.http.routing import Group, Identify
 from waggle_api.openapi.document import encoded
 from waggle_api.refusals import Unavailable
 from waggle_api.resources import Resources
-from waggle_api.routes import breakers, dlq, health, overview, queues, schema, tasks
+from waggle_api.routes import access, breakers, dlq, health, keys, overview, queues, schema, tasks, users
 
 PREFIXES: Final = ("/api", "/api/v1")  # the same tree
 
@@ -28,15 +27,25 @@ def document() -> bytes:
 
 
 PROBES: Final = health.ROUTES
-GROUPS: Final[tuple[Group, ...]] = (tasks.ROUTES, breakers.ROUTES, dlq.ROUTES, queues.ROUTES, overview.ROUTES, PROBES, schema.routes(document))
+ACCESS: Final = (access.ROUTES, keys.ROUTES, users.ROUTES, access.KEY_SET)
+GROUPS: Final[tuple[Group, ...]] = (
+    tasks.ROUTES,
+    breakers.ROUTES,
+    dlq.ROUTES,
+    queues.ROUTES,
+    overview.ROUTES,
+    *ACCESS,
+    PROBES,
+    schema.routes(document),
+)
 
 
-def create_app(resources: Resources, pages: Pages, groups: Sequence[Group] = GROUPS) -> ASGIApp:
+def create_app(resources: Resources, identify: Identify, pages: Pages, groups: Sequence[Group] = GROUPS) -> ASGIApp:
     """The API on these resources; whatever opened them closes them. `pages`: which web pages may use it."""
-    return Envelope(PageGate(routed(resources, groups), pages))
+    return Envelope(PageGate(routed(resources, identify, groups), pages))
 
 
-def routed(resources: Resources, groups: Sequence[Group] = GROUPS) -> Litestar:
+def routed(resources: Resources, identify: Identify, groups: Sequence[Group] = GROUPS) -> Litestar:
     """Every route of these groups at its addresses."""
 
     async def refuse_until_open(_: Request[Any, Any, Any]) -> None:

@@ -13,6 +13,7 @@ _SECONDS: Final = catalogue.HTTP_REQUEST_SECONDS.create()
 CONNECTIONS: Final = catalogue.HTTP_CONNECTIONS.create()
 _REFUSED: Final = catalogue.HTTP_CONNECTIONS_REFUSED.create()
 WAITING: Final = catalogue.HTTP_WAITING.create()
+AUTH_FAILURES: Final = catalogue.AUTH_FAILURES.create()
 COMMIT_BATCH: Final = catalogue.COMMIT_BATCH_SIZE.create()
 
 

@@ -27,6 +27,18 @@ class TooSlow(Refusal):
     """Its body does not arrive in time."""
 
 
+class Unauthenticated(Refusal):
+    """Nobody knows who sends it. The caller is not told why: `why` is for the log."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__("send a valid API key or access token: `Authorization: Bearer …` or `X-API-Key: wgl_…`")
+        self.why = why
+
+
+class Forbidden(Refusal):
+    """Its caller may not do this."""
+
+
 class ForeignPage(Refusal):
     """A web page of another origin sent it."""
 

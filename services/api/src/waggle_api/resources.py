@@ -11,6 +11,8 @@ from waggle.bus.connection import Bus
 from waggle.store.client import PooledConnection
 from waggle_api.connections import READ_TIMEOUT_SECONDS, borrowed
 from waggle_api.control.waits import Waits
+from waggle_api.edge.identity import Identity
+from waggle_api.edge.logins import Passwords
 from waggle_api.health import Health
 from waggle_api.http.routing import RouteCall
 from waggle_api.submit.accept import Intake
@@ -19,10 +21,13 @@ RESERVED_CONNECTIONS: Final = 9  # of the pool, for submissions and waits: slow 
 
 
 class Resources:
-    """The resources of the API."""
+    """The resources of the API. `identity` is None where nobody is asked who they are."""
 
-    def __init__(self, *, pool: "asyncpg.Pool[asyncpg.Record]", bus: Bus, intake: Intake, waits: Waits, health: Health) -> None:
+    def __init__(
+        self, *, pool: "asyncpg.Pool[asyncpg.Record]", bus: Bus, intake: Intake, waits: Waits, health: Health, identity: Identity | None, passwords: Passwords
+    ) -> None:
         self.pool, self.bus, self.intake, self.waits, self.health = pool, bus, intake, waits, health
+        self.identity, self.passwords = identity, passwords
         self._free = asyncio.Semaphore(max(1, pool.get_max_size() - RESERVED_CONNECTIONS))
 
     @asynccontextmanager

@@ -96,7 +96,7 @@ async def test_a_retry_with_another_payload_keeps_the_first_one(api: Client, poo
     one = ok(await api.get(f"/api/dlq/{task_id}"))
     assert (one["payload"], one["original_payload"]) == ({"to": "berta"}, {"to": "nobody"})
     kept = await pool.fetch("SELECT payload, how, retried_by FROM waggle.dead_letter_retries WHERE task_id = $1 ORDER BY retried_at", task_id)
-    assert [tuple(row) for row in kept] == [('{"to":  "nobody"}', "manual", "anonymous"), ('{"to":"anna"}', "manual", "anonymous")]
+    assert [tuple(row) for row in kept] == [('{"to":  "nobody"}', "manual", "key:TestAdmin000"), ('{"to":"anna"}', "manual", "key:TestAdmin000")]
 
 
 BODIES = {

@@ -27,7 +27,7 @@ async def test_a_small_bulk_retry_is_answered_when_it_has_ended(api: Client, poo
     redrive = ok(answer)
     assert (redrive["state"], redrive["matched"], redrive["retried"], redrive["skipped"]) == ("completed", 3, 2, 1)
     assert redrive["filter"] == {"type": [kind], "code": ["task_execution_failed"], "text": "BOOM", "queue": "default"}
-    assert (redrive["rate"], redrive["submitted_by"], redrive["failed_again"]) == (1000.0, "anonymous", 0)
+    assert (redrive["rate"], redrive["submitted_by"], redrive["failed_again"]) == (1000.0, "key:TestAdmin000", 0)
     assert answer.headers["location"] == f"/api/v1/dlq/retries/{redrive['id']}"
     assert redrive["ended_at"]
     assert "reason" not in redrive
@@ -55,7 +55,7 @@ async def test_a_slow_bulk_retry_is_accepted_followed_and_cancelled(api: Client,
     assert redrive["id"] in ids(await listed(api, "/api/dlq/retries"))
     for _ in range(2):
         cancelled = ok(await api.delete(path))
-        assert (cancelled["state"], cancelled["reason"]) == ("cancelled", "cancelled by anonymous")
+        assert (cancelled["state"], cancelled["reason"]) == ("cancelled", "cancelled by key:TestAdmin000")
     assert cancelled["retried"] < 5
     (ended,) = ids(await listed(api, "/api/dlq/retries", limit=1))
     assert ended == redrive["id"]

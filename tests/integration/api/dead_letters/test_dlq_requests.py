@@ -90,8 +90,8 @@ async def test_commands_are_logged_and_counted(api: Client, dlq: Process, pool: 
     (gone,) = await dead(pool, type=kind)
     ok(await api.delete(f"/api/dlq/{gone}"))
     ok(await api.post("/api/dlq/cleanup", json={"older_than": 99 * 365 * 86_400}))
-    assert dlq.logged("redrive began", redrive_id=redrive["id"], matched=3, rate=1000.0, asked_by="anonymous")
-    assert dlq.logged("redrive completed", redrive_id=redrive["id"], retried=3, asked_by="anonymous")
-    assert dlq.logged("dead letter removed", task_id=str(gone), asked_by="anonymous")
-    assert dlq.logged("dead letters cleaned up on request", cleaned=0, asked_by="anonymous")
+    assert dlq.logged("redrive began", redrive_id=redrive["id"], matched=3, rate=1000.0, asked_by="key:TestAdmin000")
+    assert dlq.logged("redrive completed", redrive_id=redrive["id"], retried=3, asked_by="key:TestAdmin000")
+    assert dlq.logged("dead letter removed", task_id=str(gone), asked_by="key:TestAdmin000")
+    assert dlq.logged("dead letters cleaned up on request", cleaned=0, asked_by="key:TestAdmin000")
     assert [await metric(dlq, name) - was for name, was in zip(names, before, strict=True)] == [3, 1, 1]

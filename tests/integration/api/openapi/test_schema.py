@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from support.keys import ADMIN_KEY
 from support.one_api import one_api
 from support.processes import Process
 from support.servers import PostgresServer
@@ -39,7 +40,16 @@ async def test_no_answer_of_the_system_is_missing_in_the_document(start: Service
         for message in ("one", "two"):
             await client.wait(await client.submit("demo.fail", {"message": message}, max_retries=0))
     command = [SCHEMATHESIS, "--config-file", Path(__file__).with_name("schemathesis.toml"), "run", f"{api.api_url}/schema/openapi.json", "--no-color"]
-    options = ["--generation-deterministic", "--max-examples", "5", "--continue-on-failure", "--suppress-health-check", "all"]
+    options = [
+        "--generation-deterministic",
+        "--max-examples",
+        "5",
+        "--continue-on-failure",
+        "--suppress-health-check",
+        "all",
+        "--header",
+        f"X-API-Key: {ADMIN_KEY}",
+    ]
     environ = {**os.environ, "PYTHONPATH": str(ROOT / "tests"), "NO_PROXY": "*"}
     run = await asyncio.create_subprocess_exec(*command, *options, cwd=folder, env=environ, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT)
     try:

@@ -48,7 +48,7 @@ async def test_they_are_listed_by_name_shown_and_reset(client: Client, bus: Bus,
     found = await bucket.entry(bus, "smtp")
     assert found
     assert found.revision > revision
-    assert [line["was"] for line in api.logged("circuit breaker reset", breaker="smtp", by="anonymous")] == ["open", "closed"]
+    assert [line["was"] for line in api.logged("circuit breaker reset", breaker="smtp", by="key:TestAdmin000")] == ["open", "closed"]
 
 
 async def test_an_unknown_name_is_not_found(client: Client, bus: Bus) -> None:

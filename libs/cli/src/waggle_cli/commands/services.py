@@ -23,6 +23,7 @@ def up(
     processes: Processes = None,
     ephemeral: Annotated[bool, Parameter(negative="", show_default=False)] = False,
     ready_file: Path | None = None,
+    no_auth: Annotated[bool, Parameter(negative="", show_default=False)] = False,
 ) -> int:
     """Run everything on this machine: Postgres, NATS and all services, until Ctrl-C.
 
@@ -41,12 +42,14 @@ def up(
     ephemeral
         Use a temporary folder, and delete all data at the end.
     ready_file
-        A file to write once everything is ready, with all addresses and process ids. It is removed at the stop.
+        A file to write once everything is ready, with all addresses, process ids and an API key. It is removed at the stop.
+    no_auth
+        Ask nobody for an API key: every user of this machine may do everything (WAGGLE_API_AUTH=none).
     """
     require("waggle up", "waggle[up]", "waggle_embedded", *SERVICES)
     from waggle_cli.commands.up import up
 
-    return up(port=port, data_dir=data_dir, app=app, processes=processes, ephemeral=ephemeral, ready_file=ready_file)
+    return up(port=port, data_dir=data_dir, app=app, processes=processes, ephemeral=ephemeral, ready_file=ready_file, no_auth=no_auth)
 
 
 def api() -> None:

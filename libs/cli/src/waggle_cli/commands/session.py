@@ -10,7 +10,7 @@ from typing import Final, NoReturn
 
 from waggle_cli.rest.address import find
 from waggle_cli.rest.client import Client
-from waggle_cli.rest.errors import ApiError, Unreachable, WrongUrl
+from waggle_cli.rest.errors import ApiError, NotSignedIn, Unreachable, WrongUrl
 
 
 class Exit(IntEnum):
@@ -32,7 +32,7 @@ def session(command: str, url: str) -> Iterator[Client]:
     try:
         with Client(find(url, os.environ, Path.cwd())) as client:
             yield client
-    except (WrongUrl, Unreachable, ApiError) as error:
+    except (WrongUrl, NotSignedIn, Unreachable, ApiError) as error:
         print_error(command, error)
         sys.exit(exit_code(error))
 

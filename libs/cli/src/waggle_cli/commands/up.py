@@ -3,6 +3,7 @@
 from contextlib import ExitStack
 from pathlib import Path
 
+from waggle.settings.services import UpSettings, check_auth
 from waggle.settings.shared import SettingsError
 from waggle_cli.views.terminal import Terminal
 from waggle_embedded import environment
@@ -13,11 +14,13 @@ from waggle_embedded.stack import Stack
 from waggle_embedded.supervisor import Supervisor
 
 
-def up(*, port: int | None, data_dir: Path | None, app: str, processes: int | None, ephemeral: bool, ready_file: Path | None) -> int:
+def up(*, port: int | None, data_dir: Path | None, app: str, processes: int | None, ephemeral: bool, ready_file: Path | None, no_auth: bool) -> int:
     """Run everything until a signal; the exit code: 2 if something must be changed first, 1 after a failure."""
     terminal = Terminal()
     try:
-        return _run(Supervisor(terminal), port, data_dir, app, processes, ephemeral, ready_file)
+        with ExitStack() as stack:
+            environ, settings = environment.for_services(port, app, processes, no_auth=no_auth)
+            return _run(stack, Supervisor(terminal), environ, settings, data_dir, ready_file, ephemeral=ephemeral)
     except (CannotStart, SettingsError) as error:
         terminal.problem(f"waggle up: {error}")
         return 2
@@ -33,9 +36,11 @@ def up(*, port: int | None, data_dir: Path | None, app: str, processes: int | No
         return 1
 
 
-def _run(supervisor: Supervisor, port: int | None, data_dir: Path | None, app: str, processes: int | None, ephemeral: bool, ready_file: Path | None) -> int:
-    with supervisor.signals(), ExitStack() as stack:
-        environ, settings = environment.for_services(port, app, processes)
+def _run(
+    stack: ExitStack, supervisor: Supervisor, environ: dict[str, str], settings: UpSettings, data_dir: Path | None, ready_file: Path | None, *, ephemeral: bool
+) -> int:
+    with supervisor.signals():
+        check_auth(settings)
         data = prepare(stack, data_dir, ephemeral=ephemeral)
         if ready_file:
             check_writable(ready_file.absolute().parent, "--ready-file")

@@ -9,29 +9,40 @@ from typing import NamedTuple
 import httpx2
 
 from waggle.settings.sources import masked
+from waggle_cli.rest import logins
 from waggle_cli.rest.errors import Unreachable, WrongUrl
 
 
 class Address(NamedTuple):
-    """Where the API is, and where that address comes from."""
+    """Where the API is, where that address comes from, and the API key for it, if there is one.
+
+    `login`: no key was set, and somebody has signed in there.
+    """
 
     url: str
     source: str
+    key: str = ""
+    login: bool = False
 
 
 def find(option: str, environ: Mapping[str, str], folder: Path) -> Address:
     """The API's address: the option `--url`, else WAGGLE_URL, else the TOML file's `url`, else what a running `waggle up` wrote in this folder or one above it.
 
+    The key is that of WAGGLE_API_KEY, of the file WAGGLE_API_KEY_FILE, or of the TOML file, else the login is used, else the key of
+    the `waggle up` whose address it is.
     Raises WrongUrl or Unreachable.
     """
+    key = _configured_key(environ)
     variable, file = environ.get("WAGGLE_URL", ""), environ.get("WAGGLE_CONFIG", "")
     for url, source in ((option, "--url"), (variable, "WAGGLE_URL"), ("" if option or variable else _configured(environ, file), file)):
         if url:
-            return Address(_checked(url, source), source)
+            return Address(_checked(url, source), source, key, login=not key and bool(logins.token(url)))
     for parent in (folder, *folder.parents):
         announced = parent / ".waggle" / "up.json"
         if _exists(announced):
-            return Address(_checked(_announced(announced), str(announced)), str(announced))
+            url, own_key = _announced(announced)
+            signed_in = not key and bool(logins.token(url))
+            return Address(_checked(url, str(announced)), str(announced), key or own_key, login=signed_in)
     raise Unreachable("no Waggle found: start one with `waggle up`, or give --url")
 
 
@@ -52,6 +63,21 @@ def _configured(environ: Mapping[str, str], file: str) -> str:
     return str(reading.values.get("url", ""))
 
 
+def _configured_key(environ: Mapping[str, str]) -> str:
+    """The setting `api_key`. Raises WrongUrl."""
+    key = environ.get("WAGGLE_API_KEY", "")
+    if not key and (environ.get("WAGGLE_API_KEY_FILE") or environ.get("WAGGLE_CONFIG")):
+        from waggle.settings.environment import gather
+
+        reading = gather({name: value for name, value in environ.items() if name in ("WAGGLE_API_KEY_FILE", "WAGGLE_CONFIG")})
+        if wrong := [finding for finding in reading.findings if finding.startswith("WAGGLE_API_KEY")]:
+            raise WrongUrl("\n".join(wrong))
+        key = str(reading.values.get("api_key", ""))
+    if not (key.isascii() and key.isprintable() and " " not in key):
+        raise WrongUrl("WAGGLE_API_KEY is not an API key: those have the form wgl_…")
+    return key
+
+
 def _checked(url: str, source: str) -> str:
     try:
         parts = httpx2.URL(url)
@@ -69,11 +95,12 @@ def _exists(file: Path) -> bool:
         return False
 
 
-def _announced(file: Path) -> str:
-    """The API's address in a file of `waggle up`. Only our own file is trusted, because tasks, and later a key, are sent there."""
+def _announced(file: Path) -> tuple[str, str]:
+    """The API's address in a file of `waggle up`, and its key. Only our own file is trusted, because tasks and the key are sent there."""
     try:
         if file.stat().st_uid != os.geteuid():
             raise Unreachable(f"{file} belongs to another user; give --url")
-        return str(json.loads(file.read_bytes())["api_url"])
+        facts = json.loads(file.read_bytes())
+        return str(facts["api_url"]), str(facts.get("api_key", ""))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise Unreachable(f"{file} does not say where the API is ({type(error).__name__}); give --url") from None

@@ -11,8 +11,9 @@ from urllib.parse import quote
 
 import httpx2
 
+from waggle_cli.rest import logins
 from waggle_cli.rest.address import Address, without_password
-from waggle_cli.rest.errors import ApiError, Unreachable, may_pass
+from waggle_cli.rest.errors import ApiError, NotSignedIn, Unreachable, may_pass
 from waggle_cli.rest.shapes import AT_REST, AttemptJson, PageJson, Reply, TaskJson
 
 WAIT_SECONDS: Final = 20.0  # one request waits for a task this long; longer waits are several requests
@@ -20,6 +21,8 @@ OUTAGE_POLL_SECONDS: Final = 0.5
 API_CONNECT_SECONDS: Final = 5.0
 READ_SECONDS: Final = 30.0
 BATCH_SECONDS: Final = 90.0  # storing 16 MiB may take a while
+NO_KEY: Final = "No API key was sent: set WAGGLE_API_KEY or WAGGLE_API_KEY_FILE, sign in with `waggle login`, or run in the folder of a `waggle up`."
+WRONG_KEY: Final = "The API key or login that was sent is not, or no longer, valid at this API."
 PAGE_LIMIT: Final = 1_000  # items on one page
 
 
@@ -28,10 +31,11 @@ class Client:
 
     def __init__(self, address: Address) -> None:
         self._address = address
+        self._credential = address.key
         url = httpx2.URL(address.url)
         self._http = httpx2.Client(
             base_url=url,
-            headers=_headers(),
+            headers={"accept": "application/json", "user-agent": "waggle-cli"},
             trust_env=url.host not in ("localhost", "127.0.0.1", "::1"),  # no proxy for our own machine
             verify=trusted(url.scheme),
         )
@@ -58,6 +62,10 @@ class Client:
         """POST to a path below /api; `body` is a JSON text."""
         kind = {} if body is None else {"content-type": "application/json"}
         return self._call("POST", path, content=body, headers={**kind, **(headers or {})}, timeout=timeout)
+
+    def patch(self, *path: str, body: bytes) -> Reply[Any]:
+        """PATCH a path below /api; `body` is a JSON text."""
+        return self._call("PATCH", path, content=body, headers={"content-type": "application/json"})
 
     def delete(self, *path: str, **params: object) -> Reply[Any]:
         return self._call("DELETE", path, params=_given(params))
@@ -93,9 +101,38 @@ class Client:
                 time.sleep(OUTAGE_POLL_SECONDS)
         return answer
 
+    def sign_in(self, name: str, password: str) -> None:
+        """Sign in, and keep the login for later commands at this address."""
+        body = json.dumps({"name": name, "password": password}).encode()
+        logins.keep(self._address.url, self.post("auth", "login", body=body).value)
+
+    def sign_out(self, *, everywhere: bool) -> None:
+        """End the login of this address, or all of its user. One that has ended already is forgotten. Raises NotSignedIn."""
+        if not self._address.login:
+            raise NotSignedIn(f"nobody has signed in at {self._called}")
+        try:
+            self.post("auth", "logout", body=json.dumps({"everywhere": everywhere}).encode())
+        except ApiError as error:
+            if error.status != 401:
+                raise
+        logins.drop(self._address.url)
+
+    def _authorization(self) -> dict[str, str]:
+        """The header that says who sends a request. An access token that expires in a moment is renewed first. Raises httpx2.RequestError."""
+        if self._address.login:
+            if (refresh_token := logins.expiring(self._address.url)) is not None:
+                answer = self._http.post("api/auth/refresh", json={"refresh_token": refresh_token}, timeout=READ_SECONDS)
+                if answer.status_code == 200:
+                    logins.keep(self._address.url, answer.json())
+                elif answer.status_code == 401:
+                    logins.drop(self._address.url)
+            self._credential = logins.token(self._address.url)
+        return {"authorization": f"Bearer {self._credential}"} if self._credential else {}
+
     def _call(self, method: str, path: tuple[str, ...], timeout: float = READ_SECONDS, **request: Any) -> Reply[Any]:
         where = "/".join(["api", *(quote(part, safe="") for part in path)])
         try:
+            request["headers"] = {**self._authorization(), **request.get("headers", {})}
             answer = self._http.request(method, where, timeout=httpx2.Timeout(timeout, connect=API_CONNECT_SECONDS), **request)
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
             raise Unreachable(f"{self._called} does not answer: {_reason(error)}") from error
@@ -111,18 +148,16 @@ class Client:
             kind = answer.headers.get("content-type", "no content-type")
             raise Unreachable(f"{self._called} answers, but not as a Waggle API (status {answer.status_code}, {kind})", unknown=True)
         if answer.is_error:
-            raise ApiError(answer.status_code, value)
+            refused = ApiError(answer.status_code, value)
+            if refused.status == 401:
+                refused.add_note(WRONG_KEY if self._credential else NO_KEY)
+            raise refused
         return Reply(answer.status_code, answer.content, value)
 
     @property
     def _called(self) -> str:
-        url, source = self._address
+        url, source = self._address.url, self._address.source
         return without_password(url) if source == "--url" else f"{without_password(url)} (from {source})"
-
-
-def _headers() -> dict[str, str]:
-    """The headers of every request; an API key will be added here."""
-    return {"accept": "application/json", "user-agent": "waggle-cli"}
 
 
 def trusted(scheme: str) -> ssl.SSLContext | bool:

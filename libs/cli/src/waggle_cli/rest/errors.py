@@ -8,6 +8,10 @@ class WrongUrl(Exception):
     """The given address cannot be the address of an API."""
 
 
+class NotSignedIn(Exception):
+    """There is no login to end."""
+
+
 class Unreachable(Exception):
     """No Waggle API answers. `unknown`: the request may have been carried out nevertheless."""
 

@@ -1,12 +1,13 @@
 """A struct of settings for each service: what it reads besides the shared ones. `docs/settings.md` is made from these declarations by `just docs`."""
 
+import ipaddress
 from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
 from msgspec.structs import FieldInfo
 
-from waggle.settings.shared import CENTURY, SECRET, HostName, Name, Port, Seconds, Settings
+from waggle.settings.shared import CENTURY, SECRET, HostName, Name, Port, Seconds, Settings, SettingsError
 
 NAMES: Final = "list of names: lower-case letters, digits, _ and -, starting with a letter"
 
@@ -15,6 +16,17 @@ MetricsHost = Annotated[str, Meta(description="where worker, dlq and scheduler s
 MetricsPort = Annotated[Port, Meta(description="the port of those pages; 0 takes a free one and logs it")]
 ApiHost = Annotated[str, Meta(description="the address that the API listens on")]
 ApiPort = Annotated[Port, Meta(description="the port that the API listens on; 0 takes a free one and logs it")]
+ApiAuth = Annotated[
+    Literal["required", "none"], Meta(description="none: every caller may do everything, and the API listens on this machine's own addresses only")
+]
+ApiSecret = Annotated[
+    str,
+    Meta(
+        description="what API keys are stored under: 32 characters or more, the same for every API; another one makes all keys void",
+        min_length=32,
+        extra=SECRET,
+    ),
+]
 WorkMaxBytes = Annotated[int, Meta(description="bytes of disk that all doorbells take at most", ge=1024, le=1 << 50)]
 Processes = Annotated[int, Meta(description="worker processes that one command runs; 0: one, and under `waggle up` one per core except two", ge=0, le=1_000)]
 Lease = Annotated[
@@ -48,6 +60,13 @@ class ApiSettings(Settings, frozen=True, kw_only=True):
             extra={"form": "list of host names, each with or without a port"},
         ),
     ] = ()
+    api_auth: ApiAuth = "required"
+    api_secret: ApiSecret = ""
+    api_issuer: Annotated[str, Meta(description="who issues access tokens, as their claim `iss` says", min_length=1, max_length=200)] = "waggle"
+    api_signing: Annotated[
+        Literal["Ed25519", "HS256"],
+        Meta(description="how access tokens are signed; the public keys of Ed25519 are at /.well-known/jwks.json"),
+    ] = "Ed25519"
     api_tls_cert: Annotated[
         str, Meta(description="a PEM file with the certificate of the API and those that lead to its root: the API then speaks TLS only")
     ] = ""
@@ -138,6 +157,8 @@ class CommandLineSettings(TopologySettings, frozen=True, kw_only=True):
     """Settings of the commands: those that speak to the API read `url` alone; migrate, doctor and audit reach the servers themselves."""
 
     lease: Lease = 15.0
+    api_secret: ApiSecret = ""
+    api_key: Annotated[str, Meta(description="the API key of the command line; empty: that of the `waggle up` of this folder", extra=SECRET)] = ""
     url: Annotated[str, Meta(description="the API that the command line talks to, http://host:port; empty: that of the `waggle up` of this folder")] = ""
 
 
@@ -146,6 +167,8 @@ class UpSettings(Settings, frozen=True, kw_only=True):
 
     api_host: ApiHost = "127.0.0.1"
     api_port: ApiPort = 8420
+    api_auth: ApiAuth = "required"
+    api_secret: ApiSecret = ""
     processes: Processes = 0
     work_max_bytes: WorkMaxBytes = 1 << 30
 
@@ -173,3 +196,20 @@ def declared() -> dict[str, FieldInfo]:
 def readers(name: str) -> list[str]:
     """The programs that read a setting."""
     return [reader for reader, kind in READERS.items() if name in kind.__struct_fields__]
+
+
+def check_auth(settings: ApiSettings | UpSettings) -> None:
+    """An API that asks nobody for a key must not be reached from other machines. Raises SettingsError."""
+    if settings.api_auth == "none" and not _is_loopback(settings.api_host):
+        raise SettingsError(
+            f"WAGGLE_API_AUTH=none lets every caller do everything, and WAGGLE_API_HOST={settings.api_host} can be reached from other machines:"
+            " listen on 127.0.0.1, or require API keys"
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    """Whether only this machine reaches what listens on this address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -33,6 +33,7 @@ class DeadLetterGroup(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=T
     first: datetime
     last: datetime
     example: UUID
+    hidden: list[str] | None = None
 
 
 class Retried(NamedTuple):
@@ -61,21 +62,26 @@ def values(wanted: DeadLetterFilter, at: datetime) -> dict[str, Any]:
     }
 
 
-async def page(connection: SingleConnection, wanted: DeadLetterFilter, after: tuple[datetime, UUID] | None, most: int) -> tuple[list[Task], bool]:
-    """The `most` that died last before the place `after` (updated, id), without payloads, and whether more follow."""
+async def page(
+    connection: SingleConnection, wanted: DeadLetterFilter, after: tuple[datetime, UUID] | None, most: int, queues: list[str] | None = None
+) -> tuple[list[Task], bool]:
+    """The `most` that died last before the place `after` (updated, id), without payloads, and whether more follow.
+
+    With `queues`, only of those.
+    """
     place, place_id = after or (None, None)
     async with connection.transaction(readonly=True):
         await plan_for_values(connection)
         given = values(wanted, await now(connection))
-        rows = await statement("dead_letters/list").fetch(connection, before=place, before_id=place_id, most=most, **given)
+        rows = await statement("dead_letters/list").fetch(connection, before=place, before_id=place_id, most=most, queues=queues, **given)
     return [as_task(row) for row in rows[:most]], len(rows) > most
 
 
-async def groups(connection: SingleConnection, wanted: DeadLetterFilter, most: int) -> list[DeadLetterGroup]:
-    """The `most` largest groups of dead letters."""
+async def groups(connection: SingleConnection, wanted: DeadLetterFilter, most: int, queues: list[str] | None = None) -> list[DeadLetterGroup]:
+    """The `most` largest groups of dead letters; with `queues`, only of those."""
     async with connection.transaction(readonly=True):
         await plan_for_values(connection)
-        rows = await statement("dead_letters/groups").fetch(connection, most=most, **values(wanted, await now(connection)))
+        rows = await statement("dead_letters/groups").fetch(connection, most=most, queues=queues, **values(wanted, await now(connection)))
     return [DeadLetterGroup(**row) for row in rows]
 
 

@@ -35,6 +35,7 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
     statuses: list[str] | None = None
     types: list[str] | None = None
     queue: str | None = None
+    queues: list[str] | None = None
     priority: int | None = None
     created_from: datetime | None = None
     created_to: datetime | None = None
@@ -64,7 +65,7 @@ async def page(
     asked |= {"before": min(before or LAST, upto), "since": since, "most": most, "examine": examine}
     async with connection.transaction(readonly=True, isolation="repeatable_read"):
         await connection.execute("SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL seq_page_cost = 0; SET LOCAL random_page_cost = 0")
-        found = await _by_index(connection, asked) if filters.statuses or filters.types or filters.queue else None
+        found = await _by_index(connection, asked) if filters.statuses or filters.types or filters.queue or filters.queues else None
         if found is None:
             found = await _walk(connection, asked)
         rows = await statement("lists/page").fetch(connection, ids=found.ids[:most], bytes=PAGE_BYTES)
@@ -97,7 +98,7 @@ async def _unfinished(connection: Connection, asked: dict[str, Any]) -> FoundIds
 
 
 async def _final(connection: Connection, asked: dict[str, Any]) -> FoundIds | None:
-    filters = {name: asked.pop(name) for name in ("statuses", "types", "queue")}
+    filters = {name: asked.pop(name) for name in ("statuses", "types", "queue", "queues")}
     others = asked["priority"] is not None or asked["metadata"] is not None
     count, types, queues, statuses = await _row(connection, "lists/kinds", enough=KINDS_ENOUGH, **filters)
     if not types and count <= KINDS_ENOUGH:

@@ -16,13 +16,14 @@ from waggle_api.refusals import Conflict, NotFound, Unavailable
 log = structlog.get_logger()
 
 TRIES: Final = 3
+NO_TASK: Final = "there is no task with this id"
 CHANGED: Final = "the task changed concurrently; retry the request"
 
 
 def existing(task: Task | None) -> Task:
     """Raises NotFound for None."""
     if task is None:
-        raise NotFound("there is no task with this id")
+        raise NotFound(NO_TASK)
     return task
 
 

@@ -45,14 +45,16 @@ class Body(Generic[T]):
 
 
 def of_fields(kind: type[S], limit: int, *, required: bool = False) -> Body[S]:
-    """A body whose fields are all optional, read as `fields` does."""
+    """A body that is read as `fields` does. `required` is what the document says."""
     return Body(kind, lambda text: fields(text, kind), limit, required=required, may_be_empty=True)
 
 
 def fields(text: bytes, kind: type[S]) -> S:
-    """A body as `kind`, whose fields are all optional; `null` and an empty body mean "not given". Raises Malformed, Unreadable, or Invalid with all errors."""
+    """A body as `kind`. An empty body has no fields; where a field may be null, that is as if it were not given. Raises Malformed, Unreadable, or Invalid with
+    all errors.
+    """
     if not text:
-        return kind()
+        text = b"{}"
     try:
         nesting.check(text)
         given: dict[str, Any] = msgspec.json.decode(text, type=dict[str, Any])
@@ -69,6 +71,9 @@ def fields(text: bytes, kind: type[S]) -> S:
             good[name] = msgspec.convert(value, types[name])
         except msgspec.ValidationError as error:
             errors.add(name, plain(error))
+    for field in msgspec.structs.fields(kind):
+        if field.required and field.name not in given:
+            errors.add(field.name, "is missing")
     errors.check()
     return kind(**good)
 

@@ -20,6 +20,7 @@ from waggle_api.http.answers import EncodedResponse
 log = structlog.get_logger()
 
 MEDIA_TYPE: Final = "application/problem+json"
+CHALLENGE: Final = 'Bearer realm="waggle"'
 PAGE: Final = "https://github.com/waggle-tasks/waggle/blob/main/docs/api.md#"  # of a code
 
 
@@ -35,7 +36,8 @@ class Kind(NamedTuple):
 # The first that fits counts.
 TABLE: Final = (
     Kind((refusals.Malformed, Unreadable), 400, ErrorCode.INVALID_INPUT, "The request cannot be read"),
-    Kind((refusals.ForeignPage,), 403, ErrorCode.UNAUTHORIZED, "Not allowed"),
+    Kind((refusals.Unauthenticated,), 401, ErrorCode.UNAUTHORIZED, "Not signed in"),
+    Kind((refusals.ForeignPage, refusals.Forbidden), 403, ErrorCode.UNAUTHORIZED, "Not allowed"),
     Kind((refusals.NotFound,), 404, ErrorCode.NOT_FOUND, "Not found"),
     Kind((refusals.TooSlow,), 408, ErrorCode.INVALID_INPUT, "The request came too slowly"),
     Kind((refusals.Conflict,), 409, ErrorCode.INVALID_INPUT, "The request conflicts with what is there"),
@@ -116,6 +118,8 @@ def _classify(error: Exception) -> tuple[Kind, str, dict[str, str]]:
         return Kind((), error.status_code, code, HTTPStatus(error.status_code).phrase), detail, dict(error.headers or {})
     kind = next((kind for kind in TABLE if isinstance(error, kind.errors)), CRASH)
     match kind.status:
+        case 401 if isinstance(error, refusals.Unauthenticated):
+            return kind, error.detail, {"www-authenticate": CHALLENGE}
         case 503 if isinstance(error, refusals.Unavailable):
             return kind, error.detail, {"retry-after": str(error.retry_after)}
         case 503:
@@ -144,6 +148,8 @@ def _log_problem(scope: Any, kind: Kind, error: Exception) -> None:
     elif kind.status == 503:
         cause = error.__cause__ or error
         line.warning("request not served", error=str(cause) or type(cause).__name__)
+    elif isinstance(error, refusals.Unauthenticated):
+        line.info("request refused", error="Unauthenticated", why=error.why)
     elif isinstance(error, Invalid):
         line.info("request refused", fields=[found.field for found in error.errors[:5]], count=len(error.errors))
     else:

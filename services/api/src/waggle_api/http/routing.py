@@ -7,13 +7,14 @@ import inspect
 import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any, Final, Generic, TypeVar
 
 from litestar import Request, route
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp
 
+from waggle.scopes import Scope
+from waggle_api.caller import Caller
 from waggle_api.http import bodies, queries
 from waggle_api.http.answers import TEXT, EncodedResponse
 from waggle_api.http.bodies import Body
@@ -26,13 +27,8 @@ H = TypeVar("H", bound=RouteHandler)
 _placeholder: Final = re.compile(r"\{(\w+)\}")
 
 
-class Scope(StrEnum):
-    """What a caller must be allowed to do to use a route."""
-
-    PUBLIC = "public"
-
-
-Identify = Callable[[Request[Any, Any, Any], Scope], str]
+Identify = Callable[[Request[Any, Any, Any], "Route"], Awaitable[Caller]]
+"""Who sends a request. Raises Unauthenticated, or Forbidden if they may not use this route."""
 
 
 class RouteCall(Generic[R]):
@@ -40,7 +36,7 @@ class RouteCall(Generic[R]):
 
     __slots__ = ("caller", "request", "resources")
 
-    def __init__(self, request: Request[Any, Any, Any], resources: R, caller: str) -> None:
+    def __init__(self, request: Request[Any, Any, Any], resources: R, caller: Caller) -> None:
         self.request, self.resources, self.caller = request, resources, caller
 
     @property
@@ -56,13 +52,14 @@ class Route:
     `answers`, by status: a struct, a list of them (one of these), a tuple of media types, or None for no content. `headers`, by status: those of answers.
     `refuses`: statuses of errors that do not follow from the rest. `keyed`: it takes an Idempotency-Key, as the argument `key`.
     `links`, by name of another route: its path parameter and the field of the answer that is its value.
-    `query` is None where any query string is ignored.
+    `query` is None where any query string is ignored. `limited`: also for callers who are limited to some queues or types, because the handler heeds that.
     """
 
     name: str
     method: str
     paths: tuple[str, ...]
     scope: Scope
+    limited: bool
     handler: RouteHandler
     answers: Mapping[int, Any]
     path_parameters: Mapping[str, Parameter]
@@ -77,6 +74,7 @@ class Route:
         """The route as Litestar serves it."""
 
         async def handle(request: Request[Any, Any, Any]) -> ASGIApp:
+            caller = await identify(request, self)
             values = self._values(request)
             if self.body is not None or self.keyed:
                 headers = dict(request.scope["headers"])
@@ -84,7 +82,7 @@ class Route:
                     values["body"] = await self.body.read(request, headers)
                 if self.keyed:
                     values["key"] = bodies.idempotency_key(headers)
-            return await self.handler(RouteCall(request, resources, identify(request, self.scope)), **values)
+            return await self.handler(RouteCall(request, resources, caller), **values)
 
         paths = [_placeholder.sub(r"{\1:str}", path) for path in self.paths]
         return route(paths, http_method=[self.method], status_code=200)(handle)  # type: ignore[list-item]
@@ -119,6 +117,7 @@ class Group:
         name: str,
         scope: Scope,
         answers: Mapping[int, Any],
+        limited: bool = False,
         query: Mapping[str, Parameter] = queries.NO_PARAMETERS,
         body: Body[Any] | None = None,
         keyed: bool = False,
@@ -135,6 +134,7 @@ class Group:
                 method=method,
                 paths=paths,
                 scope=scope,
+                limited=limited,
                 handler=handler,
                 answers=answers,
                 path_parameters=parameters,

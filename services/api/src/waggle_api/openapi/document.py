@@ -13,6 +13,7 @@ import msgspec
 
 from waggle.errors import ErrorCode
 from waggle.pinned import WAGGLE_VERSION
+from waggle.scopes import Scope
 from waggle_api.http import problems
 from waggle_api.http.routing import Group, Route
 from waggle_api.openapi.schemas import REF, Json, Schemas
@@ -29,6 +30,7 @@ HEADERS: Final[Mapping[str, Json]] = {
     "Location": {"description": "the address of what was created", "schema": {"type": "string"}},
     "Retry-After": {"description": "retry after this many seconds", "schema": {"type": "integer", "minimum": 1}},
     "Idempotent-Replayed": {"description": "this key was used before: the answer shows what it created then", "schema": {"const": "true"}},
+    "WWW-Authenticate": {"description": "how to send an API key", "schema": {"type": "string"}},
     "Allow": {"description": "the methods that this address supports", "schema": {"type": "string"}},
 }
 TRACE: Final[Json] = {
@@ -42,6 +44,12 @@ KEY: Final[Json] = {
     "in": "header",
     "description": "1 to 255 printable ASCII characters, bare or as a quoted string; a request that is repeated with its key is carried out once",
     "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]([ -~]*[!-~])?$"},
+}
+
+
+CREDENTIALS: Final[Json] = {
+    "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "wgl_…", "description": "an API key as a bearer token"},
+    "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "an API key"},
 }
 
 
@@ -79,6 +87,7 @@ def build(prefix: str, groups: Sequence[Group]) -> Json:
         "components": {
             "schemas": schemas.components,
             "parameters": {"RequestId": TRACE},
+            "securitySchemes": CREDENTIALS,
             "responses": {_response(kind.status): _problem(kind, examples) for kind in _kinds()},
         },
     }
@@ -90,10 +99,16 @@ def _operation(route: Route, schemas: Schemas, examples: Json, names: Mapping[st
     if route.body is not None:
         content = {"schema": schemas.of(route.body.schema), **_example(examples, "request")}
         found["requestBody"] = {"required": route.body.required, "content": {"application/json": content}}
+    found["security"] = [] if route.scope is Scope.PUBLIC else [{scheme: _scopes(route)} for scheme in CREDENTIALS]
     found["responses"] = {str(status): _answer(route, status, schemas, examples, names) for status in route.answers}
     for status in sorted(_refusals(route, is_probe=is_probe)):
         found["responses"].setdefault(str(status), {"$ref": f"#/components/responses/{_response(status)}"})
-    return {key: value for key, value in found.items() if value not in ("", [])}
+    return {key: value for key, value in found.items() if value not in ("", []) or key == "security"}
+
+
+def _scopes(route: Route) -> list[str]:
+    """OpenAPI 3.1 names them as roles beside a scheme that is not OAuth."""
+    return [] if route.scope is Scope.SIGNED_IN else [route.scope]
 
 
 def _parameters(route: Route) -> list[Json]:
@@ -107,6 +122,8 @@ def _refusals(route: Route, *, is_probe: bool) -> set[int]:
     found = {*route.refuses, 421, 500}
     if route.method != "GET":
         found |= {403}
+    if route.scope is not Scope.PUBLIC:
+        found |= {401, 403}
     if not is_probe:
         found |= {422, 503}
     if route.path_parameters:
@@ -151,7 +168,8 @@ def _response(status: int) -> str:
 
 
 def _problem(kind: problems.Kind, examples: Json) -> Json:
-    headers = {"X-Request-ID": REQUEST_ID, **({"Retry-After": HEADERS["Retry-After"]} if kind.status == 503 else {})}
+    more = {503: "Retry-After", 401: "WWW-Authenticate"}.get(kind.status)
+    headers = {"X-Request-ID": REQUEST_ID, **({more: HEADERS[more]} if more else {})}
     narrowed = {"allOf": [{"$ref": REF + "Problem"}, {"properties": {"status": {"const": kind.status}, "code": {"const": kind.code}}}]}
     example = _example(examples["problems"], str(kind.status))
     return {"description": kind.title, "headers": headers, "content": {problems.MEDIA_TYPE: {"schema": narrowed, **example}}}

@@ -18,6 +18,8 @@ PUBLIC_NAMES: Final = {  # the public names of types that have another name in t
     "ShownError": "TaskError",
     "TypeInfo": "TaskType",
     "WorkerInfo": "Worker",
+    "ManagedKey": "ApiKey",
+    "MadeKey": "NewApiKey",
     "SharedBreaker": "Breaker",
     "State": "BreakerState",
     "HealthReport": "Health",

@@ -14,9 +14,10 @@ from waggle.bus import breakers as bucket
 from waggle.bus.breakers import Entry, State
 from waggle.bus.connection import NATS_OUTAGE, Bus
 from waggle.field_errors import did_you_mean
+from waggle.scopes import Scope
 from waggle_api.http import answers
 from waggle_api.http.answers import Page
-from waggle_api.http.routing import Group, Scope
+from waggle_api.http.routing import Group
 from waggle_api.refusals import NotFound, Unavailable
 from waggle_api.resources import Call
 from waggle_api.routes import parameters
@@ -41,7 +42,7 @@ class SharedBreaker(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tru
     updated: datetime
 
 
-@ROUTES.route("GET", "/breakers", name="breakers_listing", scope=Scope.PUBLIC, answers={200: Page[SharedBreaker]})
+@ROUTES.route("GET", "/breakers", name="breakers_listing", scope=Scope.TASKS_READ, answers={200: Page[SharedBreaker]})
 async def list_breakers(call: Call) -> ASGIApp:
     """Every circuit breaker that was used or opened in the last seven days, by name."""
     async with _bucket_answers():
@@ -49,7 +50,7 @@ async def list_breakers(call: Call) -> ASGIApp:
     return answers.page([_as_json(found[name]) for name in sorted(found)])
 
 
-@ROUTES.route("GET", "/breakers/{name}", name="breakers_show", scope=Scope.PUBLIC, answers={200: SharedBreaker})
+@ROUTES.route("GET", "/breakers/{name}", name="breakers_show", scope=Scope.TASKS_READ, answers={200: SharedBreaker})
 async def get_breaker(call: Call, name: str) -> ASGIApp:
     """One circuit breaker."""
     async with _bucket_answers():
@@ -59,7 +60,7 @@ async def get_breaker(call: Call, name: str) -> ASGIApp:
     return answers.ok(_as_json(found[name]))
 
 
-@ROUTES.route("POST", "/breakers/{name}/reset", name="breakers_reset", scope=Scope.PUBLIC, answers={200: SharedBreaker})
+@ROUTES.route("POST", "/breakers/{name}/reset", name="breakers_reset", scope=Scope.QUEUES_WRITE, answers={200: SharedBreaker})
 async def reset_breaker(call: Call, name: str) -> ASGIApp:
     """Close a circuit breaker for all workers, at once. Tasks that wait for it return at the times already set. Repeating it is harmless."""
     async with _bucket_answers():
@@ -67,7 +68,7 @@ async def reset_breaker(call: Call, name: str) -> ASGIApp:
         entry = await bucket.reset(call.resources.bus, name) if name in found else None
     if entry is None:
         raise _not_found(name, found)
-    log.warning("circuit breaker reset", breaker=name, was=found[name].record.state, by=call.caller)
+    log.warning("circuit breaker reset", breaker=name, was=found[name].record.state, by=call.caller.name)
     return answers.ok(_as_json(entry))
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -13,20 +13,25 @@ from waggle.bus import dlq_commands, subjects
 from waggle.bus.dlq_commands import Cleaned
 from waggle.field_errors import FieldErrors
 from waggle.redrive import DeadLetterFilter, Redrive
+from waggle.scopes import Scope
 from waggle.store import dead_letters, redrives, tasks
 from waggle.store.client import PooledConnection
 from waggle.store.dead_letters import DeadLetter, DeadLetterGroup
 from waggle.task import Status, Task
+from waggle_api.caller import Caller
 from waggle_api.control import dlq_client
+from waggle_api.edge import narrow, shown
 from waggle_api.http import answers, bodies, cursors, queries
 from waggle_api.http.answers import EncodedResponse, Page, encode
 from waggle_api.http.bodies import Body
-from waggle_api.http.routing import Group, Scope
-from waggle_api.refusals import NotFound
+from waggle_api.http.routing import Group
+from waggle_api.refusals import Forbidden, NotFound
 from waggle_api.resources import Call, Resources
 from waggle_api.routes import dlq_inputs, parameters
 from waggle_api.routes.dlq_inputs import CleanUpDeadLetters, Matched, RetryDeadLetter, RetryDeadLetters
 from waggle_api.routes.tasks import ONE_TASK_BYTES
+
+T = TypeVar("T", bound=Task)
 
 FILTER_BYTES: Final = 256 << 10
 REDRIVE_ANSWER_SECONDS: Final = 1.0  # a small bulk retry may end before its request is answered
@@ -35,33 +40,41 @@ REDRIVE_POLL_SECONDS: Final = 0.1
 ROUTES: Final = Group("Dead letters", {"task_id": parameters.DEAD_LETTER_ID, "redrive_id": parameters.REDRIVE_ID})
 
 
-@ROUTES.route("GET", "/dlq", name="dlq_listing", scope=Scope.PUBLIC, query=dlq_inputs.DEAD_LETTERS, answers={200: Page[Task]})
+@ROUTES.route("GET", "/dlq", name="dlq_listing", scope=Scope.DLQ_READ, limited=True, query=dlq_inputs.DEAD_LETTERS, answers={200: Page[Task]})
 async def list_dead_letters(call: Call, limit: int = queries.PAGE_DEFAULT, cursor: Any = None, **filters: Any) -> ASGIApp:
     """A page of dead letters, without payloads: the one that died last comes first. `updated` is when it died."""
+    wanted, queues = _in_reach(call.caller, filters)
+    if wanted is None:
+        return answers.page([])
     async with call.resources.connection() as connection:
-        found, more = await dead_letters.page(connection, DeadLetterFilter(**filters), cursor, limit)
-    return answers.page(found, dlq_inputs.write_cursor(found[-1].updated, found[-1].id) if more else None)
+        found, more = await dead_letters.page(connection, wanted, cursor, limit, queues)
+    return answers.page(shown.all_shown(call.caller, found), dlq_inputs.write_cursor(found[-1].updated, found[-1].id) if more else None)
 
 
-@ROUTES.route("GET", "/dlq/groups", name="dlq_groups", scope=Scope.PUBLIC, query=dlq_inputs.GROUPS, answers={200: Page[DeadLetterGroup]})
+@ROUTES.route("GET", "/dlq/groups", name="dlq_groups", scope=Scope.DLQ_READ, limited=True, query=dlq_inputs.GROUPS, answers={200: Page[DeadLetterGroup]})
 async def list_groups(call: Call, limit: int = queries.PAGE_DEFAULT, **filters: Any) -> ASGIApp:
     """Dead letters grouped by what they died of, the largest group first."""
+    wanted, queues = _in_reach(call.caller, filters)
+    if wanted is None:
+        return answers.page([])
     async with call.resources.connection() as connection:
-        return answers.page(await dead_letters.groups(connection, DeadLetterFilter(**filters), limit))
+        found = await dead_letters.groups(connection, wanted, limit, queues)
+    return answers.page(found if call.caller.sees_payloads else [msgspec.structs.replace(group, message=None, hidden=["message"]) for group in found])
 
 
-@ROUTES.route("GET", "/dlq/{task_id}", name="dlq_show", scope=Scope.PUBLIC, answers={200: DeadLetter})
+@ROUTES.route("GET", "/dlq/{task_id}", name="dlq_show", scope=Scope.DLQ_READ, limited=True, answers={200: DeadLetter})
 async def get_dead_letter(call: Call, task_id: UUID) -> ASGIApp:
     """One dead letter with its payload, and with the original payload if a retry replaced it."""
     async with call.resources.connection() as connection:
-        return answers.ok(_dead(await dead_letters.get(connection, task_id)))
+        return answers.ok(shown.shown(call.caller, _dead(call.caller, await dead_letters.get(connection, task_id))))
 
 
 @ROUTES.route(
     "POST",
     "/dlq/{task_id}/retry",
     name="dlq_retry",
-    scope=Scope.PUBLIC,
+    scope=Scope.DLQ_WRITE,
+    limited=True,
     body=Body(RetryDeadLetter, dlq_inputs.edited_payload, ONE_TASK_BYTES, required=False, may_be_empty=True),
     answers={200: Task},
     refuses=(409,),
@@ -69,33 +82,35 @@ async def get_dead_letter(call: Call, task_id: UUID) -> ASGIApp:
 async def retry_dead_letter(call: Call, task_id: UUID, body: msgspec.Raw | None) -> ASGIApp:
     """Retry one dead letter, optionally with another payload: it becomes pending with all its tries, and its attempts continue to count."""
     async with call.resources.connection() as connection:
-        task = _dead((await tasks.get_many(connection, [task_id])).get(task_id))
+        task = _dead(call.caller, (await tasks.get_many(connection, [task_id])).get(task_id))
         until = dlq_client.until(await dead_letters.now(connection))
     if body is not None:
         errors = FieldErrors()
         call.resources.intake.admission.check_payload(body, task.type, errors)
         errors.check()
     text = None if body is None else str(body, "utf-8")
-    command = dlq_commands.RetryTask(asked_by=call.caller, until=until, id=task_id, payload=text)
-    return EncodedResponse(200, await dlq_client.request(call.resources.bus, subjects.DLQ_RETRY, command))
+    command = dlq_commands.RetryTask(asked_by=call.caller.name, until=until, id=task_id, payload=text)
+    return _answered(call.caller, await dlq_client.request(call.resources.bus, subjects.DLQ_RETRY, command))
 
 
-@ROUTES.route("DELETE", "/dlq/{task_id}", name="dlq_remove", scope=Scope.PUBLIC, answers={200: Task})
+@ROUTES.route("DELETE", "/dlq/{task_id}", name="dlq_remove", scope=Scope.DLQ_WRITE, limited=True, answers={200: Task})
 async def remove_dead_letter(call: Call, task_id: UUID) -> ASGIApp:
     """Remove one dead letter from the queue: it becomes failed, for good."""
     async with call.resources.connection() as connection:
-        _dead((await tasks.get_many(connection, [task_id])).get(task_id))
+        _dead(call.caller, (await tasks.get_many(connection, [task_id])).get(task_id))
         until = dlq_client.until(await dead_letters.now(connection))
-    command = dlq_commands.RemoveTask(asked_by=call.caller, until=until, id=task_id)
-    return EncodedResponse(200, await dlq_client.request(call.resources.bus, subjects.DLQ_REMOVE, command))
+    command = dlq_commands.RemoveTask(asked_by=call.caller.name, until=until, id=task_id)
+    return _answered(call.caller, await dlq_client.request(call.resources.bus, subjects.DLQ_REMOVE, command))
 
 
-@ROUTES.route("POST", "/dlq/cleanup", name="dlq_clean_up", scope=Scope.PUBLIC, body=bodies.of_fields(CleanUpDeadLetters, FILTER_BYTES), answers={200: Cleaned})
+@ROUTES.route(
+    "POST", "/dlq/cleanup", name="dlq_clean_up", scope=Scope.DLQ_WRITE, body=bodies.of_fields(CleanUpDeadLetters, FILTER_BYTES), answers={200: Cleaned}
+)
 async def clean_up(call: Call, body: CleanUpDeadLetters) -> ASGIApp:
     """Clean up now: what exceeds the retention period or the maximum size becomes failed."""
     async with call.resources.connection() as connection:
         until = dlq_client.until(await dead_letters.now(connection))
-    command = dlq_commands.CleanUp(asked_by=call.caller, until=until, older_than=body.older_than)
+    command = dlq_commands.CleanUp(asked_by=call.caller.name, until=until, older_than=body.older_than)
     return EncodedResponse(200, await dlq_client.request(call.resources.bus, subjects.DLQ_CLEANUP, command, dlq_client.CLEANUP_TIMEOUT_SECONDS))
 
 
@@ -103,7 +118,8 @@ async def clean_up(call: Call, body: CleanUpDeadLetters) -> ASGIApp:
     "POST",
     "/dlq/retry",
     name="dlq_retry_many",
-    scope=Scope.PUBLIC,
+    scope=Scope.DLQ_WRITE,
+    limited=True,
     body=bodies.of_fields(RetryDeadLetters, FILTER_BYTES, required=True),
     answers={202: Redrive, 200: [Redrive, Matched]},
     headers={202: ("Location",)},
@@ -113,13 +129,16 @@ async def retry_many(call: Call, body: RetryDeadLetters) -> ASGIApp:
 
     200 if it has ended already, or was only a `dry_run`; otherwise 202.
     """
-    chosen = dlq_inputs.filter_of(body)
+    chosen = _check_text(call.caller, dlq_inputs.filter_of(body))
+    if call.caller.is_limited:
+        narrowed = narrow.to_one_queue(call.caller, chosen.type, chosen.queue)
+        chosen = msgspec.structs.replace(chosen, type=narrowed.types, queue=narrowed.queue)
     async with call.resources.connection() as connection:
         if body.dry_run:
             return answers.ok(Matched(await _count(connection, chosen)))
         until = dlq_client.until(await dead_letters.now(connection))
     command = dlq_commands.BeginRedrive(
-        asked_by=call.caller, until=until, id=UUID(bytes=uuid_utils.uuid7().bytes), filter=chosen, rate=body.rate, limit=body.limit
+        asked_by=call.caller.name, until=until, id=UUID(bytes=uuid_utils.uuid7().bytes), filter=chosen, rate=body.rate, limit=body.limit
     )
     await dlq_client.request(call.resources.bus, subjects.DLQ_REDRIVE, command)
     begun = await _ended_soon(call.resources, command.id)
@@ -127,7 +146,7 @@ async def retry_many(call: Call, body: RetryDeadLetters) -> ASGIApp:
     return EncodedResponse(202 if begun.state == "running" else 200, encode(begun), (b"location", location.encode()))
 
 
-@ROUTES.route("GET", "/dlq/retries", name="dlq_redrive_listing", scope=Scope.PUBLIC, query=dlq_inputs.REDRIVES, answers={200: Page[Redrive]})
+@ROUTES.route("GET", "/dlq/retries", name="dlq_redrive_listing", scope=Scope.DLQ_READ, query=dlq_inputs.REDRIVES, answers={200: Page[Redrive]})
 async def list_redrives(call: Call, limit: int = queries.PAGE_DEFAULT, cursor: UUID | None = None) -> ASGIApp:
     """A page of bulk retries, the newest first."""
     async with call.resources.connection() as connection:
@@ -135,19 +154,21 @@ async def list_redrives(call: Call, limit: int = queries.PAGE_DEFAULT, cursor: U
     return answers.page(found, cursors.write(found[-1].id) if more else None)
 
 
-@ROUTES.route("GET", "/dlq/retries/{redrive_id}", name="dlq_show_redrive", scope=Scope.PUBLIC, answers={200: Redrive})
+@ROUTES.route("GET", "/dlq/retries/{redrive_id}", name="dlq_show_redrive", scope=Scope.DLQ_READ, limited=True, answers={200: Redrive})
 async def get_redrive(call: Call, redrive_id: UUID) -> ASGIApp:
     """One bulk retry and its progress."""
     async with call.resources.connection() as connection:
-        return answers.ok(_existing(await redrives.get(connection, redrive_id)))
+        return answers.ok(_own(call.caller, await redrives.get(connection, redrive_id)))
 
 
-@ROUTES.route("DELETE", "/dlq/retries/{redrive_id}", name="dlq_cancel_redrive", scope=Scope.PUBLIC, answers={200: Redrive}, refuses=(409,))
+@ROUTES.route("DELETE", "/dlq/retries/{redrive_id}", name="dlq_cancel_redrive", scope=Scope.DLQ_WRITE, limited=True, answers={200: Redrive}, refuses=(409,))
 async def cancel_redrive(call: Call, redrive_id: UUID) -> ASGIApp:
     """Stop a bulk retry; tasks that it has retried continue. Stopping it again is harmless."""
     async with call.resources.connection() as connection:
+        if call.caller.is_limited:
+            _own(call.caller, await redrives.get(connection, redrive_id))
         until = dlq_client.until(await dead_letters.now(connection))
-    command = dlq_commands.CancelRedrive(asked_by=call.caller, until=until, id=redrive_id)
+    command = dlq_commands.CancelRedrive(asked_by=call.caller.name, until=until, id=redrive_id)
     return EncodedResponse(200, await dlq_client.request(call.resources.bus, subjects.DLQ_CANCEL, command))
 
 
@@ -167,13 +188,37 @@ async def _ended_soon(resources: Resources, redrive_id: UUID) -> Redrive:
         await asyncio.sleep(REDRIVE_POLL_SECONDS)
 
 
-def _dead(task: Task | None) -> Task:
-    """Raises NotFound for a task that is not a dead letter."""
-    if task is None:
-        raise NotFound("there is no task with this id")
+def _in_reach(caller: Caller, filters: dict[str, Any]) -> tuple[DeadLetterFilter | None, list[str] | None]:
+    """The filter, narrowed to what this caller may see, and their queues if they are several; no filter if that is nothing."""
+    wanted = narrow.to_reach(caller, filters.pop("type", None), filters.pop("queue", None))
+    if wanted is None:
+        return None, None
+    return _check_text(caller, DeadLetterFilter(type=wanted.types, queue=wanted.queue, **filters)), wanted.queues
+
+
+def _check_text(caller: Caller, wanted: DeadLetterFilter) -> DeadLetterFilter:
+    """Raises Forbidden for who asks about messages that they may not see: what matches would tell them."""
+    if wanted.text is not None and not caller.sees_payloads:
+        raise Forbidden("to filter by the text of errors needs the scope payloads:read, which you do not have")
+    return wanted
+
+
+def _answered(caller: Caller, task: bytes) -> EncodedResponse:
+    """The answer of the dlq service, a task as JSON, as this caller sees it."""
+    return EncodedResponse(200, task if caller.sees_payloads else encode(shown.shown(caller, msgspec.json.decode(task, type=Task))))
+
+
+def _dead(caller: Caller, task: T | None) -> T:
+    """Raises NotFound for a task that is not a dead letter, or that does not exist for this caller."""
+    task = shown.existing(caller, task)
     if task.status is not Status.DEAD_LETTER:
         raise NotFound(f"there is no dead letter with this id: the task is {task.status}")
     return task
+
+
+def _own(caller: Caller, found: Redrive | None) -> Redrive:
+    """Raises NotFound. Limited callers see those that they began."""
+    return _existing(found if found is None or not caller.is_limited or found.submitted_by == caller.name else None)
 
 
 def _existing(found: Redrive | None) -> Redrive:

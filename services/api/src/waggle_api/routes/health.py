@@ -5,10 +5,11 @@ from typing import Final
 import prometheus_client
 from litestar.types import ASGIApp
 
+from waggle.scopes import Scope
 from waggle.telemetry.endpoint import metrics_page
 from waggle_api.health import HealthCheck, HealthReport, check, report
 from waggle_api.http.answers import TEXT, EncodedResponse, encode
-from waggle_api.http.routing import Group, Scope
+from waggle_api.http.routing import Group
 from waggle_api.resources import Call
 
 TEXT_PLAIN: Final = ("text/plain",)

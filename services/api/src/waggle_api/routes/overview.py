@@ -6,11 +6,12 @@ from typing import Final
 import msgspec
 from litestar.types import ASGIApp
 
+from waggle.scopes import Scope
 from waggle.store import catalogue, leases
 from waggle.task import Object
 from waggle_api.http import answers
 from waggle_api.http.answers import Page
-from waggle_api.http.routing import Group, Scope
+from waggle_api.http.routing import Group
 from waggle_api.resources import Call
 
 ROUTES: Final = Group("Queues, workers, types")
@@ -46,18 +47,18 @@ class TypeInfo(msgspec.Struct):
     updated: datetime | None
 
 
-@ROUTES.route("GET", "/workers", name="overview_workers", scope=Scope.PUBLIC, answers={200: Page[WorkerInfo]})
+@ROUTES.route("GET", "/workers", name="overview_workers", scope=Scope.TASKS_READ, answers={200: Page[WorkerInfo]})
 async def list_workers(call: Call) -> ASGIApp:
     """Every known worker, the newest first; `alive` by its lease and the database's clock."""
     async with call.resources.connection() as connection:
         return answers.page([WorkerInfo(**row) for row in await leases.workers(connection)])
 
 
-@ROUTES.route("GET", "/types", name="overview_types", scope=Scope.PUBLIC, answers={200: Page[TypeInfo]})
+@ROUTES.route("GET", "/types", name="overview_types", scope=Scope.TASKS_READ, limited=True, answers={200: Page[TypeInfo]})
 async def list_types(call: Call) -> ASGIApp:
     """The catalogue: task types with their defaults and the JSON Schema of their payloads."""
     async with call.resources.connection() as connection:
-        return answers.page([_as_json(row) for row in await catalogue.types(connection)])
+        return answers.page([_as_json(row) for row in await catalogue.types(connection) if call.caller.types is None or row.name in call.caller.types])
 
 
 def _as_json(row: catalogue.TaskType) -> TypeInfo:

@@ -6,8 +6,9 @@ from typing import Final
 
 from litestar.types import ASGIApp
 
+from waggle.scopes import Scope
 from waggle_api.http.answers import EncodedResponse
-from waggle_api.http.routing import Group, Scope
+from waggle_api.http.routing import Group
 from waggle_api.resources import Call
 
 PAGE_FOLDER: Final = files("waggle_api") / "page"

@@ -10,15 +10,18 @@ from litestar.types import ASGIApp
 
 from waggle import errors
 from waggle.errors import ShownError
+from waggle.scopes import Scope
 from waggle.store import lists, tasks
 from waggle.submission import Batch, CreateTask, Submission, Tasks, read_batch, read_task
 from waggle.task import AttemptOutcome, Task
+from waggle_api.caller import Caller
 from waggle_api.control import cancelling
-from waggle_api.control.cancelling import existing
+from waggle_api.edge import narrow, shown
+from waggle_api.edge.shown import existing
 from waggle_api.http import answers, cursors, queries
 from waggle_api.http.answers import EncodedResponse, Page, encode
 from waggle_api.http.bodies import Body
-from waggle_api.http.routing import Group, Scope
+from waggle_api.http.routing import Group
 from waggle_api.resources import Call
 from waggle_api.routes import parameters
 from waggle_api.submit.insertion import Accepted
@@ -45,7 +48,8 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
     "POST",
     "/tasks",
     name="tasks_create",
-    scope=Scope.PUBLIC,
+    scope=Scope.TASKS_WRITE,
+    limited=True,
     body=Body(CreateTask, read_task, ONE_TASK_BYTES),
     keyed=True,
     answers={201: Task, 200: Task},
@@ -57,14 +61,15 @@ async def create_task(call: Call, body: Submission, key: str | None) -> ASGIApp:
     accepted = await call.resources.intake.accept(body, call.caller, key)
     task = accepted.tasks[0]
     location = (b"location", f"{call.path}/{task.id}".encode())
-    return EncodedResponse(_status(accepted), encode(task), location, *_replayed(accepted))
+    return EncodedResponse(_status(accepted), encode(shown.shown(call.caller, task)), location, *_replayed(accepted))
 
 
 @ROUTES.route(
     "POST",
     "/tasks/batch",
     name="tasks_create_batch",
-    scope=Scope.PUBLIC,
+    scope=Scope.TASKS_WRITE,
+    limited=True,
     body=Body(Batch | Tasks, read_batch, BATCH_BYTES),
     keyed=True,
     answers={201: Page[Task], 200: Page[Task]},
@@ -72,47 +77,70 @@ async def create_task(call: Call, body: Submission, key: str | None) -> ASGIApp:
 async def create_tasks(call: Call, body: Submission, key: str | None) -> ASGIApp:
     """Create up to 1,000 tasks, all or none: 201; 200 if all of them existed already."""
     accepted = await call.resources.intake.accept(body, call.caller, key)
-    return EncodedResponse(_status(accepted), encode(Page(accepted.tasks)), *_replayed(accepted))
+    return EncodedResponse(_status(accepted), encode(Page(shown.all_shown(call.caller, accepted.tasks))), *_replayed(accepted))
 
 
-@ROUTES.route("GET", "/tasks", name="tasks_listing", scope=Scope.PUBLIC, query=parameters.TASKS, answers={200: Page[Task]})
+@ROUTES.route("GET", "/tasks", name="tasks_listing", scope=Scope.TASKS_READ, limited=True, query=parameters.TASKS, answers={200: Page[Task]})
 async def list_tasks(call: Call, limit: int = queries.PAGE_DEFAULT, cursor: UUID | None = None, **given: Any) -> ASGIApp:
     """A page of tasks, the newest first, without payloads."""
-    filters = lists.Filters(statuses=given.pop("status", None), types=given.pop("type", None), **given)
+    wanted = narrow.to_reach(call.caller, given.pop("type", None), given.pop("queue", None))
+    if wanted is None:
+        return answers.page([])
+    filters = lists.Filters(statuses=given.pop("status", None), types=wanted.types, queue=wanted.queue, queues=wanted.queues, **given)
     async with call.resources.connection() as connection:
         found, last = await lists.page(connection, filters, cursor, limit)
-    return answers.page(found, None if last is None else cursors.write(last))
+    return answers.page(shown.all_shown(call.caller, found), None if last is None else cursors.write(last))
 
 
-@ROUTES.route("GET", "/tasks/{task_id}", name="tasks_show", scope=Scope.PUBLIC, query=parameters.ONE_TASK, answers={200: Task})
+@ROUTES.route("GET", "/tasks/{task_id}", name="tasks_show", scope=Scope.TASKS_READ, limited=True, query=parameters.ONE_TASK, answers={200: Task})
 async def get_task(call: Call, task_id: UUID, wait: float = 0.0) -> ASGIApp:
     """One task, with its payload; with `?wait=SECONDS` as soon as it has ended or is a dead letter."""
     if wait:
-        return answers.ok(existing(await call.resources.waits.task_at_rest(task_id, wait, call.request.receive)))
-    async with call.resources.connection() as connection:
-        return answers.ok(existing(await tasks.get(connection, task_id)))
+        await _check_reach(call, task_id)
+        found = await call.resources.waits.task_at_rest(task_id, wait, call.request.receive)
+    else:
+        async with call.resources.connection() as connection:
+            found = await tasks.get(connection, task_id)
+    return answers.ok(shown.shown(call.caller, existing(call.caller, found)))
 
 
-@ROUTES.route("GET", "/tasks/{task_id}/attempts", name="tasks_timeline", scope=Scope.PUBLIC, answers={200: Page[Attempt]})
+@ROUTES.route("GET", "/tasks/{task_id}/attempts", name="tasks_timeline", scope=Scope.TASKS_READ, limited=True, answers={200: Page[Attempt]})
 async def list_attempts(call: Call, task_id: UUID) -> ASGIApp:
     """The ended attempts of a task, the first one first."""
     async with call.resources.connection() as connection:
         rows = await tasks.attempts(connection, task_id)
-        if not rows:
-            existing((await tasks.get_many(connection, [task_id])).get(task_id))
-    return answers.page([_attempt(row) for row in rows])
+        if not rows or call.caller.is_limited:
+            existing(call.caller, (await tasks.get_many(connection, [task_id])).get(task_id))
+    return answers.page([_attempt(row, call.caller) for row in rows])
 
 
-@ROUTES.route("DELETE", "/tasks/{task_id}", name="tasks_cancel", scope=Scope.PUBLIC, query=parameters.CANCEL, answers={200: Task, 204: None}, refuses=(409,))
+@ROUTES.route(
+    "DELETE",
+    "/tasks/{task_id}",
+    name="tasks_cancel",
+    scope=Scope.TASKS_WRITE,
+    limited=True,
+    query=parameters.CANCEL,
+    answers={200: Task, 204: None},
+    refuses=(409,),
+)
 async def cancel_task(call: Call, task_id: UUID, purge: bool = False) -> ASGIApp:
     """Cancel a task that has not ended: final at once. Cancelling it again is harmless.
 
     With `?purge=true` delete a finished task instead: 204. Its idempotency key stays taken.
     """
+    await _check_reach(call, task_id)
     if purge:
         await cancelling.delete(call.resources.connection, task_id)
         return answers.no_content()
-    return answers.ok(await cancelling.cancel(call.resources.connection, call.resources.bus, task_id))
+    return answers.ok(shown.shown(call.caller, await cancelling.cancel(call.resources.connection, call.resources.bus, task_id)))
+
+
+async def _check_reach(call: Call, task_id: UUID) -> None:
+    """Raises NotFound for a task that does not exist for this caller."""
+    if call.caller.is_limited:
+        async with call.resources.connection() as connection:
+            existing(call.caller, (await tasks.get_many(connection, [task_id])).get(task_id))
 
 
 def _status(accepted: Accepted) -> int:
@@ -123,6 +151,6 @@ def _replayed(accepted: Accepted) -> list[tuple[bytes, bytes]]:
     return [REPLAYED] if accepted.replayed else []
 
 
-def _attempt(row: asyncpg.Record) -> Attempt:
-    error = None if row["error"] is None else errors.stored(row["error"]).shown()
+def _attempt(row: asyncpg.Record, caller: Caller) -> Attempt:
+    error = None if row["error"] is None else shown.shown_error(caller, errors.stored(row["error"]).shown())
     return Attempt(row["attempt"], row["worker_id"], row["started_at"], row["ended_at"], AttemptOutcome(row["outcome"]), error)

@@ -1,6 +1,7 @@
 """The one way in for new tasks: every entry point translates its request into a submission and calls `accept`."""
 
 import hashlib
+from typing import Final
 
 import asyncpg
 import msgspec
@@ -10,10 +11,14 @@ from waggle.bus.ring import Ringer
 from waggle.store.idempotency import Key
 from waggle.store.tasks import NewTask
 from waggle.submission import Submission
+from waggle_api.caller import Caller
+from waggle_api.refusals import Conflict
 from waggle_api.submit.admission import Admission
 from waggle_api.submit.catalogue import Catalogue
 from waggle_api.submit.commit import Committer
 from waggle_api.submit.insertion import Accepted
+
+FOREIGN_HOLDER: Final = "a task that this key may not see holds the unique_key"
 
 
 class Intake:
@@ -23,13 +28,16 @@ class Intake:
         self.admission = Admission(catalogue, accept_unknown=accept_unknown)
         self._committer = Committer(pool, bus, ringer, catalogue)
 
-    async def accept(self, submission: Submission, caller: str, key: str | None) -> Accepted:
+    async def accept(self, submission: Submission, caller: Caller, key: str | None) -> Accepted:
         """Check and commit the tasks of a submission, all or none. `caller` is who submits it, and the owner of its idempotency `key`.
 
         Raises Unreadable, Invalid, a Refusal, or one of POSTGRES_OUTAGE or REFUSED.
         """
         tasks = await self.admission.admit(submission, caller)
-        return await self._committer.commit(tasks, None if key is None else _owned_key(submission, caller, key, tasks))
+        accepted = await self._committer.commit(tasks, None if key is None else _owned_key(submission, caller.name, key, tasks))
+        if caller.is_limited and not all(caller.sees(task) for task in accepted.tasks):  # such as one of the same type in another queue
+            raise Conflict(FOREIGN_HOLDER if accepted.created == 0 else f"{FOREIGN_HOLDER}; {accepted.created} other tasks of the batch were created")
+        return accepted
 
     async def run(self) -> None:
         await self._committer.run()

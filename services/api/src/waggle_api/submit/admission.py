@@ -6,7 +6,7 @@ refused, the catalogue is read again, so that a type can be used as soon as its 
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -18,6 +18,7 @@ from waggle.field_errors import NUL, FieldErrors, holds_nul
 from waggle.store.tasks import NewTask
 from waggle.submission import CreateTask, Submission, check_nul, check_type_name, may_hold_nul, read_metadata, read_object, read_priority, read_times
 from waggle.task import DEFAULT_MAX_RETRIES, DEFAULT_QUEUE, DEFAULT_TIMEOUT, PAYLOAD_LIMIT
+from waggle_api.caller import Caller
 from waggle_api.submit.catalogue import Catalogue, KnownType
 
 LISTED_NAMES: Final = 10
@@ -33,12 +34,12 @@ class Admission:
     def __init__(self, catalogue: Catalogue, *, accept_unknown: bool) -> None:
         self._catalogue, self._accept_unknown = catalogue, accept_unknown
 
-    async def admit(self, submission: Submission, submitter: str) -> list[NewTask]:
-        """The tasks of a submission. Raises Unreadable, Invalid with every error, or one of POSTGRES_OUTAGE."""
-        errors, tasks = self._check(submission, submitter)
+    async def admit(self, submission: Submission, caller: Caller) -> list[NewTask]:
+        """The tasks of a submission. Raises Forbidden, Unreadable, Invalid with every error, or one of POSTGRES_OUTAGE."""
+        errors, tasks = self._check(submission, caller)
         if errors.has_unknown_name:
             await self._catalogue.refresh()
-            errors, tasks = self._check(submission, submitter)
+            errors, tasks = self._check(submission, caller)
         errors.check()
         return tasks
 
@@ -48,7 +49,7 @@ class Admission:
         if holds_nul(raw):
             errors.add("payload", NUL)
 
-    def _check(self, submission: Submission, submitter: str) -> tuple[FieldErrors, list[NewTask]]:
+    def _check(self, submission: Submission, caller: Caller) -> tuple[FieldErrors, list[NewTask]]:
         errors, tasks = submission.field_errors(), []
         nul_possible = may_hold_nul(submission.text)
         now = self._catalogue.now()
@@ -56,20 +57,22 @@ class Admission:
         for index, task in enumerate(submission.tasks):
             if submission.is_batch:
                 errors.prefix = f"tasks[{index}]."
-            tasks.append(self._new_task(task, submitter, now, time_of_ids, errors))
+            tasks.append(self._new_task(task, caller, now, time_of_ids, errors))
             if nul_possible:
                 check_nul(task, errors)
             if errors.full:
                 break
         return errors, tasks
 
-    def _new_task(self, task: CreateTask, submitter: str, now: datetime, time_of_ids: int | None, errors: FieldErrors) -> NewTask:
-        known = self._catalogue.types.get(task.type) or self._unknown(task.type, errors)
+    def _new_task(self, task: CreateTask, caller: Caller, now: datetime, time_of_ids: int | None, errors: FieldErrors) -> NewTask:
+        if caller.is_limited:  # before anything else is said of a type or a queue
+            self._check_limits(task, caller)
+        known = self._catalogue.types.get(task.type) or self._unknown(task.type, caller, errors)
         run_at, deadline = (None, None) if task.run_at is None and task.deadline is None else _times(task, now, errors)
         return NewTask(
             id=UUID(uuid_utils.uuid7(nanoseconds=time_of_ids).bytes),  # this UUID is a uuid.UUID made in C
             type=task.type,
-            queue=known.queue if task.queue is None else self._queue(task.queue, errors),
+            queue=known.queue if task.queue is None else self._queue(task.queue, caller, errors),
             priority=read_priority(task.priority, errors),
             description=task.description or "",
             payload=_payload(task.payload, known, errors),
@@ -80,19 +83,32 @@ class Admission:
             max_retries=known.max_retries if task.max_retries is None else task.max_retries,
             timeout=known.timeout if task.timeout is None else task.timeout,
             unique_key=task.unique_key,
-            submitter=submitter,
+            submitter=caller.name,
         )
 
-    def _unknown(self, name: str, errors: FieldErrors) -> KnownType:
+    def _check_limits(self, task: CreateTask, caller: Caller) -> None:
+        """Raises Forbidden."""
+        caller.check_type(task.type)
+        known = self._catalogue.types.get(task.type)
+        if task.queue is not None or known is not None or self._accept_unknown:  # otherwise the type is not known yet, and the catalogue is read again
+            caller.check_queue(task.queue if task.queue is not None else (known or UNKNOWN).queue)
+
+    def _unknown(self, name: str, caller: Caller, errors: FieldErrors) -> KnownType:
         if (name or not errors.has("type")) and check_type_name(name, errors) and not self._accept_unknown:
             errors.has_unknown_name = True
-            errors.add("type", "no worker has announced this type" + _hint(name, self._catalogue.types, errors))
+            errors.add(
+                "type",
+                "no worker has announced this type"
+                + _hint(name, [known for known, of in self._catalogue.types.items() if caller.reaches(of.queue, known)], errors),
+            )
         return UNKNOWN
 
-    def _queue(self, name: str, errors: FieldErrors) -> str:
+    def _queue(self, name: str, caller: Caller, errors: FieldErrors) -> str:
         if name not in self._catalogue.queues:
             errors.has_unknown_name = True
-            errors.add("queue", "is not known" + _hint(name, self._catalogue.queues, errors))
+            errors.add(
+                "queue", "is not known" + _hint(name, [known for known in self._catalogue.queues if caller.queues is None or known in caller.queues], errors)
+            )
         return name
 
 
@@ -105,9 +121,9 @@ def _time_of_ids(now: datetime) -> int | None:
     return None if abs(database_time - time.time()) < CLOCK_TOLERANCE_SECONDS else int(database_time * 1e9)
 
 
-def _hint(name: str, known: Mapping[str, object], errors: FieldErrors) -> str:
+def _hint(name: str, known: Collection[str], errors: FieldErrors) -> str:
     """The most similar known name, and all of them if they are few."""
-    return errors.propose(name, known.keys()) + (f"; known are {', '.join(sorted(known))}" if 0 < len(known) <= LISTED_NAMES else "")
+    return errors.propose(name, known) + (f"; known are {', '.join(sorted(known))}" if 0 < len(known) <= LISTED_NAMES else "")
 
 
 def _payload(raw: Raw, known: KnownType, errors: FieldErrors) -> str:

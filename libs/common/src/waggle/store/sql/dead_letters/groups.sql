@@ -7,6 +7,7 @@ WITH found AS MATERIALIZED (
     WHERE status = 'dead_letter'
       AND waggle.dead_letter_fits(id, type, queue, error, fingerprint, updated, :ids::uuid[], :types::text[], :queue::text, :codes::text[], lower(:part::text),
                               :fingerprint::text, :died_after::timestamptz, :died_before::timestamptz)
+      AND (:queues::text[] IS NULL OR queue = ANY (:queues::text[]))
     GROUP BY 1 ORDER BY count(*) DESC, max(updated) DESC LIMIT :most
 )
 SELECT found.fingerprint, t.type, t.error ->> 'code' AS code, t.error #>> '{details,exception}' AS error_class,

@@ -5,4 +5,5 @@ FROM waggle.tasks
 WHERE status = 'dead_letter' AND (:before::timestamptz IS NULL OR (updated, id) < (:before::timestamptz, :before_id::uuid))
   AND waggle.dead_letter_fits(id, type, queue, error, fingerprint, updated, :ids::uuid[], :types::text[], :queue::text, :codes::text[], lower(:part::text),
                               :fingerprint::text, :died_after::timestamptz, :died_before::timestamptz)
+  AND (:queues::text[] IS NULL OR queue = ANY (:queues::text[]))
 ORDER BY updated DESC, id DESC LIMIT :most + 1;

@@ -17,4 +17,4 @@ WITH RECURSIVE kinds AS (
     SELECT * FROM kinds LIMIT :enough + 1
 )
 SELECT (SELECT count(*) FROM looked_up) AS looked_up, array_agg(type) AS types, array_agg(queue) AS queues, array_agg(status) AS statuses
-FROM looked_up WHERE status = ANY (:statuses::text[]) AND (:queue::text IS NULL OR queue = :queue);
+FROM looked_up WHERE status = ANY (:statuses::text[]) AND (:queue::text IS NULL OR queue = :queue) AND (:queues::text[] IS NULL OR queue = ANY (:queues::text[]));

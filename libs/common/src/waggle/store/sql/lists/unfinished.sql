@@ -16,6 +16,7 @@ SELECT (SELECT count(*) FROM unfinished) AS found, ARRAY(
     SELECT id FROM unfinished
     WHERE id < :before AND id >= :since
       AND (:queue::text IS NULL OR queue = :queue)
+      AND (:queues::text[] IS NULL OR queue = ANY (:queues::text[]))
       AND (:types::text[] IS NULL OR type = ANY (:types::text[]))
       AND (:priority::smallint IS NULL OR priority = :priority)
       AND (:created_from::timestamptz IS NULL OR created >= :created_from)

@@ -7,6 +7,7 @@ WITH fitting AS MATERIALIZED (
     WHERE (:statuses::text[] IS NULL OR status = ANY (:statuses::text[]))
       AND (:types::text[] IS NULL OR type = ANY (:types::text[]))
       AND (:queue::text IS NULL OR queue = :queue)
+      AND (:queues::text[] IS NULL OR queue = ANY (:queues::text[]))
       AND (:priority::smallint IS NULL OR priority = :priority)
       AND (:created_from::timestamptz IS NULL OR created >= :created_from)
       AND (:created_to::timestamptz IS NULL OR created < :created_to)

@@ -1,0 +1,86 @@
+"""The secret, the API key and the admin of one `waggle up`: made at its first start. Secret and key are kept in files that only their owner can read; the
+admin's password is shown once, and kept nowhere.
+"""
+
+import asyncio
+import os
+import secrets
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from waggle import api_keys
+from waggle.admin import keys, passwords, users
+from waggle.admin.keys import NewKey
+from waggle.api_keys import Fingerprints, same
+from waggle.scopes import Role, Scope
+from waggle.settings.shared import Settings
+from waggle.store import callers, postgres
+from waggle.store.client import Connection
+
+SECRET_FILE: Final = "api_secret"  # noqa: S105  # a name
+KEY_FILE: Final = "api_key"
+BY: Final = "waggle up"
+ADMIN: Final = "admin"
+
+
+class Access(NamedTuple):
+    """An admin's key that works, and the password of the user `admin` if they were made just now."""
+
+    key: str
+    password: str | None
+
+
+def secret(data: Path) -> str:
+    """The secret of this folder's keys."""
+    return _read(data / SECRET_FILE) or _kept(data / SECRET_FILE, api_keys.instance_secret())
+
+
+def access(data: Path, settings: Settings, api_secret: str) -> Access:
+    """The key of the folder, or a new one; the user `admin`, if there are no users. Raises what asyncpg raises."""
+    with ThreadPoolExecutor(1, "first key") as thread:  # asyncio.run would take over the signals of the main thread
+        return thread.submit(asyncio.run, _access(data / KEY_FILE, settings, Fingerprints(api_secret))).result()
+
+
+async def _access(file: Path, settings: Settings, fingerprints: Fingerprints) -> Access:
+    connection = await postgres.connect_once(settings, "up")
+    try:
+        return Access(await _key(file, connection, fingerprints), await _first_admin(connection))
+    finally:
+        connection.terminate()
+
+
+async def _key(file: Path, connection: Connection, fingerprints: Fingerprints) -> str:
+    text = _read(file)
+    kept = api_keys.parse(text)
+    if kept is not None:
+        found = await callers.find_key(connection, kept.id)
+        if found is not None and same(found.secret, fingerprints.of(text.encode())):
+            return text
+    _, made = await keys.create(connection, NewKey(comment=BY, scopes=[Scope.ADMIN]), BY, fingerprints)
+    return _kept(file, made.text)
+
+
+async def _first_admin(connection: Connection) -> str | None:
+    if await users.page(connection, None, 1):
+        return None
+    password = secrets.token_urlsafe(15)
+    await users.create(connection, ADMIN, Role.ADMIN, passwords.hashed(password))
+    return password
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text().strip()
+    except FileNotFoundError:
+        return ""
+
+
+def _kept(file: Path, text: str) -> str:
+    """Replace the file by one that only its owner can read."""
+    fresh = file.with_name(f".{file.name}.new")
+    fresh.unlink(missing_ok=True)
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as opened:
+        opened.write(text + "\n")
+    fresh.replace(file)
+    return text

@@ -1,0 +1,200 @@
+"""Who sends a request: the API key or the access token in its headers, looked up in Postgres and remembered for KEY_SECONDS, and whether they may use
+the route.
+
+A change of a key, a user or a session counts after KEY_SECONDS at most. While Postgres is away, what was good stays good for OUTAGE_SECONDS,
+so that submissions wait for Postgres as they do without keys; nothing else is good then.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Final, NamedTuple
+
+import asyncpg
+from litestar import Request
+
+from waggle import api_keys
+from waggle.api_keys import PREFIX, Fingerprints, same
+from waggle.loops import periodic
+from waggle.scopes import ROLES, Role, Scope, held
+from waggle.store import callers
+from waggle.store.callers import StoredKey
+from waggle.store.client import PooledConnection
+from waggle.store.postgres import POSTGRES_OUTAGE
+from waggle_api import metrics
+from waggle_api.caller import ANONYMOUS, NOBODY, Caller
+from waggle_api.connections import borrowed
+from waggle_api.edge.tokens import Tokens
+from waggle_api.http.routing import Route
+from waggle_api.refusals import Forbidden, Unauthenticated
+
+KEY_START: Final = f"{PREFIX}_".encode()
+KEY_SECONDS: Final = 2.0
+OUTAGE_SECONDS: Final = 300.0
+KEYS_LIMIT: Final = 10_000  # remembered
+LOOKUPS_AT_ONCE: Final = 2  # a flood of keys that do not exist must leave connections to the others
+NOTE_SECONDS: Final = 20.0
+
+
+class Found(NamedTuple):
+    """Who a key or token stands for, under which id, and for how many seconds at most."""
+
+    caller: Caller
+    id: str
+    seconds: float
+
+
+Find = Callable[[PooledConnection], Awaitable[Found]]
+
+
+class Known:
+    """A key or token that was good when it was looked up. `until`: it is asked for again then; `confirmed`: when Postgres last said so."""
+
+    __slots__ = ("caller", "confirmed", "id", "until")
+
+    def __init__(self, caller: Caller, key_id: str, now: float, seconds: float) -> None:
+        self.caller, self.id, self.confirmed, self.until = caller, key_id, now, now + seconds
+
+
+class Identity:
+    """Tells who sends a request. `keep` is its loop, which writes when keys were used."""
+
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", secret: str, tokens: Tokens) -> None:
+        self._pool, self.fingerprints, self.tokens = pool, Fingerprints(secret), tokens
+        self._known: dict[bytes, Known] = {}
+        self._used: set[str] = set()
+        self._lookups = asyncio.Semaphore(LOOKUPS_AT_ONCE)
+
+    async def __call__(self, request: Request[Any, Any, Any], route: Route) -> Caller:
+        """The caller. Raises Unauthenticated, or Forbidden if they may not use this route."""
+        if route.scope is Scope.PUBLIC:
+            return NOBODY
+        try:
+            caller = await self._caller(request.scope["headers"])
+        except Unauthenticated:
+            metrics.AUTH_FAILURES.inc()
+            raise
+        check(caller, route)
+        return caller
+
+    async def _caller(self, headers: Iterable[tuple[bytes, bytes]]) -> Caller:
+        text = credential(headers)
+        fingerprint, now = self.fingerprints.of(text), time.monotonic()
+        known = self._known.get(fingerprint)
+        if known is None or known.until < now:
+            known = await self._look_up(text, fingerprint, now)
+        if known.caller.session is None:
+            self._used.add(known.id)
+        return known.caller
+
+    async def _look_up(self, text: bytes, fingerprint: bytes, now: float) -> Known:
+        find = self._find_key(text, fingerprint) if text.startswith(KEY_START) else self._find_session(text)
+        known = self._known.get(fingerprint)
+        if known is not None:
+            known.until = now + KEY_SECONDS  # others go on with what is known while this one asks
+        try:
+            async with self._lookups, borrowed(self._pool) as connection:
+                caller, key_id, seconds = await find(connection)
+        except POSTGRES_OUTAGE:
+            if known is None or now - known.confirmed > OUTAGE_SECONDS:
+                self._known.pop(fingerprint, None)
+                raise
+            return known
+        except Unauthenticated:
+            self._known.pop(fingerprint, None)
+            raise
+        self._known.pop(fingerprint, None)
+        if len(self._known) >= KEYS_LIMIT:
+            del self._known[next(iter(self._known))]
+        self._known[fingerprint] = made = Known(caller, key_id, time.monotonic(), min(KEY_SECONDS, seconds))
+        return made
+
+    def _find_key(self, text: bytes, fingerprint: bytes) -> Find:
+        """Raises Unauthenticated, also later."""
+        key = api_keys.parse(text.decode("latin-1"))
+        if key is None:
+            raise Unauthenticated("not the form of a key")
+
+        async def find(connection: PooledConnection) -> Found:
+            found = await callers.find_key(connection, key.id)
+            if found is None:
+                raise Unauthenticated(f"no such key: {key.id}")
+            if not any(same(fingerprint, secret) for secret in (found.secret, found.previous_secret) if secret):
+                raise Unauthenticated(f"wrong secret for the key {key.id}")
+            return Found(_caller(found), found.id, KEY_SECONDS if found.seconds is None else found.seconds)
+
+        return find
+
+    def _find_session(self, text: bytes) -> Find:
+        """Raises Unauthenticated, also later."""
+        session_id, seconds = self.tokens.read_access(text)
+
+        async def find(connection: PooledConnection) -> Found:
+            found = await callers.find_session(connection, session_id)
+            if found is None or found.role not in ROLES:
+                raise Unauthenticated("the session has ended")
+            caller = Caller(name=f"user:{found.name}", scopes=ROLES[Role(found.role)], session=session_id)
+            return Found(caller, str(session_id), min(seconds, found.seconds))
+
+        return find
+
+    def forget(self, key_id: str) -> None:
+        """Look this key, or what belongs to this session, up again before it is used the next time."""
+        for fingerprint in [fingerprint for fingerprint, known in self._known.items() if known.id == key_id]:
+            del self._known[fingerprint]
+
+    def forget_user(self, name: str) -> None:
+        """The same for all sessions of a user."""
+        for fingerprint in [fingerprint for fingerprint, known in self._known.items() if known.caller.name == f"user:{name}"]:
+            del self._known[fingerprint]
+
+    async def keep(self, stopping: asyncio.Event) -> None:
+        """The loop that writes when keys were used."""
+
+        async def note() -> bool:
+            if used := list(self._used):
+                async with borrowed(self._pool) as connection:
+                    await callers.note_used(connection, used)
+                self._used.difference_update(used)
+            return False
+
+        await periodic(NOTE_SECONDS, note, POSTGRES_OUTAGE, stopping)
+
+
+async def everybody(request: Request[Any, Any, Any], route: Route) -> Caller:  # noqa: ARG001  # the shape of Identify
+    """Where nobody is asked who they are."""
+    return ANONYMOUS
+
+
+def check(caller: Caller, route: Route) -> None:
+    """Raises Forbidden if this caller may not use this route."""
+    if route.scope is not Scope.SIGNED_IN and route.scope not in caller.scopes:
+        raise Forbidden(f"this needs the scope {route.scope}, which you do not have")
+    if caller.is_limited and not route.limited:
+        raise Forbidden("this concerns all queues and types, and your key is limited to some")
+
+
+def credential(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """The key that a request carries. Raises Unauthenticated if there is none, or more than one."""
+    found = None
+    for name, value in headers:
+        if name == b"authorization":
+            scheme, _, given = value.partition(b" ")
+            if scheme.lower() != b"bearer":
+                raise Unauthenticated("another scheme than Bearer")
+        elif name == b"x-api-key":
+            given = value
+        else:
+            continue
+        given = given.strip()
+        if found is not None and found != given:
+            raise Unauthenticated("two different credentials")
+        found = given
+    if not found:
+        raise Unauthenticated("no credentials")
+    return found
+
+
+def _caller(found: StoredKey) -> Caller:
+    queues, types = (None if names is None else frozenset(names) for names in (found.queues, found.types))
+    return Caller(name=f"key:{found.id}", scopes=held(found.scopes), queues=queues, types=types)
