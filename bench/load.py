@@ -56,9 +56,10 @@ def content_length(head: bytes) -> int:
     return int(head.lower().partition(b"content-length:")[2].split(b"\r\n")[0])
 
 
-def post(url: str, path: str, body: bytes) -> bytes:
-    """A whole POST request."""
-    return f"POST {path} HTTP/1.1\r\nhost: {urlsplit(url).netloc}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
+def post(url: str, path: str, body: bytes, *headers: str) -> bytes:
+    """A whole POST request, with these header lines, too."""
+    lines = [f"host: {urlsplit(url).netloc}", "content-type: application/json", f"content-length: {len(body)}", *headers]
+    return "\r\n".join([f"POST {path} HTTP/1.1", *lines, "", ""]).encode() + body
 
 
 async def run(url: str, connections: int, request: Callable[[], bytes | None]) -> tuple[float, list[float]]:

@@ -212,6 +212,7 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {"scale": ("workers", "waiting", 
 
 APART: Final[Mapping[str, str]] = {
     "soak": "checks that memory stays flat over twenty minutes: `just soak`",
+    "access": "compares an API that asks for keys, and limits their rates, with one that does not",
     "peers": "runs pgqueuer and BullMQ beside Waggle; needs npm and redis-server",
 }
 """Programs that are not in the table, and what they do."""

@@ -13,7 +13,15 @@ from waggle.scopes import GRANTED, Scope
 from waggle_api.app import GROUPS, PREFIXES
 from waggle_api.http.routing import Route
 
-PLACES = {"task_id": str(UUID(int=1)), "redrive_id": str(UUID(int=2)), "queue": "default", "name": "a-name", "key_id": "NoSuchKey000", "user": "no-such-user"}
+PLACES = {
+    "task_id": str(UUID(int=1)),
+    "redrive_id": str(UUID(int=2)),
+    "queue": "default",
+    "name": "a-name",
+    "key_id": "NoSuchKey000",
+    "user": "no-such-user",
+    "address": "203.0.113.1",
+}
 ROUTES = [(route, prefix) for group in GROUPS for prefix in ([""] if group.is_probe else PREFIXES) for route in group]
 GUARDED = [(route, prefix) for route, prefix in ROUTES if route.scope is not Scope.PUBLIC]
 SPARED = {"queues_pause", "queues_purge", "dlq_clean_up"}

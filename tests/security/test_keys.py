@@ -209,6 +209,8 @@ async def test_the_tables_are_those_of_the_migrations(pool: "asyncpg.Pool[asyncp
         )
         names = {
             "uuid": "UUID",
+            "int8": "BIGINT",
+            "json": "JSON",
             "bool": "BOOLEAN",
             "int4": "INTEGER",
             "text": "TEXT",

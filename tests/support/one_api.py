@@ -45,7 +45,7 @@ def one_api(postgres: PostgresServer, folder: Path, name: str) -> Iterator[Proce
     nats = NatsServer(folder / "nats")
     try:
         with postgres.fresh_database(name) as database:
-            settings = FleetSettings(postgres_url=database, nats_url=nats.url, api_port=0, grace=2.0)
+            settings = FleetSettings(postgres_url=database, nats_url=nats.url, api_port=0, grace=2.0, api_block_failures=0, api_rate_logins=0)
             run(prepare(settings))
             process = launch("api", settings, folder)
             try:

@@ -1,7 +1,6 @@
 """`waggle keys`, `users`, `login` and `logout` as people and scripts use them."""
 
 import json
-import os
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -128,6 +127,34 @@ def test_a_login_is_renewed_before_it_expires(run: Run, running: Json, home: dic
     assert json.loads(run("keys", "whoami", "-o", "json").stdout)["name"].startswith("key:")
 
 
+def test_the_trail_and_blocks_are_read_and_changed(run: Run, running: Json) -> None:
+    listed = run("audit-log", "list", "--action", "user.create", "--all")
+    assert " waggle up " in listed.stdout.splitlines()[-1]
+    assert run("audit-log", "list", "--actor", "nobody").stdout == "No matching entries.\n"
+    verified = run("audit-log", "verify")
+    assert (verified.returncode, "none changed, none missing" in verified.stdout) == (0, True)
+    last_hash = verified.stdout.split()[-1]
+    assert run("audit-log", "verify", "--last-hash", last_hash).returncode == 0
+    cut_off = run("audit-log", "verify", "--last-hash", "0" * 64)
+    assert (cut_off.returncode, "the newest entries were cut off" in cut_off.stderr) == (1, True)
+    assert run("blocks").stdout == "No address is blocked.\n"
+    assert "203.0.113.7" in run("blocks", "add", "203.0.113.7", "--for", "1h", "--reason", "a test").stdout
+    assert run("blocks", "add", "example.com").returncode == 1
+    assert "a test" in run("blocks").stdout
+    assert run("blocks", "lift", "203.0.113.7").stdout == "lifted 203.0.113.7\n"
+    assert run("blocks", "lift", "203.0.113.7").returncode == 3
+    assert run("blocks", "add", "2001:db8::7").returncode == 0
+    assert run("blocks", "lift", "2001:db8::/64").returncode == 0
+
+
+def test_a_secret_from_a_file_is_used_and_not_written(folder: Path) -> None:
+    place = folder / "own-secret"
+    place.mkdir(mode=0o711)
+    (folder / "secret").write_text("s" * 40 + "\n")
+    with up("--ephemeral", place=place, output=folder / "up.txt", WAGGLE_API_SECRET_FILE=str(folder / "secret")) as facts:
+        assert waggle("tasks", "list", place=folder, **access(facts)).returncode == 0
+
+
 def test_the_second_start_keeps_the_key_and_no_auth_wants_none(folder: Path) -> None:
     place = folder / "twice"
     place.mkdir(mode=0o711)
@@ -175,8 +202,10 @@ async def test_the_first_key_of_an_installation_is_made_in_the_database(start: S
     assert (made.returncode, made.stdout.startswith("wgl_")) == (0, True), made.stderr
     async with client_of(system.api, made.stdout.strip()) as client:
         assert (await client.get("/api/auth/keys")).status_code == 200
+        (entry,) = (await client.get("/api/audit")).json()["items"]
+        assert (entry["actor"], entry["action"]) == ("waggle keys create --direct", "key.create")
+        assert (await client.get("/api/audit/verify")).json()["fits"]
     wrong = waggle("keys", "create", "--comment", " ", "--scope", "tasks:read", "--queue", "No", "--direct", place=folder, **there)
     assert (wrong.returncode, "comment: is missing" in wrong.stderr, "queues[0]" in wrong.stderr) == (2, True, True)
     without = waggle("keys", "create", "--comment", "x", "--scope", "admin", "--direct", place=folder, WAGGLE_POSTGRES_URL=start.settings.postgres_url)
     assert (without.returncode, "WAGGLE_API_SECRET is missing" in without.stderr) == (2, True)
-    assert os.environ.get("WAGGLE_API_SECRET") is None

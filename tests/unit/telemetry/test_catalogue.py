@@ -26,6 +26,7 @@ REQUIRED = {
     "dlq_cleanup_failure_total",
     "circuit_breaker_trips_total",
     "auth_failures_total",
+    "rate_limit_exceeded_total",
 }
 """What the requirements call `task_processing_duration`, `dlq_tasks_cleaned`, …; counters end in `_total` on the page."""
 

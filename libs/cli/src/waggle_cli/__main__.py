@@ -76,6 +76,8 @@ _group("types", WORK, "Show the task types: their defaults, and the payload that
 _group("breakers", WORK, "List circuit breakers, show one, reset one.", 5)
 _group("users", OPERATE, "Users: list, create, change, delete.")
 _group("keys", OPERATE, "API keys: list, create, replace the secret, revoke.")
+_group("blocks", OPERATE, "Addresses that may not sign in: list, block, lift.")
+app.command("waggle_cli.commands.audit_log:app", name="audit-log", group=OPERATE, help="The audit trail: who did what, and whether it was changed.")
 _group("config", OPERATE, "Show the settings, and where each one comes from.")
 _group("nats", OPERATE, "Configure a NATS server for Waggle.")
 _group("doctor", OPERATE, "Check everything that Waggle depends on, and advise on problems.")

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar, get_type_hints
 
 import msgspec
 
-from waggle import nesting
+from waggle import nesting, secret_fields
 from waggle.context import Context, checked_breaker
 from waggle.task import DEFAULT_MAX_RETRIES, DEFAULT_QUEUE, DEFAULT_TIMEOUT, QUEUE_LENGTH, QUEUE_PATTERN, TYPE_LENGTH, TYPE_PATTERN
 
@@ -50,6 +50,7 @@ class Handler:
         self._decode: Callable[[str], Any] = msgspec.json.Decoder(dict[str, Any] if self._open else payload).decode
         self._check = msgspec.json.Decoder(payload).decode
         self.schema: dict[str, Any] = _plain(msgspec.json.schema(payload))
+        self.has_secrets = secret_fields.has_any(msgspec.json.encode(self.schema).decode())
 
     def arguments(self, payload: str) -> dict[str, Any]:
         """The keyword arguments of a call. Raises msgspec.ValidationError when the payload does not fit, TooDeep when it is nested too deeply."""

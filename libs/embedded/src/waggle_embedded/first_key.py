@@ -12,11 +12,12 @@ from typing import Final, NamedTuple
 from waggle import api_keys
 from waggle.admin import keys, passwords, users
 from waggle.admin.keys import NewKey
+from waggle.admin.trail import Event, Trail
 from waggle.api_keys import Fingerprints, same
 from waggle.scopes import Role, Scope
 from waggle.settings.shared import Settings
 from waggle.store import callers, postgres
-from waggle.store.client import Connection
+from waggle.store.client import SingleConnection
 
 SECRET_FILE: Final = "api_secret"  # noqa: S105  # a name
 KEY_FILE: Final = "api_key"
@@ -37,35 +38,40 @@ def secret(data: Path) -> str:
 
 
 def access(data: Path, settings: Settings, api_secret: str) -> Access:
-    """The key of the folder, or a new one; the user `admin`, if there are no users. Raises what asyncpg raises."""
+    """The key of the folder, or a new one; the user `admin`, if there are no users. What is made is in the audit trail. Raises what asyncpg raises."""
     with ThreadPoolExecutor(1, "first key") as thread:  # asyncio.run would take over the signals of the main thread
-        return thread.submit(asyncio.run, _access(data / KEY_FILE, settings, Fingerprints(api_secret))).result()
+        return thread.submit(asyncio.run, _access(data / KEY_FILE, settings, api_secret)).result()
 
 
-async def _access(file: Path, settings: Settings, fingerprints: Fingerprints) -> Access:
+async def _access(file: Path, settings: Settings, api_secret: str) -> Access:
+    trail = Trail(api_secret)
     connection = await postgres.connect_once(settings, "up")
     try:
-        return Access(await _key(file, connection, fingerprints), await _first_admin(connection))
+        return Access(await _key(file, connection, Fingerprints(api_secret), trail), await _first_admin(connection, trail))
     finally:
         connection.terminate()
 
 
-async def _key(file: Path, connection: Connection, fingerprints: Fingerprints) -> str:
+async def _key(file: Path, connection: SingleConnection, fingerprints: Fingerprints, trail: Trail) -> str:
     text = _read(file)
     kept = api_keys.parse(text)
     if kept is not None:
         found = await callers.find_key(connection, kept.id)
         if found is not None and same(found.secret, fingerprints.of(text.encode())):
             return text
-    _, made = await keys.create(connection, NewKey(comment=BY, scopes=[Scope.ADMIN]), BY, fingerprints)
+    async with connection.transaction():
+        stored, made = await keys.create(connection, NewKey(comment=BY, scopes=[Scope.ADMIN]), BY, fingerprints)
+        await trail.add(connection, Event(BY, "key.create", stored.id, "", "", after={"scopes": stored.scopes}))
     return _kept(file, made.text)
 
 
-async def _first_admin(connection: Connection) -> str | None:
+async def _first_admin(connection: SingleConnection, trail: Trail) -> str | None:
     if await users.page(connection, None, 1):
         return None
     password = secrets.token_urlsafe(15)
-    await users.create(connection, ADMIN, Role.ADMIN, passwords.hashed(password))
+    async with connection.transaction():
+        await users.create(connection, ADMIN, Role.ADMIN, passwords.hashed(password))
+        await trail.add(connection, Event(BY, "user.create", ADMIN, "", "", after={"role": Role.ADMIN}))
     return password
 
 

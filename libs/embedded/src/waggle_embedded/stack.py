@@ -75,7 +75,8 @@ class Stack:
         """The API and the command line share a key, unless nobody is to be asked for one."""
         if self.settings.api_auth == "none":
             return
-        secret = self.environ.setdefault("WAGGLE_API_SECRET", self.settings.api_secret or first_key.secret(self.data))
+        secret = self.environ["WAGGLE_API_SECRET"] = self.settings.api_secret or first_key.secret(self.data)
+        self.environ.pop("WAGGLE_API_SECRET_FILE", None)
         settings = msgspec.structs.replace(self.settings, postgres_url=self.environ["WAGGLE_POSTGRES_URL"])
         try:
             self.access = first_key.access(self.data, settings, secret)

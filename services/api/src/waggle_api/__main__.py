@@ -7,6 +7,7 @@ from typing import Final
 import structlog
 
 from waggle import doorbell_sizes, primaries, service
+from waggle.admin.trail import Trail
 from waggle.bus import connection as bus
 from waggle.bus.ring import Ringer
 from waggle.service import Service
@@ -18,9 +19,11 @@ from waggle.telemetry import endpoint
 from waggle_api import metrics
 from waggle_api.app import GROUPS, PROBES, create_app
 from waggle_api.control.waits import Waits
+from waggle_api.edge.blocking import Blocking
 from waggle_api.edge.identity import Identity, everybody
 from waggle_api.edge.logins import Passwords
 from waggle_api.edge.pages import Pages
+from waggle_api.edge.rates import Rates, policies
 from waggle_api.edge.tokens import Tokens
 from waggle_api.health import Health
 from waggle_api.http.connections import Connections
@@ -59,8 +62,10 @@ async def run(settings: ApiSettings) -> None:
             api.start(f"certificate {number}", server.keep_certificate())
         api.start("commit", resources.intake.run())
         api.start("waits", resources.waits.keep(api.stopping))
+        api.start("rates", resources.rates.run())
         if resources.identity is not None:
             api.start("keys", resources.identity.keep(api.stopping))
+            api.start("blocks", resources.blocking.keep(api.stopping))
         await api.until(_accept_requests(catalogue, resources))
         api.start("catalogue", catalogue.keep(api.stopping))
         api.start("doorbell sizes", doorbell_sizes.keep(resources.pool, ringer, api.stopping))
@@ -96,9 +101,28 @@ async def _opened(api: Service[ApiSettings], gate: PrimaryGate) -> tuple[Catalog
     api.start("storing", ringer.storing.watch())
     intake = Intake(pool, nats, ringer, catalogue, accept_unknown=api.settings.unknown_types == "accept")
     tokens = Tokens(api.settings.api_secret, api.settings.api_issuer, api.settings.api_signing)
-    identity = Identity(pool, api.settings.api_secret, tokens) if api.settings.api_auth == "required" else None
+    trail = Trail(api.settings.api_secret)
+    blocking = Blocking(pool, trail, api.settings.api_block_failures, api.settings.api_block_seconds)
+    rates, limits = Rates(nats), policies(api.settings.api_rate_requests, api.settings.api_rate_tasks, api.settings.api_rate_logins)
+    identity = None
+    if api.settings.api_auth == "required":
+        identity = Identity(pool, api.settings.api_secret, tokens, blocking=blocking, rates=rates, requests=limits.requests, proxies=api.settings.api_proxies)
     passwords, health = await api.enter(Passwords()), Health(health_pool, ringer)
-    return catalogue, ringer, Resources(pool=pool, bus=nats, intake=intake, waits=waits, health=health, identity=identity, passwords=passwords)
+    resources = Resources(
+        pool=pool,
+        bus=nats,
+        intake=intake,
+        waits=waits,
+        health=health,
+        identity=identity,
+        passwords=passwords,
+        trail=trail,
+        blocking=blocking,
+        rates=rates,
+        policies=limits,
+        proxies=api.settings.api_proxies,
+    )
+    return catalogue, ringer, resources
 
 
 async def _accept_requests(catalogue: Catalogue, resources: Resources) -> None:

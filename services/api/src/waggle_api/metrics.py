@@ -13,6 +13,7 @@ _SECONDS: Final = catalogue.HTTP_REQUEST_SECONDS.create()
 CONNECTIONS: Final = catalogue.HTTP_CONNECTIONS.create()
 _REFUSED: Final = catalogue.HTTP_CONNECTIONS_REFUSED.create()
 WAITING: Final = catalogue.HTTP_WAITING.create()
+_RATE_LIMITED: Final = catalogue.RATE_LIMITED.create()
 AUTH_FAILURES: Final = catalogue.AUTH_FAILURES.create()
 COMMIT_BATCH: Final = catalogue.COMMIT_BATCH_SIZE.create()
 
@@ -31,6 +32,11 @@ def requests(method: str, route: str, status: int) -> Counter:
 def refused(limit: str) -> Counter:
     """Connections refused by the limit `address` or `all`."""
     return _REFUSED.labels(limit)
+
+
+@cache
+def rate_limited(policy: str) -> Counter:
+    return _RATE_LIMITED.labels(policy)
 
 
 @cache

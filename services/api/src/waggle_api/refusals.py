@@ -28,15 +28,31 @@ class TooSlow(Refusal):
 
 
 class Unauthenticated(Refusal):
-    """Nobody knows who sends it. The caller is not told why: `why` is for the log."""
+    """Nobody knows who sends it. The caller is not told why: `why` is for the log. `counts`: it was a guess, or may have been."""
 
-    def __init__(self, why: str) -> None:
+    def __init__(self, why: str, *, counts: bool = True) -> None:
         super().__init__("send a valid API key or access token: `Authorization: Bearer …` or `X-API-Key: wgl_…`")
-        self.why = why
+        self.why, self.counts = why, counts
 
 
 class Forbidden(Refusal):
     """Its caller may not do this."""
+
+
+class Blocked(Refusal):
+    """Its address failed too often; `retry_after` is in seconds."""
+
+    def __init__(self, detail: str, retry_after: int) -> None:
+        super().__init__(detail)
+        self.retry_after = retry_after
+
+
+class OverQuota(Refusal):
+    """Its client did more than a policy allows. `retry_after` is in seconds; `headers` say what the policy is."""
+
+    def __init__(self, detail: str, policy: str, retry_after: int, headers: list[tuple[bytes, bytes]]) -> None:
+        super().__init__(detail)
+        self.policy, self.retry_after, self.headers = policy, retry_after, headers
 
 
 class ForeignPage(Refusal):

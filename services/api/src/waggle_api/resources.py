@@ -7,12 +7,15 @@ from typing import Final, TypeAlias
 
 import asyncpg
 
+from waggle.admin.trail import Trail
 from waggle.bus.connection import Bus
 from waggle.store.client import PooledConnection
 from waggle_api.connections import READ_TIMEOUT_SECONDS, borrowed
 from waggle_api.control.waits import Waits
+from waggle_api.edge.blocking import Blocking
 from waggle_api.edge.identity import Identity
 from waggle_api.edge.logins import Passwords
+from waggle_api.edge.rates import Policies, Rates
 from waggle_api.health import Health
 from waggle_api.http.routing import RouteCall
 from waggle_api.submit.accept import Intake
@@ -21,13 +24,27 @@ RESERVED_CONNECTIONS: Final = 9  # of the pool, for submissions and waits: slow 
 
 
 class Resources:
-    """The resources of the API. `identity` is None where nobody is asked who they are."""
+    """The resources of the API. `identity` is None where nobody is asked who they are. `proxies`: how many of our own a request passes."""
 
     def __init__(
-        self, *, pool: "asyncpg.Pool[asyncpg.Record]", bus: Bus, intake: Intake, waits: Waits, health: Health, identity: Identity | None, passwords: Passwords
+        self,
+        *,
+        pool: "asyncpg.Pool[asyncpg.Record]",
+        bus: Bus,
+        intake: Intake,
+        waits: Waits,
+        health: Health,
+        identity: Identity | None,
+        passwords: Passwords,
+        trail: Trail,
+        blocking: Blocking,
+        rates: Rates,
+        policies: Policies,
+        proxies: int,
     ) -> None:
         self.pool, self.bus, self.intake, self.waits, self.health = pool, bus, intake, waits, health
         self.identity, self.passwords = identity, passwords
+        self.trail, self.blocking, self.rates, self.policies, self.proxies = trail, blocking, rates, policies, proxies
         self._free = asyncio.Semaphore(max(1, pool.get_max_size() - RESERVED_CONNECTIONS))
 
     @asynccontextmanager

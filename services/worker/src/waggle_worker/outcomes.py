@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
-from waggle import nesting
+from waggle import nesting, secret_fields
 from waggle.context import BreakerOpen, Reject, Retry, Snooze
 from waggle.errors import MESSAGE_LIMIT, ErrorCode, TaskError, storable
 from waggle.task import RESULT_LIMIT, AttemptOutcome, Done, Failed, Outcome, Snoozed
@@ -52,6 +52,36 @@ def of_exception(error: BaseException) -> Outcome:
 def misfit(error: Exception) -> Outcome:
     """The payload does not fit the handler's parameters: it fails without a retry."""
     return Failed(TaskError(ErrorCode.VALIDATION_ERROR, storable(f"the payload does not fit: {text_of(error)}"), retryable=False))
+
+
+def without_secrets(outcome: Outcome, payload: str, schema: dict[str, Any]) -> Outcome:
+    """An outcome whose error shows no hidden value of the payload."""
+    match outcome:
+        case Failed(error=error) | Snoozed(error=TaskError() as error):
+            try:
+                secrets = secret_fields.hidden(payload, schema)
+            except (msgspec.DecodeError, RecursionError):  # inserted by SQL: it fits no schema
+                return outcome
+            return msgspec.structs.replace(outcome, error=_masked(error, secrets)) if secrets else outcome
+        case _:
+            return outcome
+
+
+def _masked(error: TaskError, secrets: list[str]) -> TaskError:
+    details = None if error.details is None else _mapped(error.details, secrets)
+    return msgspec.structs.replace(error, message=secret_fields.without(error.message, secrets), details=details)
+
+
+def _mapped(value: Any, secrets: list[str]) -> Any:
+    match value:
+        case str():
+            return secret_fields.without(value, secrets)
+        case list():
+            return [_mapped(item, secrets) for item in value]
+        case dict():
+            return {secret_fields.without(key, secrets): _mapped(item, secrets) for key, item in value.items()}
+        case _:
+            return value
 
 
 def timeout(seconds: float) -> Outcome:

@@ -91,7 +91,7 @@ class Runs:
         try:
             arguments = {} if handler.process else handler.arguments(claimed.payload)  # a process reads its payload itself
         except Exception as error:  # msgspec's, or whatever a user's own type raises while it is made
-            self._settler.settle(claimed, worker_id, outcomes.misfit(error), dead_letter=handler.dead_letter)
+            self._settler.settle(claimed, worker_id, _shown(outcomes.misfit(error), claimed, handler), dead_letter=handler.dead_letter)
             return
         self._start(Run(claimed, handler, worker_id, self._breakers, self._loop), arguments)
 
@@ -167,6 +167,12 @@ class Runs:
         self._finish(run, run.let_go())
 
     def _finish(self, run: Run, outcome: Outcome) -> None:
+        outcome = _shown(outcome, run.claimed, run.handler)
         metrics.duration(run.claimed.type).observe(time.monotonic() - run.since)
         self._narrator.ended(run.claimed, outcome, run.since)
         self._settler.settle(run.claimed, run.worker_id, outcome, dead_letter=run.handler.dead_letter)
+
+
+def _shown(outcome: Outcome, claimed: Claimed, handler: Handler) -> Outcome:
+    """The outcome as it is stored and logged."""
+    return outcomes.without_secrets(outcome, claimed.payload, handler.schema) if handler.has_secrets else outcome

@@ -21,6 +21,8 @@ Examples:
 
 {EXIT_CODES}"""
 
+DIRECT: Final = "waggle keys create --direct"
+
 Scope = Literal["tasks:read", "tasks:write", "payloads:read", "dlq:read", "dlq:write", "queues:write", "admin"]
 KeyId = Annotated[str, Parameter(name="ID")]
 KeyIds = Annotated[list[str], Parameter(name="ID")]
@@ -206,13 +208,16 @@ async def _insert(settings: Any, fields: dict[str, Any]) -> dict[str, Any]:
     import msgspec
 
     from waggle.admin import keys
+    from waggle.admin.trail import Event, Trail
     from waggle.api_keys import Fingerprints
     from waggle.store import postgres
 
     wanted = keys.NewKey(**{{"expires_in": "seconds"}.get(name, name): value for name, value in fields.items()})
     connection = await postgres.connect_once(settings, "keys")
     try:
-        stored, key = await keys.create(connection, wanted, "waggle keys create --direct", Fingerprints(settings.api_secret))
+        async with connection.transaction():
+            stored, key = await keys.create(connection, wanted, DIRECT, Fingerprints(settings.api_secret))
+            await Trail(settings.api_secret).add(connection, Event(DIRECT, "key.create", stored.id, "", "", after={"scopes": stored.scopes}))
     finally:
         await connection.close()
     found: dict[str, Any] = {**msgspec.to_builtins(stored), "key": key.text}

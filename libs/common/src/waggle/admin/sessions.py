@@ -41,8 +41,8 @@ async def begin(connection: Connection, user_id: UUID) -> UUID:
     return session_id
 
 
-async def refresh(connection: Connection, session_id: UUID, generation: int) -> Session | None:
-    """The session at the generation after this one; None if it has ended, or does so now because the generation is an old one."""
+async def refresh(connection: Connection, session_id: UUID, generation: int) -> tuple[Session | None, str | None]:
+    """The session at the generation after this one; None if it has ended. If it ends now, because the generation is an old one, the name of its user."""
     await fetch(
         connection,
         update(SESSIONS)
@@ -62,12 +62,12 @@ async def refresh(connection: Connection, session_id: UUID, generation: int) -> 
         .where(SESSIONS.c.id == session_id, SESSIONS.c.ended.is_(None), SESSIONS.c.expires > func.now(), USERS.c.disabled.is_(False)),
     )
     if row is None:
-        return None
+        return None, None
     now, name, role, seconds, fresh = row
     if now != generation + 1 or not fresh:
         await end(connection, session_id)
-        return None
-    return Session(session_id, now, name, role, seconds)
+        return None, name
+    return Session(session_id, now, name, role, seconds), None
 
 
 async def end(connection: Connection, session_id: UUID) -> None:

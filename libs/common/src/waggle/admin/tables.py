@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from sqlalchemy import Boolean, Column, DateTime, Integer, LargeBinary, MetaData, Table, Text, Uuid
+from sqlalchemy import JSON, BigInteger, Boolean, Column, DateTime, FetchedValue, Integer, LargeBinary, MetaData, Table, Text, Uuid
 from sqlalchemy.dialects.postgresql import ARRAY
 
 METADATA: Final = MetaData()
@@ -28,7 +28,7 @@ API_KEYS: Final = Table(
 USERS: Final = Table(
     "users",
     METADATA,
-    Column("id", Uuid, primary_key=True),
+    Column("id", Uuid, primary_key=True, server_default=FetchedValue()),
     Column("name", Text, nullable=False),
     Column("role", Text, nullable=False),
     Column("password", Text, nullable=False),
@@ -40,11 +40,36 @@ USERS: Final = Table(
 SESSIONS: Final = Table(
     "sessions",
     METADATA,
-    Column("id", Uuid, primary_key=True),
+    Column("id", Uuid, primary_key=True, server_default=FetchedValue()),
     Column("user_id", Uuid, nullable=False),
     Column("generation", Integer, nullable=False),
     Column("created", DateTime(timezone=True), nullable=False),
     Column("refreshed", DateTime(timezone=True), nullable=False),
     Column("expires", DateTime(timezone=True), nullable=False),
     Column("ended", DateTime(timezone=True)),
+)
+
+AUDIT_TRAIL: Final = Table(
+    "audit_trail",
+    METADATA,
+    Column("seq", BigInteger, primary_key=True),
+    Column("at", DateTime(timezone=True), nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("target", Text, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("request_id", Text, nullable=False),
+    Column("before", JSON),
+    Column("after", JSON),
+    Column("hash", LargeBinary, nullable=False),
+)
+
+BLOCKED_ADDRESSES: Final = Table(
+    "blocked_addresses",
+    METADATA,
+    Column("address", Text, primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("created", DateTime(timezone=True), nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("until", DateTime(timezone=True), nullable=False),
 )

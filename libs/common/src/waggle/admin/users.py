@@ -95,10 +95,12 @@ async def change(connection: PooledConnection, name: str, changes: Mapping[str, 
     Raises LastAdmin.
     """
     async with connection.transaction():
+        before = await fetchrow(connection, select(USERS.c.role, USERS.c.disabled).where(USERS.c.name == name).with_for_update())
         row = await fetchrow(connection, update(USERS).where(USERS.c.name == name).values(**changes).returning(USERS.c.id, *_shown()))
-        if row is None:
+        if row is None or before is None:
             return None
-        await _require_admin(connection)
+        if _is_admin(before) and not _is_admin(row):
+            await _require_admin(connection)
         if changes.get("disabled") or "password" in changes:
             await fetch(connection, update(SESSIONS).where(SESSIONS.c.user_id == row["id"], SESSIONS.c.ended.is_(None)).values(ended=func.now()))
     return _as_user(row)
@@ -108,7 +110,7 @@ async def remove(connection: PooledConnection, name: str) -> User | None:
     """The user who was there; None if there was none. Raises LastAdmin."""
     async with connection.transaction():
         row = await fetchrow(connection, delete(USERS).where(USERS.c.name == name).returning(*_shown()))
-        if row is not None:
+        if row is not None and _is_admin(row):
             await _require_admin(connection)
     return None if row is None else _as_user(row)
 
@@ -120,6 +122,11 @@ async def _require_admin(connection: Connection) -> None:
     assert left is not None
     if not left[0]:
         raise LastAdmin
+
+
+def _is_admin(row: asyncpg.Record) -> bool:
+    """Whether this user can manage users."""
+    return bool(row["role"] == Role.ADMIN and not row["disabled"])
 
 
 def _shown() -> list[Any]:

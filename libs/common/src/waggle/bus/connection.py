@@ -96,11 +96,11 @@ class Bus:
             return False
         return True
 
-    async def request(self, subject: str, data: bytes = b"", seconds: float = 2.0) -> Msg:
+    async def request(self, subject: str, data: bytes = b"", seconds: float = 2.0, headers: dict[str, str] | None = None) -> Msg:
         """Send a request and wait for its reply. Raises one of NATS_OUTAGE."""
         if self._client is None or not self._client.is_connected:
             raise nats.errors.ConnectionClosedError
-        return await self._client.request(subject, data, timeout=seconds)
+        return await self._client.request(subject, data, timeout=seconds, headers=headers)
 
     async def subscribe(self, subject: str, callback: Callback) -> None:
         """Subscribe for the life of the bus, across reconnects."""

@@ -1,5 +1,6 @@
 """Every subject, stream and consumer name, and the encoding of the messages. No other module builds one."""
 
+import hashlib
 import re
 import struct
 from collections.abc import Iterable, Sequence
@@ -43,6 +44,9 @@ DLQ_CLEANUP: Final = "waggle.rpc.dlq.cleanup"
 DLQ_REDRIVE: Final = "waggle.rpc.dlq.redrive"
 DLQ_CANCEL: Final = "waggle.rpc.dlq.cancel"
 
+RATES_STREAM: Final = "WAGGLE_RATES"
+RATES_ALL: Final = "waggle.rate.>"  # counters: see bus.counters
+
 BREAKERS_STREAM: Final = "KV_waggle_breakers"  # the stream of the KV bucket `waggle_breakers`
 BREAKERS_ALL: Final = "$KV.waggle_breakers.>"
 BREAKERS_INFO: Final = f"$JS.API.STREAM.INFO.{BREAKERS_STREAM}"
@@ -69,6 +73,11 @@ def fits(queue: str) -> bool:
 def work(queue: str, priority: int) -> str:
     """The subject of a lane."""
     return f"waggle.work.{queue}.{Priority(priority).name.lower()}"
+
+
+def rate(policy: str, who: str, minute: int) -> str:
+    """The counter of a client's minute. Whoever it is, their name is no part of a subject."""
+    return f"waggle.rate.{policy}.{hashlib.sha256(who.encode()).hexdigest()[:24]}.{minute}"
 
 
 @cache

@@ -11,7 +11,7 @@ from nats.js.api import AckPolicy, ConsumerConfig, DiscardPolicy, RetentionPolic
 from nats.js.errors import NotFoundError
 
 from waggle.bus import subjects
-from waggle.bus.connection import Bus
+from waggle.bus.connection import NATS_OUTAGE, Bus
 from waggle.settings.services import TopologySettings
 from waggle.task import Priority
 
@@ -20,6 +20,8 @@ log = structlog.get_logger()
 ACK_WAIT: Final = 10.0
 MAX_BREAKERS: Final = 2_000
 MAX_BREAKER_BYTES: Final = 8_192
+RATES_BYTES: Final = 64 << 20
+RATES_AGE: Final = 180.0  # three minutes: a count is of use for two
 BREAKER_AGE: Final = 7 * 86_400.0
 CHANGEABLE: Final = ("max_msgs_per_subject", "max_bytes", "num_replicas", "allow_direct")  # of a work stream in use
 MAX_ACK_PENDING: Final = 1_000_000  # no limit in practice: held doorbells must not stall a lane
@@ -61,6 +63,23 @@ def breakers_stream(settings: TopologySettings) -> StreamConfig:
     )
 
 
+def rates_stream() -> StreamConfig:
+    """The counters of rate limits. They are in memory, on one node: what is lost with it is the count of a minute or two."""
+    return StreamConfig(
+        name=subjects.RATES_STREAM,
+        subjects=[subjects.RATES_ALL],
+        storage=StorageType.MEMORY,
+        discard=DiscardPolicy.OLD,
+        max_msgs_per_subject=1,
+        max_bytes=RATES_BYTES,
+        max_age=RATES_AGE,
+        allow_msg_counter=True,
+        allow_direct=True,
+        num_replicas=1,
+        duplicate_window=0,
+    )
+
+
 def lane_consumer(queue: str, priority: int) -> ConsumerConfig:
     return ConsumerConfig(
         durable_name=subjects.consumer(queue, priority),
@@ -84,6 +103,7 @@ async def ensure(bus: Bus, settings: TopologySettings, queues: Iterable[str]) ->
             if name not in there:
                 await js.add_consumer(subjects.WORK_STREAM, lane_consumer(queue, priority))
                 created.append(name)
+    created += await _ensure_rates(js)
     if created:
         log.info("topology created", names=created)
     return created
@@ -111,6 +131,18 @@ async def _ensure_breakers(js: JetStreamContext, settings: TopologySettings) -> 
     if found.num_replicas != settings.nats_replicas:
         await js.update_stream(breakers_stream(settings))
         log.info("topology changed", stream=subjects.BREAKERS_STREAM, replicas=settings.nats_replicas)
+    return []
+
+
+async def _ensure_rates(js: JetStreamContext) -> list[str]:
+    """Last, and no error: a NATS user of an older configuration may not create it. Then each API counts by itself, and nobody signs in."""
+    try:
+        await js.stream_info(subjects.RATES_STREAM)
+    except NotFoundError:
+        await js.add_stream(rates_stream())
+        return [subjects.RATES_STREAM]
+    except NATS_OUTAGE as error:
+        log.warning("rate limits cannot be counted: make a new configuration with `waggle nats config`", error=str(error) or type(error).__name__)
     return []
 
 

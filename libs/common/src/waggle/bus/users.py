@@ -13,7 +13,7 @@ OPERATOR: Final = "operator"
 MAX_PAYLOAD: Final = 4 << 20  # a payload of 1 MiB with its envelope does not fit into the default
 MAX_STREAMS: Final = 8
 
-_STREAMS: Final = (subjects.WORK_STREAM, subjects.BREAKERS_STREAM)
+_STREAMS: Final = (subjects.WORK_STREAM, subjects.BREAKERS_STREAM, subjects.RATES_STREAM)
 _PROBING: Final = (subjects.PROBE, subjects.DELETE_MESSAGE, subjects.PURGE)  # whether the stream stores
 _SHARING_BREAKERS: Final = (subjects.BREAKERS_INFO, subjects.BREAKERS_GET, subjects.BREAKERS_ALL)
 _TELLING: Final = (subjects.SETTLED, subjects.DUE, subjects.PRIMARY)
@@ -29,7 +29,7 @@ class NatsUser(NamedTuple):
 
 USERS: Final[Mapping[str, NatsUser]] = {
     "api": NatsUser(
-        publish=(*_TELLING, *_PROBING, *_SHARING_BREAKERS, subjects.WORK_ALL, subjects.CONTROL_ANY, subjects.DLQ_ALL),
+        publish=(*_TELLING, *_PROBING, *_SHARING_BREAKERS, subjects.WORK_ALL, subjects.CONTROL_ANY, subjects.DLQ_ALL, subjects.RATES_ALL),
         subscribe=(subjects.SETTLED, subjects.PRIMARY),
     ),
     "worker": NatsUser(

@@ -16,6 +16,7 @@ MetricsHost = Annotated[str, Meta(description="where worker, dlq and scheduler s
 MetricsPort = Annotated[Port, Meta(description="the port of those pages; 0 takes a free one and logs it")]
 ApiHost = Annotated[str, Meta(description="the address that the API listens on")]
 ApiPort = Annotated[Port, Meta(description="the port that the API listens on; 0 takes a free one and logs it")]
+Quota = Annotated[int, Meta(ge=0, le=1_000_000_000)]
 ApiAuth = Annotated[
     Literal["required", "none"], Meta(description="none: every caller may do everything, and the API listens on this machine's own addresses only")
 ]
@@ -67,6 +68,14 @@ class ApiSettings(Settings, frozen=True, kw_only=True):
         Literal["Ed25519", "HS256"],
         Meta(description="how access tokens are signed; the public keys of Ed25519 are at /.well-known/jwks.json"),
     ] = "Ed25519"
+    api_proxies: Annotated[int, Meta(description="proxies of your own in front of the API, each of which adds an address to X-Forwarded-For", ge=0, le=10)] = 0
+    api_block_failures: Annotated[
+        int, Meta(description="failures to sign in, or keys that are none, of one address within 5 minutes that block it; 0: never", ge=0, le=10_000)
+    ] = 20
+    api_block_seconds: Annotated[float, Meta(description="seconds that an address stays blocked", gt=0, le=CENTURY)] = 900.0
+    api_rate_requests: Annotated[Quota, Meta(description="requests that one API key or user may send in a minute, to all APIs; 0: no limit")] = 0
+    api_rate_tasks: Annotated[Quota, Meta(description="tasks in batches that one API key or user may create in a minute; 0: no limit")] = 0
+    api_rate_logins: Annotated[Quota, Meta(description="tries to sign in that one address has in a minute, and as many refreshes; 0: no limit")] = 60
     api_tls_cert: Annotated[
         str, Meta(description="a PEM file with the certificate of the API and those that lead to its root: the API then speaks TLS only")
     ] = ""

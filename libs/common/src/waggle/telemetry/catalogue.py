@@ -88,6 +88,14 @@ HTTP_REQUEST_SECONDS: Final = MetricSpec(
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60),
 )
 HTTP_CONNECTIONS: Final = MetricSpec(kind=Gauge, name="waggle_http_connections", where=("api",), meaning="Open connections")
+RATE_LIMITED: Final = MetricSpec(
+    kind=Counter,
+    name="rate_limit_exceeded_total",
+    labels=("policy",),
+    where=("api",),
+    meaning="Requests refused because a client was over its quota",
+    required=True,
+)
 AUTH_FAILURES: Final = MetricSpec(kind=Counter, name="auth_failures_total", where=("api",), meaning="Requests without a valid API key", required=True)
 HTTP_CONNECTIONS_REFUSED: Final = MetricSpec(
     kind=Counter,

@@ -8,6 +8,7 @@ so that submissions wait for Postgres as they do without keys; nothing else is g
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import nullcontext
 from typing import Any, Final, NamedTuple
 
 import asyncpg
@@ -24,6 +25,9 @@ from waggle.store.postgres import POSTGRES_OUTAGE
 from waggle_api import metrics
 from waggle_api.caller import ANONYMOUS, NOBODY, Caller
 from waggle_api.connections import borrowed
+from waggle_api.edge import addresses
+from waggle_api.edge.blocking import Blocking
+from waggle_api.edge.rates import Policy, Rates
 from waggle_api.edge.tokens import Tokens
 from waggle_api.http.routing import Route
 from waggle_api.refusals import Forbidden, Unauthenticated
@@ -59,28 +63,37 @@ class Known:
 class Identity:
     """Tells who sends a request. `keep` is its loop, which writes when keys were used."""
 
-    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", secret: str, tokens: Tokens) -> None:
+    def __init__(
+        self, pool: "asyncpg.Pool[asyncpg.Record]", secret: str, tokens: Tokens, blocking: Blocking, rates: Rates, requests: Policy, proxies: int
+    ) -> None:
         self._pool, self.fingerprints, self.tokens = pool, Fingerprints(secret), tokens
+        self._blocking, self._rates, self._requests, self._proxies = blocking, rates, requests, proxies
         self._known: dict[bytes, Known] = {}
         self._used: set[str] = set()
         self._lookups = asyncio.Semaphore(LOOKUPS_AT_ONCE)
 
     async def __call__(self, request: Request[Any, Any, Any], route: Route) -> Caller:
-        """The caller. Raises Unauthenticated, or Forbidden if they may not use this route."""
+        """The caller. Raises Unauthenticated, Forbidden if they may not use this route, or OverQuota."""
         if route.scope is Scope.PUBLIC:
             return NOBODY
         try:
-            caller = await self._caller(request.scope["headers"])
-        except Unauthenticated:
+            caller = await self._caller(request.scope)
+        except Unauthenticated as refused:
             metrics.AUTH_FAILURES.inc()
+            if refused.counts:
+                await self._blocking.failed(addresses.client(request.scope, self._proxies), request.scope["state"]["request_id"])
             raise
         check(caller, route)
+        if (rate := await self._rates.admit(self._requests, caller.name)) is not None:
+            request.scope["state"]["headers"] = rate.headers()
         return caller
 
-    async def _caller(self, headers: Iterable[tuple[bytes, bytes]]) -> Caller:
-        text = credential(headers)
+    async def _caller(self, scope: Any) -> Caller:
+        text = credential(scope["headers"])
         fingerprint, now = self.fingerprints.of(text), time.monotonic()
         known = self._known.get(fingerprint)
+        if known is None and self._blocking.is_blocked(addresses.client(scope, self._proxies)):
+            raise Unauthenticated("a blocked address")
         if known is None or known.until < now:
             known = await self._look_up(text, fingerprint, now)
         if known.caller.session is None:
@@ -93,7 +106,7 @@ class Identity:
         if known is not None:
             known.until = now + KEY_SECONDS  # others go on with what is known while this one asks
         try:
-            async with self._lookups, borrowed(self._pool) as connection:
+            async with self._lookups if known is None else nullcontext(), borrowed(self._pool) as connection:
                 caller, key_id, seconds = await find(connection)
         except POSTGRES_OUTAGE:
             if known is None or now - known.confirmed > OUTAGE_SECONDS:
@@ -132,7 +145,7 @@ class Identity:
         async def find(connection: PooledConnection) -> Found:
             found = await callers.find_session(connection, session_id)
             if found is None or found.role not in ROLES:
-                raise Unauthenticated("the session has ended")
+                raise Unauthenticated("the session has ended", counts=False)
             caller = Caller(name=f"user:{found.name}", scopes=ROLES[Role(found.role)], session=session_id)
             return Found(caller, str(session_id), min(seconds, found.seconds))
 
@@ -191,7 +204,7 @@ def credential(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
             raise Unauthenticated("two different credentials")
         found = given
     if not found:
-        raise Unauthenticated("no credentials")
+        raise Unauthenticated("no credentials", counts=False)
     return found
 
 

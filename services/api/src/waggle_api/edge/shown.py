@@ -1,10 +1,11 @@
 """What a caller sees of a task: nothing of one outside their queues and types; without `payloads:read` no payload, result or words of an error."""
 
-from collections.abc import Iterable
-from typing import Final, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, TypeVar
 
 import msgspec
 
+from waggle import secret_fields
 from waggle.errors import ShownError
 from waggle.task import Task
 from waggle_api.caller import Caller
@@ -12,8 +13,11 @@ from waggle_api.control.cancelling import NO_TASK
 from waggle_api.refusals import NotFound
 
 T = TypeVar("T", bound=Task)
+Secrets = Callable[[str], Mapping[str, Any] | None]
+"""The schema of a type that has secret fields (waggle.secret_fields), else None."""
 
 HIDDEN_MESSAGE: Final = "(needs payloads:read)"
+PAYLOADS: Final = ("payload", "original_payload")
 VALUES: Final = ("payload", "original_payload", "result")
 
 
@@ -24,10 +28,11 @@ def existing(caller: Caller, task: T | None) -> T:
     return task
 
 
-def shown(caller: Caller, task: T) -> T:
-    """The task as this caller sees it; what was there and is left out is listed in `hidden`."""
+def shown(caller: Caller, task: T, secrets: Secrets) -> T:
+    """The task as this caller sees it; what was there and is left out is listed in `hidden`. Values that are secret by their type are masked for everybody."""
     if caller.sees_payloads:
-        return task
+        schema = secrets(task.type)
+        return task if schema is None else _masked(task, schema)
     hidden = [name for name in VALUES if getattr(task, name, None) is not None]
     changes = dict.fromkeys(hidden)
     if task.error is not None:
@@ -35,8 +40,14 @@ def shown(caller: Caller, task: T) -> T:
     return msgspec.structs.replace(task, **changes, hidden=hidden) if hidden else task
 
 
-def all_shown(caller: Caller, tasks: Iterable[T]) -> list[T]:
-    return [shown(caller, task) for task in tasks]
+def all_shown(caller: Caller, tasks: Iterable[T], secrets: Secrets) -> list[T]:
+    return [shown(caller, task, secrets) for task in tasks]
+
+
+def _masked(task: T, schema: Mapping[str, Any]) -> T:
+    payloads = {name: value for name in PAYLOADS if (value := getattr(task, name, None)) is not None}
+    changes = {name: msgspec.Raw(secret_fields.masked_text(bytes(value), schema)) for name, value in payloads.items()}
+    return msgspec.structs.replace(task, **changes) if changes else task
 
 
 def shown_error(caller: Caller, error: ShownError) -> ShownError:

@@ -34,6 +34,10 @@ if "Ed25519" not in jwt.algorithms.get_default_algorithms():  # its name since R
     jwt.register_algorithm("Ed25519", OKPAlgorithm())
 
 
+class Expired(ValueError):
+    """It was ours."""
+
+
 class Tokens:
     """Makes and reads the tokens of an installation. `clock` is in seconds since 1970."""
 
@@ -54,7 +58,7 @@ class Tokens:
         try:
             return self._read(text)
         except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError) as error:
-            raise Unauthenticated(f"no valid access token: {type(error).__name__}") from None
+            raise Unauthenticated(f"no valid access token: {error}", counts=not isinstance(error, Expired)) from None
 
     def _read(self, text: bytes) -> tuple[UUID, float]:
         if len(text) > LONGEST:
@@ -84,7 +88,7 @@ class Tokens:
         if set(claims) != set(CLAIMS):
             raise ValueError("other claims")
         if expires <= now or issued > now + CLOCK_SECONDS:
-            raise ValueError("expired, or from the future")
+            raise Expired("expired, or from the future")
         return UUID(hex=claims["sid"]), expires - now
 
     def refresh(self, session_id: UUID, generation: int) -> str:

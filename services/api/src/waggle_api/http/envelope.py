@@ -60,7 +60,9 @@ class Envelope:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], *defenses(message["headers"], by_tls=scope["scheme"] == "https"), (b"x-request-id", identifier)]
+                careful = defenses(message["headers"], by_tls=scope["scheme"] == "https")
+                also = scope["state"].get("headers", ()) if status != 429 else ()  # a refusal has its own
+                message["headers"] = [*message["headers"], *careful, *also, (b"x-request-id", identifier)]
             await send(message)
 
         try:

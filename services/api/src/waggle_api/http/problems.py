@@ -20,6 +20,7 @@ from waggle_api.http.answers import EncodedResponse
 log = structlog.get_logger()
 
 MEDIA_TYPE: Final = "application/problem+json"
+QUOTA_EXCEEDED: Final = "https://iana.org/assignments/http-problem-types#quota-exceeded"
 CHALLENGE: Final = 'Bearer realm="waggle"'
 PAGE: Final = "https://github.com/waggle-tasks/waggle/blob/main/docs/api.md#"  # of a code
 
@@ -37,7 +38,7 @@ class Kind(NamedTuple):
 TABLE: Final = (
     Kind((refusals.Malformed, Unreadable), 400, ErrorCode.INVALID_INPUT, "The request cannot be read"),
     Kind((refusals.Unauthenticated,), 401, ErrorCode.UNAUTHORIZED, "Not signed in"),
-    Kind((refusals.ForeignPage, refusals.Forbidden), 403, ErrorCode.UNAUTHORIZED, "Not allowed"),
+    Kind((refusals.ForeignPage, refusals.Forbidden, refusals.Blocked), 403, ErrorCode.UNAUTHORIZED, "Not allowed"),
     Kind((refusals.NotFound,), 404, ErrorCode.NOT_FOUND, "Not found"),
     Kind((refusals.TooSlow,), 408, ErrorCode.INVALID_INPUT, "The request came too slowly"),
     Kind((refusals.Conflict,), 409, ErrorCode.INVALID_INPUT, "The request conflicts with what is there"),
@@ -45,6 +46,7 @@ TABLE: Final = (
     Kind((refusals.WrongMediaType,), 415, ErrorCode.INVALID_INPUT, "The body is not JSON"),
     Kind((refusals.WrongHost,), 421, ErrorCode.INVALID_INPUT, "Another host was asked for"),
     Kind((Invalid, refusals.UsedKey), 422, ErrorCode.VALIDATION_ERROR, "Some fields are not valid"),
+    Kind((refusals.OverQuota,), 429, ErrorCode.RATE_LIMIT_EXCEEDED, "Too many requests"),
     Kind(REFUSED, 422, ErrorCode.VALIDATION_ERROR, "A value cannot be stored"),
     Kind((refusals.Unavailable, *POSTGRES_OUTAGE), 503, ErrorCode.SERVICE_UNAVAILABLE, "Not available at the moment"),
 )
@@ -57,7 +59,7 @@ ODD_ROW: Final = "the row was written by SQL and holds a value that no service c
 OUTAGE_DETAIL: Final = "the database does not answer; the request may or may not have been carried out"
 
 
-class Problem(msgspec.Struct, frozen=True, omit_defaults=True, rename=SEED_NAMES):
+class Problem(msgspec.Struct, frozen=True, omit_defaults=True, rename={**SEED_NAMES, "violated_policies": "violated-policies"}):
     """The body of an error."""
 
     type: str
@@ -70,6 +72,7 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True, rename=SEED_NAMES
     request_id: str
     alternative_action: str | msgspec.UnsetType = msgspec.UNSET
     errors: list[FieldError] | None = None
+    violated_policies: list[str] | None = None
 
 
 _encode = msgspec.json.Encoder().encode
@@ -91,7 +94,10 @@ def _answered(scope: Any, error: Exception) -> tuple[int, bytes, dict[str, str]]
     kind, detail, headers = _classify(error)
     errors = error.errors if isinstance(error, Invalid | refusals.UsedKey) else None
     _log_problem(scope, kind, error)
-    return kind.status, _encode(problem(kind, detail, scope["state"]["request_id"], errors)), headers
+    found = problem(kind, detail, scope["state"]["request_id"], errors)
+    if isinstance(error, refusals.OverQuota):
+        found = msgspec.structs.replace(found, type=QUOTA_EXCEEDED, violated_policies=[error.policy])
+    return kind.status, _encode(found), headers
 
 
 def problem(kind: Kind, detail: str, request_id: str, errors: list[FieldError] | None = None) -> Problem:
@@ -120,6 +126,10 @@ def _classify(error: Exception) -> tuple[Kind, str, dict[str, str]]:
     match kind.status:
         case 401 if isinstance(error, refusals.Unauthenticated):
             return kind, error.detail, {"www-authenticate": CHALLENGE}
+        case 429 if isinstance(error, refusals.OverQuota):
+            return kind, error.detail, {"retry-after": str(error.retry_after), **{name.decode(): value.decode() for name, value in error.headers}}
+        case 403 if isinstance(error, refusals.Blocked):
+            return kind, error.detail, {"retry-after": str(error.retry_after)}
         case 503 if isinstance(error, refusals.Unavailable):
             return kind, error.detail, {"retry-after": str(error.retry_after)}
         case 503:

@@ -30,6 +30,8 @@ HEADERS: Final[Mapping[str, Json]] = {
     "Location": {"description": "the address of what was created", "schema": {"type": "string"}},
     "Retry-After": {"description": "retry after this many seconds", "schema": {"type": "integer", "minimum": 1}},
     "Idempotent-Replayed": {"description": "this key was used before: the answer shows what it created then", "schema": {"const": "true"}},
+    "RateLimit-Policy": {"description": "the quota `q` of requests in a window of `w` seconds, if there is one", "schema": {"type": "string"}},
+    "RateLimit": {"description": "how many requests are left (`r`), and in how many seconds all are there again (`t`)", "schema": {"type": "string"}},
     "WWW-Authenticate": {"description": "how to send an API key", "schema": {"type": "string"}},
     "Allow": {"description": "the methods that this address supports", "schema": {"type": "string"}},
 }
@@ -123,7 +125,7 @@ def _refusals(route: Route, *, is_probe: bool) -> set[int]:
     if route.method != "GET":
         found |= {403}
     if route.scope is not Scope.PUBLIC:
-        found |= {401, 403}
+        found |= {401, 403, 429}
     if not is_probe:
         found |= {422, 503}
     if route.path_parameters:
@@ -168,8 +170,8 @@ def _response(status: int) -> str:
 
 
 def _problem(kind: problems.Kind, examples: Json) -> Json:
-    more = {503: "Retry-After", 401: "WWW-Authenticate"}.get(kind.status)
-    headers = {"X-Request-ID": REQUEST_ID, **({more: HEADERS[more]} if more else {})}
+    more = {503: ("Retry-After",), 401: ("WWW-Authenticate",), 429: ("Retry-After", "RateLimit", "RateLimit-Policy")}.get(kind.status, ())
+    headers = {"X-Request-ID": REQUEST_ID, **{name: HEADERS[name] for name in more}}
     narrowed = {"allOf": [{"$ref": REF + "Problem"}, {"properties": {"status": {"const": kind.status}, "code": {"const": kind.code}}}]}
     example = _example(examples["problems"], str(kind.status))
     return {"description": kind.title, "headers": headers, "content": {problems.MEDIA_TYPE: {"schema": narrowed, **example}}}

@@ -3,7 +3,6 @@
 from typing import Annotated, Final
 
 import msgspec
-import structlog
 from litestar.types import ASGIApp
 from msgspec import Meta
 
@@ -12,15 +11,16 @@ from waggle.admin.passwords import LONGEST, SHORTEST
 from waggle.admin.users import NAME_LENGTH
 from waggle.scopes import Scope
 from waggle_api import metrics
+from waggle_api.edge.addresses import bucket
 from waggle_api.edge.identity import Identity
+from waggle_api.edge.rates import Policy
 from waggle_api.edge.tokens import ACCESS_SECONDS
 from waggle_api.http import answers, bodies
 from waggle_api.http.answers import EncodedResponse, encode
 from waggle_api.http.routing import Group
 from waggle_api.refusals import Conflict, Unauthenticated
 from waggle_api.resources import Call
-
-log = structlog.get_logger()
+from waggle_api.routes import acts
 
 BODY_BYTES: Final = 16 << 10
 TOKEN_LENGTH: Final = 256
@@ -82,20 +82,22 @@ class Me(msgspec.Struct, frozen=True, omit_defaults=True):
     scope=Scope.PUBLIC,
     body=bodies.of_fields(Login, BODY_BYTES, required=True),
     answers={200: SignedIn},
-    refuses=(401, 409),
+    refuses=(401, 403, 409, 429),
 )
 async def login(call: Call, body: Login) -> ASGIApp:
     """Sign in. The answer is the same whether there is no such user, the password is wrong, or the user is disabled."""
     identity, name = identity_of(call), body.name.lower()
+    call.resources.blocking.check(acts.address(call))
+    await _limit(call, call.resources.policies.logins)
     async with call.resources.connection() as connection:
         found = await users.credentials(connection, name)
     fits = await call.resources.passwords.fits(None if found is None else found.password, body.password)
     if not fits or found is None or found.disabled:
-        metrics.AUTH_FAILURES.inc()
+        await _count_failure(call)
         raise Unauthenticated(f"no sign-in as {name!r}: " + ("no such user" if found is None else "disabled" if fits else "wrong password"))
-    async with call.resources.connection() as connection:
+    async with call.resources.connection() as connection, connection.transaction():
         session_id = await sessions.begin(connection, found.id)
-    log.info("signed in", user=found.name, session=str(session_id))
+        await acts.record(call, connection, "session.begin", str(session_id), actor=f"user:{found.name}")
     return _tokens(identity, sessions.Session(session_id, 0, found.name, found.role, sessions.SESSION_SECONDS))
 
 
@@ -106,18 +108,20 @@ async def login(call: Call, body: Login) -> ASGIApp:
     scope=Scope.PUBLIC,
     body=bodies.of_fields(Refresh, BODY_BYTES, required=True),
     answers={200: SignedIn},
-    refuses=(401, 409),
+    refuses=(401, 403, 409, 429),
 )
 async def refresh(call: Call, body: Refresh) -> ASGIApp:
     """New tokens for a refresh token. For half a minute the one before brings the same ones; an older one ends the session: somebody has a copy."""
     identity = identity_of(call)
+    await _limit(call, call.resources.policies.refreshes)
     session_id, generation = identity.tokens.read_refresh(body.refresh_token)
     async with call.resources.connection() as connection:
-        found = await sessions.refresh(connection, session_id, generation)
+        found, ended = await sessions.refresh(connection, session_id, generation)
+        if ended:  # somebody has a copy of a token
+            await acts.record(call, connection, "session.reused", str(session_id), actor=f"user:{ended}")
     if found is None:
         identity.forget(str(session_id))
         metrics.AUTH_FAILURES.inc()
-        log.warning("session not refreshed: it has ended, or an old token of it came back", session=str(session_id))
         raise Unauthenticated("the session has ended")
     return _tokens(identity, found)
 
@@ -139,8 +143,8 @@ async def logout(call: Call, body: Logout) -> ASGIApp:
         raise Conflict("this request came with an API key, which is no session: an admin revokes keys")
     async with call.resources.connection() as connection:
         await (sessions.end_all if body.everywhere else sessions.end)(connection, session_id)
+        await acts.record(call, connection, "session.end", "all" if body.everywhere else str(session_id))
     identity.forget_user(call.caller.name.removeprefix("user:"))
-    log.info("signed out", user=call.caller.name, session=str(session_id), everywhere=bool(body.everywhere))
     return answers.no_content()
 
 
@@ -159,16 +163,18 @@ async def change_password(call: Call, body: ChangePassword) -> ASGIApp:
     identity, name = identity_of(call), call.caller.name.removeprefix("user:")
     if call.caller.session is None:
         raise Conflict("this request came with an API key, which has no password")
+    call.resources.blocking.check(acts.address(call))
+    await _limit(call, call.resources.policies.logins)
     async with call.resources.connection() as connection:
         found = await users.credentials(connection, name)
     if not await call.resources.passwords.fits(None if found is None else found.password, body.password):
-        metrics.AUTH_FAILURES.inc()
+        await _count_failure(call)
         raise Unauthenticated("wrong password")
     new = await call.resources.passwords.hashed(body.new_password)
     async with call.resources.connection() as connection:
         await users.change(connection, name, {"password": new})
+        await acts.record(call, connection, "user.password", name)
     identity.forget_user(name)
-    log.warning("password changed", user=name, by=call.caller.name)
     return answers.no_content()
 
 
@@ -200,6 +206,17 @@ def identity_of(call: Call) -> Identity:
     if call.resources.identity is None:
         raise Conflict("this API asks nobody who they are (WAGGLE_API_AUTH=none)")
     return call.resources.identity
+
+
+async def _limit(call: Call, policy: Policy) -> None:
+    """Raises OverQuota or Unavailable."""
+    await call.resources.rates.admit(policy, bucket(acts.address(call)))
+
+
+async def _count_failure(call: Call) -> None:
+    """A wrong password: it may have been a guess."""
+    metrics.AUTH_FAILURES.inc()
+    await call.resources.blocking.failed(acts.address(call), call.request.scope["state"]["request_id"])
 
 
 def _tokens(identity: Identity, session: sessions.Session) -> EncodedResponse:

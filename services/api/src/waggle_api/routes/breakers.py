@@ -20,7 +20,7 @@ from waggle_api.http.answers import Page
 from waggle_api.http.routing import Group
 from waggle_api.refusals import NotFound, Unavailable
 from waggle_api.resources import Call
-from waggle_api.routes import parameters
+from waggle_api.routes import acts, parameters
 
 log = structlog.get_logger()
 
@@ -68,6 +68,7 @@ async def reset_breaker(call: Call, name: str) -> ASGIApp:
         entry = await bucket.reset(call.resources.bus, name) if name in found else None
     if entry is None:
         raise _not_found(name, found)
+    await acts.record_alone(call, "breaker.reset", name, after={"was": found[name].record.state})
     log.warning("circuit breaker reset", breaker=name, was=found[name].record.state, by=call.caller.name)
     return answers.ok(_as_json(entry))
 

@@ -9,6 +9,7 @@ import msgspec
 import uuid_utils
 from litestar.types import ASGIApp
 
+from waggle import secret_fields
 from waggle.bus import dlq_commands, subjects
 from waggle.bus.dlq_commands import Cleaned
 from waggle.field_errors import FieldErrors
@@ -27,7 +28,7 @@ from waggle_api.http.bodies import Body
 from waggle_api.http.routing import Group
 from waggle_api.refusals import Forbidden, NotFound
 from waggle_api.resources import Call, Resources
-from waggle_api.routes import dlq_inputs, parameters
+from waggle_api.routes import acts, dlq_inputs, parameters, seen
 from waggle_api.routes.dlq_inputs import CleanUpDeadLetters, Matched, RetryDeadLetter, RetryDeadLetters
 from waggle_api.routes.tasks import ONE_TASK_BYTES
 
@@ -48,7 +49,7 @@ async def list_dead_letters(call: Call, limit: int = queries.PAGE_DEFAULT, curso
         return answers.page([])
     async with call.resources.connection() as connection:
         found, more = await dead_letters.page(connection, wanted, cursor, limit, queues)
-    return answers.page(shown.all_shown(call.caller, found), dlq_inputs.write_cursor(found[-1].updated, found[-1].id) if more else None)
+    return answers.page(seen.each(call, found), dlq_inputs.write_cursor(found[-1].updated, found[-1].id) if more else None)
 
 
 @ROUTES.route("GET", "/dlq/groups", name="dlq_groups", scope=Scope.DLQ_READ, limited=True, query=dlq_inputs.GROUPS, answers={200: Page[DeadLetterGroup]})
@@ -66,7 +67,7 @@ async def list_groups(call: Call, limit: int = queries.PAGE_DEFAULT, **filters: 
 async def get_dead_letter(call: Call, task_id: UUID) -> ASGIApp:
     """One dead letter with its payload, and with the original payload if a retry replaced it."""
     async with call.resources.connection() as connection:
-        return answers.ok(shown.shown(call.caller, _dead(call.caller, await dead_letters.get(connection, task_id))))
+        return answers.ok(seen.one(call, _dead(call.caller, await dead_letters.get(connection, task_id))))
 
 
 @ROUTES.route(
@@ -85,12 +86,13 @@ async def retry_dead_letter(call: Call, task_id: UUID, body: msgspec.Raw | None)
         task = _dead(call.caller, (await tasks.get_many(connection, [task_id])).get(task_id))
         until = dlq_client.until(await dead_letters.now(connection))
     if body is not None:
+        body = await _restored(call, task, body)
         errors = FieldErrors()
         call.resources.intake.admission.check_payload(body, task.type, errors)
         errors.check()
     text = None if body is None else str(body, "utf-8")
     command = dlq_commands.RetryTask(asked_by=call.caller.name, until=until, id=task_id, payload=text)
-    return _answered(call.caller, await dlq_client.request(call.resources.bus, subjects.DLQ_RETRY, command))
+    return _answered(call, await dlq_client.request(call.resources.bus, subjects.DLQ_RETRY, command))
 
 
 @ROUTES.route("DELETE", "/dlq/{task_id}", name="dlq_remove", scope=Scope.DLQ_WRITE, limited=True, answers={200: Task})
@@ -100,7 +102,7 @@ async def remove_dead_letter(call: Call, task_id: UUID) -> ASGIApp:
         _dead(call.caller, (await tasks.get_many(connection, [task_id])).get(task_id))
         until = dlq_client.until(await dead_letters.now(connection))
     command = dlq_commands.RemoveTask(asked_by=call.caller.name, until=until, id=task_id)
-    return _answered(call.caller, await dlq_client.request(call.resources.bus, subjects.DLQ_REMOVE, command))
+    return _answered(call, await dlq_client.request(call.resources.bus, subjects.DLQ_REMOVE, command))
 
 
 @ROUTES.route(
@@ -111,7 +113,9 @@ async def clean_up(call: Call, body: CleanUpDeadLetters) -> ASGIApp:
     async with call.resources.connection() as connection:
         until = dlq_client.until(await dead_letters.now(connection))
     command = dlq_commands.CleanUp(asked_by=call.caller.name, until=until, older_than=body.older_than)
-    return EncodedResponse(200, await dlq_client.request(call.resources.bus, subjects.DLQ_CLEANUP, command, dlq_client.CLEANUP_TIMEOUT_SECONDS))
+    answer = await dlq_client.request(call.resources.bus, subjects.DLQ_CLEANUP, command, dlq_client.CLEANUP_TIMEOUT_SECONDS)
+    await acts.record_alone(call, "dlq.cleanup", "dlq", after={"older_than": body.older_than})
+    return EncodedResponse(200, answer)
 
 
 @ROUTES.route(
@@ -141,6 +145,7 @@ async def retry_many(call: Call, body: RetryDeadLetters) -> ASGIApp:
         asked_by=call.caller.name, until=until, id=UUID(bytes=uuid_utils.uuid7().bytes), filter=chosen, rate=body.rate, limit=body.limit
     )
     await dlq_client.request(call.resources.bus, subjects.DLQ_REDRIVE, command)
+    await acts.record_alone(call, "dlq.retry", str(command.id), after=msgspec.to_builtins(chosen))
     begun = await _ended_soon(call.resources, command.id)
     location = f"{call.path.removesuffix('/retry')}/retries/{begun.id}"
     return EncodedResponse(202 if begun.state == "running" else 200, encode(begun), (b"location", location.encode()))
@@ -188,6 +193,17 @@ async def _ended_soon(resources: Resources, redrive_id: UUID) -> Redrive:
         await asyncio.sleep(REDRIVE_POLL_SECONDS)
 
 
+async def _restored(call: Call, task: Task, body: msgspec.Raw) -> msgspec.Raw:
+    """The new payload of a retry, with the task's own values where it holds the mask of a secret: whoever edits a payload saw only that."""
+    schema = call.resources.intake.admission.secrets(task.type)
+    if schema is None:
+        return body
+    async with call.resources.connection() as connection:
+        dead = _dead(call.caller, await dead_letters.get(connection, task.id))
+    assert dead.payload is not None
+    return msgspec.Raw(secret_fields.restored_text(bytes(body), bytes(dead.payload), schema))
+
+
 def _in_reach(caller: Caller, filters: dict[str, Any]) -> tuple[DeadLetterFilter | None, list[str] | None]:
     """The filter, narrowed to what this caller may see, and their queues if they are several; no filter if that is nothing."""
     wanted = narrow.to_reach(caller, filters.pop("type", None), filters.pop("queue", None))
@@ -203,9 +219,10 @@ def _check_text(caller: Caller, wanted: DeadLetterFilter) -> DeadLetterFilter:
     return wanted
 
 
-def _answered(caller: Caller, task: bytes) -> EncodedResponse:
+def _answered(call: Call, answer: bytes) -> EncodedResponse:
     """The answer of the dlq service, a task as JSON, as this caller sees it."""
-    return EncodedResponse(200, task if caller.sees_payloads else encode(shown.shown(caller, msgspec.json.decode(task, type=Task))))
+    task = msgspec.json.decode(answer, type=Task)
+    return EncodedResponse(200, encode(seen.one(call, task)))
 
 
 def _dead(caller: Caller, task: T | None) -> T:

@@ -1,9 +1,8 @@
 """`/api/auth/keys`: API keys. Only admins manage keys; a key's text is shown once, when it is made or its secret is replaced."""
 
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import msgspec
-import structlog
 from litestar.types import ASGIApp
 from msgspec import Meta
 
@@ -18,9 +17,8 @@ from waggle_api.http.queries import Parameter
 from waggle_api.http.routing import Group
 from waggle_api.refusals import Conflict, NotFound
 from waggle_api.resources import Call
+from waggle_api.routes import acts
 from waggle_api.routes.access import identity_of
-
-log = structlog.get_logger()
 
 BODY_BYTES: Final = 64 << 10
 NAMES_LIMIT: Final = 100
@@ -93,9 +91,9 @@ async def list_keys(call: Call, limit: int = queries.PAGE_DEFAULT, cursor: str |
 async def create_key(call: Call, body: CreateKey) -> ASGIApp:
     """Create an API key. Its text is in the answer and nowhere else."""
     wanted, identity = _wanted(body), identity_of(call)
-    async with call.resources.connection() as connection:
+    async with call.resources.connection() as connection, connection.transaction():
         stored, key = await keys.create(connection, wanted, call.caller.name, identity.fingerprints)
-    log.warning("API key created", key=stored.id, scopes=stored.scopes, by=call.caller.name)
+        await acts.record(call, connection, "key.create", stored.id, after=_facts(stored))
     return EncodedResponse(201, encode(_made(stored, key)), (b"location", f"{call.path}/{stored.id}".encode()))
 
 
@@ -118,24 +116,24 @@ async def get_key(call: Call, key_id: str) -> ASGIApp:
 async def replace_secret(call: Call, key_id: str, body: ReplaceSecret) -> ASGIApp:
     """Give an API key a new secret. The one before works for a time, so that clients can change over one by one."""
     identity, overlap = identity_of(call), OVERLAP_DEFAULT if body.overlap is None else body.overlap
-    async with call.resources.connection() as connection:
+    async with call.resources.connection() as connection, connection.transaction():
         replaced = await keys.replace_secret(connection, key_id, overlap, identity.fingerprints)
         if replaced is None:
             _existing(await keys.get(connection, key_id))
             raise Conflict("this key is revoked or has expired: create another one")
+        await acts.record(call, connection, "key.replace", key_id, after={"overlap": overlap})
     identity.forget(key_id)
-    log.warning("secret of an API key replaced", key=key_id, overlap=overlap, by=call.caller.name)
     return EncodedResponse(200, encode(_made(*replaced)))
 
 
 @ROUTES.route("DELETE", "/auth/keys/{key_id}", name="keys_revoke", scope=Scope.ADMIN, answers={200: ManagedKey})
 async def revoke_key(call: Call, key_id: str) -> ASGIApp:
     """Revoke an API key: within two seconds no API accepts it any more. Revoking it again is harmless."""
-    async with call.resources.connection() as connection:
+    async with call.resources.connection() as connection, connection.transaction():
         revoked = _existing(await keys.revoke(connection, key_id))
+        await acts.record(call, connection, "key.revoke", key_id)
     if call.resources.identity is not None:
         call.resources.identity.forget(key_id)
-    log.warning("API key revoked", key=key_id, by=call.caller.name)
     return answers.ok(revoked)
 
 
@@ -154,3 +152,9 @@ def _existing(found: ManagedKey | None) -> ManagedKey:
 
 def _made(stored: ManagedKey, key: ApiKey) -> MadeKey:
     return MadeKey(**msgspec.structs.asdict(stored), key=key.text)
+
+
+def _facts(key: ManagedKey) -> dict[str, Any]:
+    """What the audit trail says of a key."""
+    found = {name: getattr(key, name) for name in ("comment", "scopes", "queues", "types", "expires")}
+    return {name: value for name, value in found.items() if value is not None}

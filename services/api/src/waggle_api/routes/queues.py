@@ -4,7 +4,6 @@ from datetime import datetime
 from typing import Annotated, Final
 
 import msgspec
-import structlog
 from litestar.types import ASGIApp
 from msgspec import Meta
 
@@ -24,9 +23,7 @@ from waggle_api.http.answers import Page
 from waggle_api.http.routing import Group
 from waggle_api.refusals import Forbidden, NotFound
 from waggle_api.resources import Call
-from waggle_api.routes import parameters
-
-log = structlog.get_logger()
+from waggle_api.routes import acts, parameters
 
 LISTED_NAMES: Final = 10
 WINDOW_SECONDS: Final = 3600.0
@@ -140,7 +137,7 @@ async def purge_queue(call: Call, queue: str, body: PurgeQueue) -> ASGIApp:
     async with call.resources.connection() as connection:
         await _check(connection, queue, call.caller)
         cancelled, more = await purging.purge(connection, call.resources.bus, PurgeFilter(queue, priority, body.type))
-    log.info("queue purged", queue=queue, cancelled=cancelled, more=more, by=call.caller.name)
+        await acts.record(call, connection, "queue.purge", queue, after={"cancelled": cancelled, "more": more, "type": body.type, "priority": priority})
     return answers.ok(Purged(cancelled, more))
 
 
@@ -149,9 +146,10 @@ async def _set_paused(call: Call, name: str, *, paused: bool) -> ASGIApp:
         raise Forbidden("a queue is paused for all its types, and your key is limited to some")
     async with call.resources.connection() as connection:
         await _check(connection, name, call.caller)
-        await store.pause(connection, name, paused=paused)
+        async with connection.transaction():
+            await store.pause(connection, name, paused=paused)
+            await acts.record(call, connection, "queue.pause" if paused else "queue.resume", name)
         await call.resources.bus.publish(subjects.CONTROL_ALL, subjects.RELOAD_PAUSES)
-        log.info("queue pause requested" if paused else "queue resume requested", queue=name, by=call.caller.name)
         return answers.ok(_existing(name, await _all(connection, call.caller)))
 
 

@@ -23,7 +23,7 @@ from waggle_api.http.answers import EncodedResponse, Page, encode
 from waggle_api.http.bodies import Body
 from waggle_api.http.routing import Group
 from waggle_api.resources import Call
-from waggle_api.routes import parameters
+from waggle_api.routes import parameters, seen
 from waggle_api.submit.insertion import Accepted
 
 ONE_TASK_BYTES: Final = 2 << 20
@@ -61,7 +61,7 @@ async def create_task(call: Call, body: Submission, key: str | None) -> ASGIApp:
     accepted = await call.resources.intake.accept(body, call.caller, key)
     task = accepted.tasks[0]
     location = (b"location", f"{call.path}/{task.id}".encode())
-    return EncodedResponse(_status(accepted), encode(shown.shown(call.caller, task)), location, *_replayed(accepted))
+    return EncodedResponse(_status(accepted), encode(seen.one(call, task)), location, *_replayed(accepted))
 
 
 @ROUTES.route(
@@ -76,8 +76,10 @@ async def create_task(call: Call, body: Submission, key: str | None) -> ASGIApp:
 )
 async def create_tasks(call: Call, body: Submission, key: str | None) -> ASGIApp:
     """Create up to 1,000 tasks, all or none: 201; 200 if all of them existed already."""
+    if call.resources.identity is not None:
+        await call.resources.rates.admit(call.resources.policies.tasks, call.caller.name, len(body.tasks))
     accepted = await call.resources.intake.accept(body, call.caller, key)
-    return EncodedResponse(_status(accepted), encode(Page(shown.all_shown(call.caller, accepted.tasks))), *_replayed(accepted))
+    return EncodedResponse(_status(accepted), encode(Page(seen.each(call, accepted.tasks))), *_replayed(accepted))
 
 
 @ROUTES.route("GET", "/tasks", name="tasks_listing", scope=Scope.TASKS_READ, limited=True, query=parameters.TASKS, answers={200: Page[Task]})
@@ -89,7 +91,7 @@ async def list_tasks(call: Call, limit: int = queries.PAGE_DEFAULT, cursor: UUID
     filters = lists.Filters(statuses=given.pop("status", None), types=wanted.types, queue=wanted.queue, queues=wanted.queues, **given)
     async with call.resources.connection() as connection:
         found, last = await lists.page(connection, filters, cursor, limit)
-    return answers.page(shown.all_shown(call.caller, found), None if last is None else cursors.write(last))
+    return answers.page(seen.each(call, found), None if last is None else cursors.write(last))
 
 
 @ROUTES.route("GET", "/tasks/{task_id}", name="tasks_show", scope=Scope.TASKS_READ, limited=True, query=parameters.ONE_TASK, answers={200: Task})
@@ -101,7 +103,7 @@ async def get_task(call: Call, task_id: UUID, wait: float = 0.0) -> ASGIApp:
     else:
         async with call.resources.connection() as connection:
             found = await tasks.get(connection, task_id)
-    return answers.ok(shown.shown(call.caller, existing(call.caller, found)))
+    return answers.ok(seen.one(call, existing(call.caller, found)))
 
 
 @ROUTES.route("GET", "/tasks/{task_id}/attempts", name="tasks_timeline", scope=Scope.TASKS_READ, limited=True, answers={200: Page[Attempt]})
@@ -133,7 +135,7 @@ async def cancel_task(call: Call, task_id: UUID, purge: bool = False) -> ASGIApp
     if purge:
         await cancelling.delete(call.resources.connection, task_id)
         return answers.no_content()
-    return answers.ok(shown.shown(call.caller, await cancelling.cancel(call.resources.connection, call.resources.bus, task_id)))
+    return answers.ok(seen.one(call, await cancelling.cancel(call.resources.connection, call.resources.bus, task_id)))
 
 
 async def _check_reach(call: Call, task_id: UUID) -> None:

@@ -3,7 +3,6 @@
 from typing import Annotated, Any, Final
 
 import msgspec
-import structlog
 from litestar.types import ASGIApp
 from msgspec import Meta
 
@@ -18,9 +17,8 @@ from waggle_api.http.queries import Parameter
 from waggle_api.http.routing import Group
 from waggle_api.refusals import Conflict, NotFound
 from waggle_api.resources import Call
+from waggle_api.routes import acts
 from waggle_api.routes.access import identity_of
-
-log = structlog.get_logger()
 
 BODY_BYTES: Final = 16 << 10
 NO_USER: Final = "there is no user with this name"
@@ -77,11 +75,11 @@ async def create_user(call: Call, body: CreateUser) -> ASGIApp:
     users.check(name, body.role, body.password)
     password = await call.resources.passwords.hashed(body.password)
     try:
-        async with call.resources.connection() as connection:
+        async with call.resources.connection() as connection, connection.transaction():
             made = await users.create(connection, name, body.role, password)
+            await acts.record(call, connection, "user.create", name, after={"role": made.role})
     except NameTaken:
         raise Conflict("another user has this name") from None
-    log.warning("user created", user=name, role=made.role, by=call.caller.name)
     return EncodedResponse(201, encode(made), (b"location", f"{call.path}/{name}".encode()))
 
 
@@ -113,12 +111,13 @@ async def change_user(call: Call, user: str, body: ChangeUser) -> ASGIApp:
         errors.add("role", "give at least one of role, password and disabled")
         errors.check()
     try:
-        async with call.resources.connection() as connection:
+        async with call.resources.connection() as connection, connection.transaction():
+            before = _existing(await users.get(connection, user))
             changed = _existing(await users.change(connection, user, changes))
+            await acts.record(call, connection, "user.change", user, before=_facts(before), after={**_facts(changed), "password": "password" in changes})
     except LastAdmin:
         raise Conflict(LAST_ADMIN) from None
     identity.forget_user(user)
-    log.warning("user changed", user=user, changed=sorted(changes), by=call.caller.name)
     return answers.ok(changed)
 
 
@@ -127,13 +126,18 @@ async def remove_user(call: Call, user: str) -> ASGIApp:
     """Delete a user, and end their sessions."""
     identity = identity_of(call)
     try:
-        async with call.resources.connection() as connection:
+        async with call.resources.connection() as connection, connection.transaction():
             removed = _existing(await users.remove(connection, user))
+            await acts.record(call, connection, "user.delete", user, before=_facts(removed))
     except LastAdmin:
         raise Conflict(LAST_ADMIN) from None
     identity.forget_user(user)
-    log.warning("user deleted", user=user, by=call.caller.name)
     return answers.ok(removed)
+
+
+def _facts(user: User) -> dict[str, Any]:
+    """What the audit trail says of a user."""
+    return {"role": user.role, "disabled": user.disabled}
 
 
 def _existing(found: User | None) -> User:

@@ -8,7 +8,7 @@ refused, the catalogue is read again, so that a type can be used as soon as its 
 import time
 from collections.abc import Collection
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 import uuid_utils
 from asyncpg.pgproto.pgproto import UUID
@@ -42,6 +42,11 @@ class Admission:
             errors, tasks = self._check(submission, caller)
         errors.check()
         return tasks
+
+    def secrets(self, task_type: str) -> dict[str, Any] | None:
+        """The schema of a type that has fields whose values are hidden."""
+        known = self._catalogue.types.get(task_type)
+        return None if known is None else known.secrets
 
     def check_payload(self, raw: Raw, task_type: str, errors: FieldErrors) -> None:
         """Check a new payload for an existing task. If its type is unknown, only the form is checked. Raises Unreadable."""

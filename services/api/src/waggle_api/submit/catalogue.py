@@ -16,6 +16,7 @@ import jsonschema_rs
 import msgspec
 import structlog
 
+from waggle import secret_fields
 from waggle.field_errors import ERROR_LIMIT, FieldErrors
 from waggle.loops import periodic
 from waggle.store import catalogue, waiting
@@ -38,6 +39,7 @@ class KnownType(NamedTuple):
     timeout: float
     validator: jsonschema_rs.Validator | None
     schema: str = ""
+    secrets: dict[str, Any] | None = None  # the schema, if it has fields whose values are hidden
 
     def fits(self, payload: dict[str, Any]) -> bool:
         return self.validator is None or self.validator.is_valid(payload)
@@ -121,8 +123,10 @@ class Catalogue:
 
     def _known(self, row: catalogue.TaskType) -> KnownType:
         before = self.types.get(row.name)
-        validator = before.validator if before is not None and before.schema == row.schema else _compile(row)
-        return KnownType(row.name, row.queue, row.max_retries, row.timeout, validator, row.schema)
+        if before is not None and before.schema == row.schema:
+            return before._replace(queue=row.queue, max_retries=row.max_retries, timeout=row.timeout)
+        secrets = msgspec.json.decode(row.schema, type=dict[str, Any]) if secret_fields.has_any(row.schema) else None
+        return KnownType(row.name, row.queue, row.max_retries, row.timeout, _compile(row), row.schema, secrets)
 
 
 def _compile(row: catalogue.TaskType) -> jsonschema_rs.Validator | None:
