@@ -9,18 +9,12 @@ from contextlib import AsyncExitStack
 import asyncpg
 import pytest
 
-from support.access import without_id
+from support.access import PASSWORD, user, without_id
 from support.facts import until
 from support.one_api import prepare
 from support.processes import Process
 from support.system import Client, Json, Services, bearer, client_of, ok, told
 from waggle.scopes import ROLES, Role
-
-PASSWORD = "correct horse battery staple"
-
-
-async def user(api: Client, name: str, role: str = "viewer") -> Json:
-    return ok(await api.post("/api/users", json={"name": name, "role": role, "password": PASSWORD}), 201)
 
 
 async def login(client: Client, name: str, password: str = PASSWORD) -> Json:

@@ -1,8 +1,15 @@
-"""Keys of a test's own, and answers without what differs from request to request."""
+"""Users and keys of a test's own, and answers without what differs from request to request."""
 
 from typing import Any
 
 from support.system import Client, Json, ok
+
+PASSWORD = "correct horse battery staple"
+
+
+async def user(api: Client, name: str, role: str = "viewer") -> Json:
+    """A new user, with PASSWORD."""
+    return ok(await api.post("/api/users", json={"name": name, "role": role, "password": PASSWORD}), 201)
 
 
 async def made(api: Client, **fields: object) -> str:

@@ -80,7 +80,7 @@ async def run(settings: ApiSettings) -> None:
 
 def _servers(settings: ApiSettings, resources: Resources, listener: socket.socket, probes: socket.socket | None, tls: Certificate | None) -> list[Server]:
     """That of the API; the probes are on it, or on one of their own that stops after it."""
-    pages, limits = Pages(settings.api_hosts), (settings.api_connections, settings.api_connections_each)
+    pages, limits = Pages(settings.api_hosts, settings.api_origins), (settings.api_connections, settings.api_connections_each)
     groups = [group for group in GROUPS if probes is None or group is not PROBES]
     connections = Connections(*limits)
     metrics.CONNECTIONS.set_function(lambda: connections.all)

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from support.access import made
 from support.keys import ADMIN_KEY
 from support.one_api import one_api
 from support.processes import Process
 from support.servers import PostgresServer
 from support.system import Client, Services, client_of, ok
+from waggle.scopes import VIEWER
 from waggle.store import catalogue
 from waggle.store import postgres as store
 
@@ -28,7 +30,8 @@ def process(postgres: PostgresServer, session_folder: Path) -> Iterator[Process]
         yield running
 
 
-async def test_no_answer_of_the_system_is_missing_in_the_document(start: Services, folder: Path) -> None:
+@pytest.mark.parametrize(("who", "examples"), [("an admin", 5), ("a viewer", 1), ("nobody", 1)])
+async def test_no_answer_of_the_system_is_missing_in_the_document(start: Services, folder: Path, who: str, examples: int) -> None:
     """Positive and negative requests to every operation, and chains of them along the links; the same ones in every run."""
     api = await start("api", unknown_types="accept")  # else every type that is made up is refused
     for name in ("worker", "dlq", "scheduler"):
@@ -39,17 +42,11 @@ async def test_no_answer_of_the_system_is_missing_in_the_document(start: Service
         await client.submit("demo.echo", {"hello": "world"})
         for message in ("one", "two"):
             await client.wait(await client.submit("demo.fail", {"message": message}, max_retries=0))
+        keys = {"an admin": ADMIN_KEY, "a viewer": await made(client, scopes=sorted(VIEWER)), "nobody": ""}
     command = [SCHEMATHESIS, "--config-file", Path(__file__).with_name("schemathesis.toml"), "run", f"{api.api_url}/schema/openapi.json", "--no-color"]
-    options = [
-        "--generation-deterministic",
-        "--max-examples",
-        "5",
-        "--continue-on-failure",
-        "--suppress-health-check",
-        "all",
-        "--header",
-        f"X-API-Key: {ADMIN_KEY}",
-    ]
+    options = ["--generation-deterministic", "--max-examples", str(examples), "--continue-on-failure", "--suppress-health-check", "all"]
+    if keys[who]:
+        options += ["--header", f"X-API-Key: {keys[who]}"]
     environ = {**os.environ, "PYTHONPATH": str(ROOT / "tests"), "NO_PROXY": "*"}
     run = await asyncio.create_subprocess_exec(*command, *options, cwd=folder, env=environ, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT)
     try:

@@ -16,6 +16,7 @@ MetricsHost = Annotated[str, Meta(description="where worker, dlq and scheduler s
 MetricsPort = Annotated[Port, Meta(description="the port of those pages; 0 takes a free one and logs it")]
 ApiHost = Annotated[str, Meta(description="the address that the API listens on")]
 ApiPort = Annotated[Port, Meta(description="the port that the API listens on; 0 takes a free one and logs it")]
+Origin = Annotated[str, Meta(pattern=r"^https?://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?$", max_length=260)]
 Quota = Annotated[int, Meta(ge=0, le=1_000_000_000)]
 ApiAuth = Annotated[
     Literal["required", "none"], Meta(description="none: every caller may do everything, and the API listens on this machine's own addresses only")
@@ -59,6 +60,13 @@ class ApiSettings(Settings, frozen=True, kw_only=True):
         Meta(
             description="names under which clients reach the API, besides addresses, localhost and its machine's name; requests to others are refused",
             extra={"form": "list of host names, each with or without a port"},
+        ),
+    ] = ()
+    api_origins: Annotated[
+        tuple[Origin, ...],
+        Meta(
+            description="web pages of other origins that may use the API, with an API key or token of their own",
+            extra={"form": "list of origins, such as https://console.example.com"},
         ),
     ] = ()
     api_auth: ApiAuth = "required"

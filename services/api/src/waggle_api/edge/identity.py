@@ -6,6 +6,7 @@ so that submissions wait for Postgres as they do without keys; nothing else is g
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import nullcontext
@@ -24,16 +25,19 @@ from waggle.store.client import PooledConnection
 from waggle.store.postgres import POSTGRES_OUTAGE
 from waggle_api import metrics
 from waggle_api.caller import ANONYMOUS, NOBODY, Caller
-from waggle_api.connections import borrowed
+from waggle_api.connections import READ_TIMEOUT_SECONDS, borrowed
 from waggle_api.edge import addresses
 from waggle_api.edge.blocking import Blocking
+from waggle_api.edge.pages import READS
 from waggle_api.edge.rates import Policy, Rates
 from waggle_api.edge.tokens import Tokens
 from waggle_api.http.routing import Route
 from waggle_api.refusals import Forbidden, Unauthenticated
 
 KEY_START: Final = f"{PREFIX}_".encode()
+COOKIE_MARK: Final = b"cookie "
 KEY_SECONDS: Final = 2.0
+KNOWN_SECONDS: Final = 1.0  # for asking again: a Postgres that hangs must not hold up those who are known
 OUTAGE_SECONDS: Final = 300.0
 KEYS_LIMIT: Final = 10_000  # remembered
 LOOKUPS_AT_ONCE: Final = 2  # a flood of keys that do not exist must leave connections to the others
@@ -89,24 +93,28 @@ class Identity:
         return caller
 
     async def _caller(self, scope: Any) -> Caller:
-        text = credential(scope["headers"])
-        fingerprint, now = self.fingerprints.of(text), time.monotonic()
+        text, by_cookie = credential(scope["headers"], self.tokens.cookie_name)
+        fingerprint, now = self.fingerprints.of(COOKIE_MARK + text if by_cookie else text), time.monotonic()  # a cookie is no key
         known = self._known.get(fingerprint)
         if known is None and self._blocking.is_blocked(addresses.client(scope, self._proxies)):
             raise Unauthenticated("a blocked address")
         if known is None or known.until < now:
-            known = await self._look_up(text, fingerprint, now)
+            known = await self._look_up(text, fingerprint, now, by_cookie=by_cookie)
+        if by_cookie and scope["method"] not in READS:
+            self._check_csrf(known.caller, scope["headers"])
         if known.caller.session is None:
             self._used.add(known.id)
         return known.caller
 
-    async def _look_up(self, text: bytes, fingerprint: bytes, now: float) -> Known:
-        find = self._find_key(text, fingerprint) if text.startswith(KEY_START) else self._find_session(text)
+    async def _look_up(self, text: bytes, fingerprint: bytes, now: float, *, by_cookie: bool) -> Known:
+        is_key = text.startswith(KEY_START) and not by_cookie
+        find = self._find_key(text, fingerprint) if is_key else self._find_session(text, by_cookie=by_cookie)
         known = self._known.get(fingerprint)
         if known is not None:
             known.until = now + KEY_SECONDS  # others go on with what is known while this one asks
         try:
-            async with self._lookups if known is None else nullcontext(), borrowed(self._pool) as connection:
+            seconds = READ_TIMEOUT_SECONDS if known is None else KNOWN_SECONDS
+            async with self._lookups if known is None else nullcontext(), borrowed(self._pool, seconds) as connection:
                 caller, key_id, seconds = await find(connection)
         except POSTGRES_OUTAGE:
             if known is None or now - known.confirmed > OUTAGE_SECONDS:
@@ -138,18 +146,25 @@ class Identity:
 
         return find
 
-    def _find_session(self, text: bytes) -> Find:
+    def _find_session(self, text: bytes, *, by_cookie: bool) -> Find:
         """Raises Unauthenticated, also later."""
-        session_id, seconds = self.tokens.read_access(text)
+        session_id, seconds = (self.tokens.read_cookie(text), math.inf) if by_cookie else self.tokens.read_access(text)
 
         async def find(connection: PooledConnection) -> Found:
             found = await callers.find_session(connection, session_id)
             if found is None or found.role not in ROLES:
                 raise Unauthenticated("the session has ended", counts=False)
-            caller = Caller(name=f"user:{found.name}", scopes=ROLES[Role(found.role)], session=session_id)
+            caller = Caller(name=f"user:{found.name}", scopes=ROLES[Role(found.role)], session=session_id, by_cookie=by_cookie)
             return Found(caller, str(session_id), min(seconds, found.seconds))
 
         return find
+
+    def _check_csrf(self, caller: Caller, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """Raises Forbidden."""
+        assert caller.session is not None
+        given = [value for name, value in headers if name == b"x-csrf-token"]
+        if len(given) != 1 or not same(given[0], self.tokens.csrf(caller.session).encode()):
+            raise Forbidden("a write of a browser session needs the header X-CSRF-Token, with the csrf_token of /api/auth/me")
 
     def forget(self, key_id: str) -> None:
         """Look this key, or what belongs to this session, up again before it is used the next time."""
@@ -187,9 +202,9 @@ def check(caller: Caller, route: Route) -> None:
         raise Forbidden("this concerns all queues and types, and your key is limited to some")
 
 
-def credential(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """The key that a request carries. Raises Unauthenticated if there is none, or more than one."""
-    found = None
+def credential(headers: Iterable[tuple[bytes, bytes]], cookie_name: bytes) -> tuple[bytes, bool]:
+    """The key or token that a request carries, and whether it is a browser's cookie. Raises Unauthenticated if there is none, or more than one."""
+    found = cookie = None
     for name, value in headers:
         if name == b"authorization":
             scheme, _, given = value.partition(b" ")
@@ -197,15 +212,29 @@ def credential(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
                 raise Unauthenticated("another scheme than Bearer")
         elif name == b"x-api-key":
             given = value
+        elif name == b"cookie":
+            cookie = _cookie(value, cookie_name) or cookie
+            continue
         else:
             continue
         given = given.strip()
         if found is not None and found != given:
             raise Unauthenticated("two different credentials")
         found = given
-    if not found:
-        raise Unauthenticated("no credentials", counts=False)
-    return found
+    if found:
+        return found, False
+    if cookie:
+        return cookie, True
+    raise Unauthenticated("no credentials", counts=False)
+
+
+def _cookie(header: bytes, wanted: bytes) -> bytes | None:
+    """The value of a cookie in the header `Cookie` (RFC 6265, section 4.2.1)."""
+    for pair in header.split(b";"):
+        name, _, value = pair.strip().partition(b"=")
+        if name == wanted:
+            return value
+    return None
 
 
 def _caller(found: StoredKey) -> Caller:

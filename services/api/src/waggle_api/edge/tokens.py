@@ -28,7 +28,8 @@ AUDIENCE: Final = "waggle"
 LONGEST: Final = 2_048
 CLAIMS: Final = ("iss", "aud", "exp", "iat", "sub", "jti", "sid")
 REFRESH: Final = "wgr"
-_PURPOSES: Final = {"access": b"waggle access tokens 1 ", "refresh": b"waggle refresh tokens 1"}
+COOKIE: Final = "wgs"
+_PURPOSES: Final = {"access": b"waggle access tokens 1 ", "refresh": b"waggle refresh tokens 1", "cookie": b"waggle cookies 1", "csrf": b"waggle csrf tokens 1"}
 
 if "Ed25519" not in jwt.algorithms.get_default_algorithms():  # its name since RFC 9864; PyJWT 2.15 knows the one before
     jwt.register_algorithm("Ed25519", OKPAlgorithm())
@@ -43,7 +44,9 @@ class Tokens:
 
     def __init__(self, secret: str, issuer: str, algorithm: Algorithm, clock: Callable[[], float] = time.time) -> None:
         self._secret, self._issuer, self._algorithm, self._clock = secret.encode(), issuer, algorithm, clock
-        self._refresh_key = hmac.digest(self._secret, _PURPOSES["refresh"], "sha256")
+        self._refresh_key, self._cookie_key, self._csrf_key = (hmac.digest(self._secret, _PURPOSES[name], "sha256") for name in ("refresh", "cookie", "csrf"))
+        # A browser sends one host's cookies to all its ports: two installations on a machine need two names.
+        self.cookie_name = f"__Host-waggle-{hmac.digest(self._cookie_key, b'name', 'sha256').hex()[:8]}".encode()
         self._keys: dict[int, bytes] = {}
 
     def access(self, session_id: UUID, name: str) -> str:
@@ -106,6 +109,26 @@ class Tokens:
         if not (text.isascii() and hmac.compare_digest(text, self.refresh(*found))):
             raise Unauthenticated("no refresh token of ours")
         return found
+
+    def cookie(self, session_id: UUID) -> str:
+        """What a browser keeps of a session."""
+        start = f"{COOKIE}_{session_id.hex}"
+        return f"{start}_{hmac.digest(self._cookie_key, start.encode(), 'sha256').hex()}"
+
+    def read_cookie(self, text: bytes) -> UUID:
+        """The session of a cookie. Raises Unauthenticated."""
+        try:
+            _, session, _ = text.decode("ascii").split("_")
+            found = UUID(hex=session)
+        except ValueError:
+            raise Unauthenticated("no cookie of ours") from None
+        if not hmac.compare_digest(text, self.cookie(found).encode()):
+            raise Unauthenticated("no cookie of ours")
+        return found
+
+    def csrf(self, session_id: UUID) -> str:
+        """What a page of ours must send with each write of this session: other pages cannot read it."""
+        return hmac.digest(self._csrf_key, session_id.bytes, "sha256").hex()[:32]
 
     def key_set(self) -> dict[str, list[dict[str, str]]]:
         """The public keys as a JWK Set (RFC 7517): the ones before, now and next. Empty with HS256, whose keys are secret.

@@ -50,7 +50,7 @@ KEY: Final[Json] = {
 
 
 CREDENTIALS: Final[Json] = {
-    "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "wgl_…", "description": "an API key as a bearer token"},
+    "bearer": {"type": "http", "scheme": "bearer", "description": "an API key, or the access token of a user"},
     "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "an API key"},
 }
 

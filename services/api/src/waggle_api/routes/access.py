@@ -31,10 +31,11 @@ Text = Annotated[str, Meta(min_length=1, max_length=LONGEST)]
 
 
 class Login(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A user's name and password."""
+    """A user's name and password. `cookie`: for a browser, which gets a cookie instead of tokens."""
 
     name: Annotated[str, Meta(min_length=1, max_length=NAME_LENGTH)]
     password: Text
+    cookie: bool | None = None
 
 
 class Refresh(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -66,13 +67,21 @@ class SignedIn(msgspec.Struct, frozen=True, kw_only=True):
     refresh_expires_in: int
 
 
+class BrowserSession(msgspec.Struct, frozen=True):
+    """A session whose cookie the browser has. Each write needs the header X-CSRF-Token with this token."""
+
+    csrf_token: str
+    expires_in: int
+
+
 class Me(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Who sends this request, and what they may do. Without `queues` or `types`: all."""
+    """Who sends this request, and what they may do. Without `queues` or `types`: all. `csrf_token`: of a browser session."""
 
     name: str
     scopes: list[Scope]
     queues: list[str] | None = None
     types: list[str] | None = None
+    csrf_token: str | None = None
 
 
 @ROUTES.route(
@@ -81,7 +90,7 @@ class Me(msgspec.Struct, frozen=True, omit_defaults=True):
     name="auth_login",
     scope=Scope.PUBLIC,
     body=bodies.of_fields(Login, BODY_BYTES, required=True),
-    answers={200: SignedIn},
+    answers={200: [SignedIn, BrowserSession]},
     refuses=(401, 403, 409, 429),
 )
 async def login(call: Call, body: Login) -> ASGIApp:
@@ -98,6 +107,9 @@ async def login(call: Call, body: Login) -> ASGIApp:
     async with call.resources.connection() as connection, connection.transaction():
         session_id = await sessions.begin(connection, found.id)
         await acts.record(call, connection, "session.begin", str(session_id), actor=f"user:{found.name}")
+    if body.cookie:
+        made = BrowserSession(identity.tokens.csrf(session_id), int(sessions.SESSION_SECONDS))
+        return EncodedResponse(200, encode(made), _cookie(identity, identity.tokens.cookie(session_id), int(sessions.SESSION_SECONDS)))
     return _tokens(identity, sessions.Session(session_id, 0, found.name, found.role, sessions.SESSION_SECONDS))
 
 
@@ -145,7 +157,10 @@ async def logout(call: Call, body: Logout) -> ASGIApp:
         await (sessions.end_all if body.everywhere else sessions.end)(connection, session_id)
         await acts.record(call, connection, "session.end", "all" if body.everywhere else str(session_id))
     identity.forget_user(call.caller.name.removeprefix("user:"))
-    return answers.no_content()
+    answer = answers.no_content()
+    if call.caller.by_cookie:
+        answer.headers = [*answer.headers, _cookie(identity, "", 0)]
+    return answer
 
 
 @ROUTES.route(
@@ -182,7 +197,10 @@ async def change_password(call: Call, body: ChangePassword) -> ASGIApp:
 async def get_me(call: Call) -> ASGIApp:
     """Who I am."""
     caller = call.caller
-    return answers.ok(Me(caller.name, sorted(caller.scopes), _listed(caller.queues), _listed(caller.types)))
+    identity, csrf_token = call.resources.identity, None
+    if identity is not None and caller.by_cookie and caller.session is not None:
+        csrf_token = identity.tokens.csrf(caller.session)
+    return answers.ok(Me(caller.name, sorted(caller.scopes), _listed(caller.queues), _listed(caller.types), csrf_token))
 
 
 KEY_SET: Final = Group("Access", is_probe=True)
@@ -199,6 +217,12 @@ async def get_key_set(call: Call) -> ASGIApp:
     """With which keys others can check access tokens. A key signs at most 30 days, and is listed 30 days before and after."""
     identity = call.resources.identity
     return EncodedResponse(200, encode({"keys": []} if identity is None else identity.tokens.key_set()), (b"cache-control", b"public, max-age=3600"))
+
+
+def _cookie(identity: Identity, value: str, seconds: int) -> tuple[bytes, bytes]:
+    """The header that sets the cookie: no script reads it, no page of another site sends it, and only over TLS or to this machine (RFC 6265bis)."""
+    rest = f"={value}; Path=/; Max-Age={seconds}; HttpOnly; Secure; SameSite=Strict"
+    return b"set-cookie", identity.tokens.cookie_name + rest.encode()
 
 
 def identity_of(call: Call) -> Identity:
