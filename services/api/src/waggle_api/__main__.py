@@ -10,8 +10,9 @@ from waggle import doorbell_sizes, primaries, service
 from waggle.admin.trail import Trail
 from waggle.bus import connection as bus
 from waggle.bus.ring import Ringer
+from waggle.scopes import Role
 from waggle.service import Service
-from waggle.settings.services import ApiSettings, check_auth
+from waggle.settings.services import ApiSettings, check_auth, check_provider
 from waggle.settings.shared import SettingsError
 from waggle.store import postgres
 from waggle.store.primary import PrimaryGate
@@ -23,6 +24,7 @@ from waggle_api.edge.blocking import Blocking
 from waggle_api.edge.identity import Identity, everybody
 from waggle_api.edge.logins import Passwords
 from waggle_api.edge.pages import Pages
+from waggle_api.edge.provider import Provider, ProviderSettings
 from waggle_api.edge.rates import Rates, policies
 from waggle_api.edge.tokens import Tokens
 from waggle_api.health import Health
@@ -45,6 +47,7 @@ INCOMPLETE: Final = (
 async def run(settings: ApiSettings) -> None:
     """Listen at once, accept requests once Postgres is available; when stopped, finish what was accepted."""
     check_auth(settings)
+    check_provider(settings)
     if settings.api_auth == "none":
         log.warning("anybody on this machine may do everything", auth="none")
     elif not settings.api_secret:
@@ -121,8 +124,25 @@ async def _opened(api: Service[ApiSettings], gate: PrimaryGate) -> tuple[Catalog
         rates=rates,
         policies=limits,
         proxies=api.settings.api_proxies,
+        provider=_provider(api.settings),
     )
     return catalogue, ringer, resources
+
+
+def _provider(settings: ApiSettings) -> Provider | None:
+    if not settings.oidc_issuer:
+        return None
+    roles = {group: Role(role) for group, _, role in (entry.rpartition("=") for entry in settings.oidc_roles)}
+    there = ProviderSettings(
+        issuer=settings.oidc_issuer,
+        client_id=settings.oidc_client_id,
+        client_secret=settings.oidc_client_secret,
+        callback=settings.oidc_callback,
+        scopes=settings.oidc_scopes,
+        groups_claim=settings.oidc_groups_claim,
+        roles=roles,
+    )
+    return Provider(there, settings.api_secret)
 
 
 async def _accept_requests(catalogue: Catalogue, resources: Resources) -> None:

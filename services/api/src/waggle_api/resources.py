@@ -15,6 +15,7 @@ from waggle_api.control.waits import Waits
 from waggle_api.edge.blocking import Blocking
 from waggle_api.edge.identity import Identity
 from waggle_api.edge.logins import Passwords
+from waggle_api.edge.provider import Provider
 from waggle_api.edge.rates import Policies, Rates
 from waggle_api.health import Health
 from waggle_api.http.routing import RouteCall
@@ -41,10 +42,12 @@ class Resources:
         rates: Rates,
         policies: Policies,
         proxies: int,
+        provider: Provider | None,
     ) -> None:
         self.pool, self.bus, self.intake, self.waits, self.health = pool, bus, intake, waits, health
         self.identity, self.passwords = identity, passwords
         self.trail, self.blocking, self.rates, self.policies, self.proxies = trail, blocking, rates, policies, proxies
+        self.provider = provider
         self._free = asyncio.Semaphore(max(1, pool.get_max_size() - RESERVED_CONNECTIONS))
 
     @asynccontextmanager

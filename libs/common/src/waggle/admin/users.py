@@ -1,5 +1,6 @@
 """Users: people who sign in with a name and a password. Their role says what they may do. A deleted user's sessions end with them."""
 
+import hashlib
 import re
 from collections.abc import Mapping
 from datetime import datetime
@@ -39,12 +40,20 @@ class Credentials(NamedTuple):
     id: UUID
     name: str
     role: str
-    password: str
+    password: str | None
     disabled: bool
 
 
 class NameTaken(Exception):
     """Another user has this name."""
+
+
+class WithoutPassword(Exception):
+    """This user signs in at an identity provider."""
+
+
+class Disabled(Exception):
+    """An admin does not let this user in."""
 
 
 class LastAdmin(Exception):
@@ -89,13 +98,31 @@ async def credentials(connection: Connection, name: str) -> Credentials | None:
     return None if row is None else Credentials(*row)
 
 
+async def of_subject(connection: PooledConnection, subject: str, name: str, role: str) -> Credentials:
+    """The user of an identity provider, with the role that they have there now; made at their first login. Raises NameTaken or Disabled."""
+    if len(name) > NAME_LENGTH or not re.fullmatch(NAME_PATTERN, name):
+        name = f"subject-{hashlib.sha256(subject.encode()).hexdigest()[:16]}"
+    new = insert(USERS).values(name=name, role=role, subject=subject).on_conflict_do_nothing()
+    await fetch(connection, new)
+    columns = (USERS.c.id, USERS.c.name, USERS.c.role, USERS.c.password, USERS.c.disabled)
+    row = await fetchrow(connection, update(USERS).where(USERS.c.subject == subject).values(role=role).returning(*columns))
+    if row is None:
+        raise NameTaken
+    found = Credentials(*row)
+    if found.disabled:
+        raise Disabled
+    return found
+
+
 async def change(connection: PooledConnection, name: str, changes: Mapping[str, Any]) -> User | None:
     """The user with these columns changed. Who is disabled, or gets another password, is signed out everywhere. None for one that is not there.
 
-    Raises LastAdmin.
+    Raises LastAdmin or WithoutPassword.
     """
     async with connection.transaction():
-        before = await fetchrow(connection, select(USERS.c.role, USERS.c.disabled).where(USERS.c.name == name).with_for_update())
+        before = await fetchrow(connection, select(USERS.c.role, USERS.c.disabled, USERS.c.subject).where(USERS.c.name == name).with_for_update())
+        if before is not None and before["subject"] is not None and "password" in changes:
+            raise WithoutPassword
         row = await fetchrow(connection, update(USERS).where(USERS.c.name == name).values(**changes).returning(USERS.c.id, *_shown()))
         if row is None or before is None:
             return None

@@ -17,6 +17,7 @@ MetricsPort = Annotated[Port, Meta(description="the port of those pages; 0 takes
 ApiHost = Annotated[str, Meta(description="the address that the API listens on")]
 ApiPort = Annotated[Port, Meta(description="the port that the API listens on; 0 takes a free one and logs it")]
 Origin = Annotated[str, Meta(pattern=r"^https?://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?$", max_length=260)]
+GroupRole = Annotated[str, Meta(pattern=r"^[^=]+=(viewer|operator|admin)$", max_length=260)]
 Quota = Annotated[int, Meta(ge=0, le=1_000_000_000)]
 ApiAuth = Annotated[
     Literal["required", "none"], Meta(description="none: every caller may do everything, and the API listens on this machine's own addresses only")
@@ -76,6 +77,22 @@ class ApiSettings(Settings, frozen=True, kw_only=True):
         Literal["Ed25519", "HS256"],
         Meta(description="how access tokens are signed; the public keys of Ed25519 are at /.well-known/jwks.json"),
     ] = "Ed25519"
+    oidc_issuer: Annotated[str, Meta(description="the identity provider (OpenID Connect) at which users may sign in; empty: none")] = ""
+    oidc_client_id: Annotated[str, Meta(description="the name of this Waggle at the provider")] = ""
+    oidc_client_secret: Annotated[str, Meta(description="its secret there", extra=SECRET)] = ""
+    oidc_callback: Annotated[
+        str, Meta(description="where the provider sends users back: the address of the API that browsers use, with /api/auth/oidc/callback")
+    ] = ""
+    oidc_scopes: Annotated[tuple[str, ...], Meta(description="what the provider is asked for", extra={"form": "list of scopes"})] = (
+        "openid",
+        "profile",
+        "email",
+    )
+    oidc_groups_claim: Annotated[str, Meta(description="the claim with the groups of a user")] = "groups"
+    oidc_roles: Annotated[
+        tuple[GroupRole, ...],
+        Meta(description="the groups that may come in, and their roles; nobody else may", extra={"form": "list such as waggle-admins=admin,ops=operator"}),
+    ] = ()
     api_proxies: Annotated[int, Meta(description="proxies of your own in front of the API, each of which adds an address to X-Forwarded-For", ge=0, le=10)] = 0
     api_block_failures: Annotated[
         int, Meta(description="failures to sign in, or keys that are none, of one address within 5 minutes that block it; 0: never", ge=0, le=10_000)
@@ -222,6 +239,14 @@ def check_auth(settings: ApiSettings | UpSettings) -> None:
             f"WAGGLE_API_AUTH=none lets every caller do everything, and WAGGLE_API_HOST={settings.api_host} can be reached from other machines:"
             " listen on 127.0.0.1, or require API keys"
         )
+
+
+def check_provider(settings: ApiSettings) -> None:
+    """Raises SettingsError if an identity provider is named, and what it needs is not."""
+    needed = {"oidc_client_id": settings.oidc_client_id, "oidc_callback": settings.oidc_callback, "oidc_roles": settings.oidc_roles}
+    missing = [f"WAGGLE_{name.upper()}" for name, value in needed.items() if not value]
+    if settings.oidc_issuer and missing:
+        raise SettingsError(f"WAGGLE_OIDC_ISSUER needs {' and '.join(missing)}")
 
 
 def _is_loopback(host: str) -> bool:

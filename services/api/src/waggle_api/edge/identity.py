@@ -213,7 +213,7 @@ def credential(headers: Iterable[tuple[bytes, bytes]], cookie_name: bytes) -> tu
         elif name == b"x-api-key":
             given = value
         elif name == b"cookie":
-            cookie = _cookie(value, cookie_name) or cookie
+            cookie = _in_header(value, cookie_name) or cookie
             continue
         else:
             continue
@@ -228,7 +228,13 @@ def credential(headers: Iterable[tuple[bytes, bytes]], cookie_name: bytes) -> tu
     raise Unauthenticated("no credentials", counts=False)
 
 
-def _cookie(header: bytes, wanted: bytes) -> bytes | None:
+def cookie_value(headers: Iterable[tuple[bytes, bytes]], wanted: bytes) -> bytes | None:
+    """The value of a cookie."""
+    found = [value for name, header in headers if name == b"cookie" and (value := _in_header(header, wanted))]
+    return found[0] if found else None
+
+
+def _in_header(header: bytes, wanted: bytes) -> bytes | None:
     """The value of a cookie in the header `Cookie` (RFC 6265, section 4.2.1)."""
     for pair in header.split(b";"):
         name, _, value = pair.strip().partition(b"=")

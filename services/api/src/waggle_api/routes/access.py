@@ -12,18 +12,21 @@ from waggle.admin.users import NAME_LENGTH
 from waggle.scopes import Scope
 from waggle_api import metrics
 from waggle_api.edge.addresses import bucket
-from waggle_api.edge.identity import Identity
+from waggle_api.edge.identity import Identity, cookie_value
+from waggle_api.edge.provider import LOGIN_SECONDS, Provider
 from waggle_api.edge.rates import Policy
 from waggle_api.edge.tokens import ACCESS_SECONDS
-from waggle_api.http import answers, bodies
+from waggle_api.http import answers, bodies, queries
 from waggle_api.http.answers import EncodedResponse, encode
+from waggle_api.http.queries import Value
 from waggle_api.http.routing import Group
-from waggle_api.refusals import Conflict, Unauthenticated
+from waggle_api.refusals import Conflict, Forbidden, NotFound, Unauthenticated
 from waggle_api.resources import Call
 from waggle_api.routes import acts
 
 BODY_BYTES: Final = 16 << 10
 TOKEN_LENGTH: Final = 256
+AFTER_LOGIN: Final = "/schema"  # the page that there is
 
 ROUTES: Final = Group("Access")
 
@@ -203,6 +206,71 @@ async def get_me(call: Call) -> ASGIApp:
     return answers.ok(Me(caller.name, sorted(caller.scopes), _listed(caller.queues), _listed(caller.types), csrf_token))
 
 
+@ROUTES.route("GET", "/auth/oidc/login", name="oidc_login", scope=Scope.PUBLIC, answers={302: None}, headers={302: ("Location",)}, refuses=(404, 429))
+async def begin_at_provider(call: Call) -> ASGIApp:
+    """Sign in at the identity provider: the browser is sent there, and comes back to /api/auth/oidc/callback."""
+    identity_of(call)
+    await _limit(call, call.resources.policies.refreshes)
+    url, cookie = await _provider(call).begin()
+    return _redirect(url, _cookie_of(_provider(call).cookie_name, cookie, LOGIN_SECONDS, "Lax"))
+
+
+BACK: Final = {
+    name: queries.one(Value(str, {"type": "string"}), about)
+    for name, about in {
+        "code": "the code that the provider gave",
+        "state": "the state of the login",
+        "iss": "the provider",
+        "session_state": "of the provider",
+        "scope": "what the provider granted",
+        "error": "why the provider let nobody in",
+        "error_description": "the same in words",
+    }.items()
+}
+
+
+@ROUTES.route(
+    "GET",
+    "/auth/oidc/callback",
+    name="oidc_callback",
+    scope=Scope.PUBLIC,
+    query=BACK,
+    answers={302: None},
+    headers={302: ("Location",)},
+    refuses=(401, 403, 404, 429),
+)
+async def back_from_provider(call: Call, code: str = "", state: str = "", error: str = "", **_: str) -> ASGIApp:
+    """Where the identity provider sends the browser back. Whoever is in a group that may come in gets a session."""
+    identity, provider = identity_of(call), _provider(call)
+    await _limit(call, call.resources.policies.refreshes)
+    if error:
+        raise Unauthenticated(f"the identity provider says {error[:100]!r}", counts=False)
+    there = await provider.finish(cookie_value(call.request.scope["headers"], provider.cookie_name), state, code)
+    try:
+        async with call.resources.connection() as connection, connection.transaction():
+            found = await users.of_subject(connection, there.subject, there.name, there.role)
+            session_id = await sessions.begin(connection, found.id)
+            await acts.record(call, connection, "session.begin", str(session_id), actor=f"user:{found.name}", after={"role": there.role, "by": "oidc"})
+    except users.NameTaken:
+        raise Forbidden("a user with a password has this name here; an admin can rename or delete them") from None
+    except users.Disabled:
+        raise Forbidden("an admin does not let you in") from None
+    answer = _redirect(AFTER_LOGIN, _cookie(identity, identity.tokens.cookie(session_id), int(sessions.SESSION_SECONDS)))
+    answer.headers = [*answer.headers, _cookie_of(provider.cookie_name, "", 0, "Lax")]
+    return answer
+
+
+def _provider(call: Call) -> Provider:
+    """Raises NotFound where there is none."""
+    if call.resources.provider is None:
+        raise NotFound("no identity provider is set up here (WAGGLE_OIDC_ISSUER)")
+    return call.resources.provider
+
+
+def _redirect(url: str, cookie: tuple[bytes, bytes]) -> EncodedResponse:
+    return EncodedResponse(302, b"", (b"location", url.encode()), cookie)
+
+
 KEY_SET: Final = Group("Access", is_probe=True)
 
 
@@ -221,8 +289,11 @@ async def get_key_set(call: Call) -> ASGIApp:
 
 def _cookie(identity: Identity, value: str, seconds: int) -> tuple[bytes, bytes]:
     """The header that sets the cookie: no script reads it, no page of another site sends it, and only over TLS or to this machine (RFC 6265bis)."""
-    rest = f"={value}; Path=/; Max-Age={seconds}; HttpOnly; Secure; SameSite=Strict"
-    return b"set-cookie", identity.tokens.cookie_name + rest.encode()
+    return _cookie_of(identity.tokens.cookie_name, value, seconds, "Strict")
+
+
+def _cookie_of(name: bytes, value: str, seconds: int, same_site: str) -> tuple[bytes, bytes]:
+    return b"set-cookie", name + f"={value}; Path=/; Max-Age={seconds}; HttpOnly; Secure; SameSite={same_site}".encode()
 
 
 def identity_of(call: Call) -> Identity:

@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from waggle.admin import users
 from waggle.admin.passwords import LONGEST, SHORTEST
-from waggle.admin.users import NAME_LENGTH, NAME_PATTERN, LastAdmin, NameTaken, User
+from waggle.admin.users import NAME_LENGTH, NAME_PATTERN, LastAdmin, NameTaken, User, WithoutPassword
 from waggle.field_errors import FieldErrors
 from waggle.scopes import Role, Scope
 from waggle_api.http import answers, bodies, queries
@@ -117,6 +117,8 @@ async def change_user(call: Call, user: str, body: ChangeUser) -> ASGIApp:
             await acts.record(call, connection, "user.change", user, before=_facts(before), after={**_facts(changed), "password": "password" in changes})
     except LastAdmin:
         raise Conflict(LAST_ADMIN) from None
+    except WithoutPassword:
+        raise Conflict("this user signs in at the identity provider and has no password here") from None
     identity.forget_user(user)
     return answers.ok(changed)
 
