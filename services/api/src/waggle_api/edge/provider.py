@@ -88,7 +88,8 @@ class Provider:
             "code_challenge": challenge,
             "code_challenge_method": "S256",
         }
-        return f"{published['authorization_endpoint']}?{urlencode(query)}", self._sealed(pending)
+        place = str(published["authorization_endpoint"])
+        return f"{place}{'&' if '?' in place else '?'}{urlencode(query)}", self._sealed(pending)
 
     async def finish(self, cookie: bytes | None, state: str, code: str) -> SignedInThere:
         """Who signed in. Raises Unauthenticated, Forbidden for who is in no group that may come in, or Unavailable."""
