@@ -2,10 +2,12 @@
 
 import json
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
 from support.system import Client, Services, client_of, ok
+from waggle.store import postgres as store
 
 CANARY = "canary-secret-value-4711"
 HANDLERS = """
@@ -66,6 +68,11 @@ async def test_its_value_is_nowhere_to_be_seen_and_a_retry_works_with_it(api: Cl
         assert (again["status"], again["result"]) == ("completed", {"length": len(CANARY)})
         replaced = ok(await api.post(f"/api/dlq/{dead[1]['id']}/retry", json={"payload": {"token": "another", "amount": 2}}))
         assert (await api.wait(replaced))["result"] == {"length": len("another")}
+        async with store.pool(start.settings, "test", 1) as pool:
+            deep = '{"token": ' + "[" * 5_000 + f'"{CANARY}"' + "]" * 5_000 + "}"
+            await pool.execute("UPDATE waggle.tasks SET payload = $2 WHERE id = $1", UUID(done["id"]), deep)
+        hidden = await api.task(done)
+        assert (hidden["hidden"], "payload" in hidden) == (["payload"], False)
     logs = "".join(log.read_text() for log in start.logs.values())
     assert CANARY not in logs
     assert "task failed" in logs

@@ -46,7 +46,10 @@ def all_shown(caller: Caller, tasks: Iterable[T], secrets: Secrets) -> list[T]:
 
 def _masked(task: T, schema: Mapping[str, Any]) -> T:
     payloads = {name: value for name in PAYLOADS if (value := getattr(task, name, None)) is not None}
-    changes = {name: msgspec.Raw(secret_fields.masked_text(bytes(value), schema)) for name, value in payloads.items()}
+    try:
+        changes = {name: msgspec.Raw(secret_fields.masked_text(bytes(value), schema)) for name, value in payloads.items()}
+    except (msgspec.DecodeError, RecursionError):  # only SQL inserts what is nested so deeply
+        return msgspec.structs.replace(task, **dict.fromkeys(payloads), hidden=sorted(payloads))
     return msgspec.structs.replace(task, **changes) if changes else task
 
 
