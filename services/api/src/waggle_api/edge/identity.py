@@ -41,7 +41,7 @@ KNOWN_SECONDS: Final = 1.0  # for asking again: a Postgres that hangs must not h
 OUTAGE_SECONDS: Final = 300.0
 KEYS_LIMIT: Final = 10_000  # remembered
 LOOKUPS_AT_ONCE: Final = 2  # a flood of keys that do not exist must leave connections to the others
-NOTE_SECONDS: Final = 20.0
+NOTE_SECONDS: Final = 10.0
 
 
 class Found(NamedTuple):
