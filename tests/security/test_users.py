@@ -190,13 +190,21 @@ async def test_no_password_and_no_token_is_in_a_log_or_in_the_database(api: Clie
     await user(api, "canary-user")
     tokens = await login(stranger, "canary-user")
     await stranger.post("/api/auth/login", json={"name": "canary-user", "password": "canary-wrong-password"})
+    await stranger.post("/api/auth/login", json={"name": "canary-in-the-wrong-field", "password": "x"})
     said = process.log.read_text() + (await api.get("/metrics")).text
     connection = await asyncpg.connect(process.settings.postgres_url)
     try:
         said += str(await connection.fetch("SELECT u::text, s::text FROM waggle.users u LEFT JOIN waggle.sessions s ON s.user_id = u.id"))
     finally:
         await connection.close()
-    for text in (PASSWORD, "canary-wrong-password", tokens["access_token"], tokens["refresh_token"], tokens["refresh_token"].rpartition("_")[2]):
+    for text in (
+        PASSWORD,
+        "canary-wrong-password",
+        "canary-in-the-wrong-field",
+        tokens["access_token"],
+        tokens["refresh_token"],
+        tokens["refresh_token"].rpartition("_")[2],
+    ):
         assert text not in said
 
 

@@ -24,8 +24,3 @@ def fits(stored: str, password: str) -> bool:
         return bool(_hasher.verify(stored, password))
     except (VerificationError, InvalidHashError):
         return False
-
-
-def is_old(stored: str) -> bool:
-    """Whether a hash has weaker parameters than those of today."""
-    return _hasher.check_needs_rehash(stored)

@@ -106,7 +106,8 @@ async def login(call: Call, body: Login) -> ASGIApp:
     fits = await call.resources.passwords.fits(None if found is None else found.password, body.password)
     if not fits or found is None or found.disabled:
         await _count_failure(call)
-        raise Unauthenticated(f"no sign-in as {name!r}: " + ("no such user" if found is None else "disabled" if fits else "wrong password"))
+        # A name that is none may be a password in the wrong field: the log does not hold it.
+        raise Unauthenticated("no such user" if found is None else f"{'disabled' if fits else 'wrong password'}: {found.name}")
     async with call.resources.connection() as connection, connection.transaction():
         session_id = await sessions.begin(connection, found.id)
         await acts.record(call, connection, "session.begin", str(session_id), actor=f"user:{found.name}")
