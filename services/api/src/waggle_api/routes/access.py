@@ -131,7 +131,7 @@ async def refresh(call: Call, body: Refresh) -> ASGIApp:
     identity = identity_of(call)
     await _limit(call, call.resources.policies.refreshes)
     session_id, generation = identity.tokens.read_refresh(body.refresh_token)
-    async with call.resources.connection() as connection:
+    async with call.resources.connection() as connection, connection.transaction():
         found, ended = await sessions.refresh(connection, session_id, generation)
         if ended:  # somebody has a copy of a token
             await acts.record(call, connection, "session.reused", str(session_id), actor=f"user:{ended}")
@@ -157,7 +157,7 @@ async def logout(call: Call, body: Logout) -> ASGIApp:
     identity, session_id = identity_of(call), call.caller.session
     if session_id is None:
         raise Conflict("this request came with an API key, which is no session: an admin revokes keys")
-    async with call.resources.connection() as connection:
+    async with call.resources.connection() as connection, connection.transaction():
         await (sessions.end_all if body.everywhere else sessions.end)(connection, session_id)
         await acts.record(call, connection, "session.end", "all" if body.everywhere else str(session_id))
     identity.forget_user(call.caller.name.removeprefix("user:"))
@@ -190,7 +190,7 @@ async def change_password(call: Call, body: ChangePassword) -> ASGIApp:
         await _count_failure(call)
         raise Unauthenticated("wrong password")
     new = await call.resources.passwords.hashed(body.new_password)
-    async with call.resources.connection() as connection:
+    async with call.resources.connection() as connection, connection.transaction():
         await users.change(connection, name, {"password": new})
         await acts.record(call, connection, "user.password", name)
     identity.forget_user(name)
