@@ -113,6 +113,21 @@ async def test_signing_out_ends_one_session_or_all(api: Client, stranger: Client
     assert (await api.post("/api/auth/logout")).status_code == 409  # an API key is no session
 
 
+async def test_sessions_that_are_over_do_not_pile_up(api: Client, stranger: Client, process: Process) -> None:
+    await user(api, "often")
+    for _ in range(5):
+        tokens = await login(stranger, "often")
+        await stranger.post("/api/auth/logout", headers=bearer(tokens["access_token"]))
+    kept, left = await login(stranger, "often"), await login(stranger, "often")
+    connection = await asyncpg.connect(process.settings.postgres_url)
+    try:
+        count = await connection.fetchval("SELECT count(*) FROM waggle.sessions s JOIN waggle.users u ON u.id = s.user_id WHERE u.name = 'often'")
+    finally:
+        await connection.close()
+    assert count == 2
+    assert [await me(stranger, tokens) for tokens in (kept, left)] == [200, 200]
+
+
 async def test_changes_of_a_user_count_at_once(api: Client, stranger: Client) -> None:
     await user(api, "changing", "admin")
     tokens = await login(stranger, "changing")

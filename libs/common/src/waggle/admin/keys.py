@@ -7,11 +7,11 @@ from typing import Any, Final
 
 import asyncpg
 import msgspec
-from sqlalchemy import case, func, literal_column, select, update
+from sqlalchemy import case, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from waggle import api_keys
-from waggle.admin.statements import fetch, fetchrow
+from waggle.admin.statements import SECOND, fetch, fetchrow
 from waggle.admin.tables import API_KEYS
 from waggle.api_keys import ApiKey, Fingerprints
 from waggle.field_errors import FieldErrors
@@ -134,7 +134,7 @@ def _shown() -> list[Any]:
 
 def _in(seconds: float | None) -> Any:
     """That many seconds from now, by the database's clock."""
-    return None if seconds is None else func.now() + seconds * literal_column("interval '1 second'")
+    return None if seconds is None else func.now() + seconds * SECOND
 
 
 def _sorted(names: Sequence[str] | None) -> list[str] | None:

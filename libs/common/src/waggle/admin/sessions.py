@@ -4,21 +4,18 @@ A refresh token is good once: refreshing moves the session to its next generatio
 gets the same successor, so that a lost answer, or two tabs at once, sign nobody out. Any older one means that somebody copied a token: the session ends.
 """
 
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Float, func, literal_column, select, update
+from sqlalchemy import Float, delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from waggle.admin.statements import fetch, fetchrow
+from waggle.admin.statements import SECOND, fetch, fetchrow
 from waggle.admin.tables import SESSIONS, USERS
 from waggle.store.client import Connection
 
 GRACE_SECONDS: Final = 30.0
 SESSION_SECONDS: Final = 30 * 86_400.0  # from the login on, however often it is refreshed
-
-
-_SECOND: Final[Any] = literal_column("interval '1 second'")
 
 
 class Session(NamedTuple):
@@ -32,8 +29,10 @@ class Session(NamedTuple):
 
 
 async def begin(connection: Connection, user_id: UUID) -> UUID:
-    """A new session; the user has signed in."""
-    new = insert(SESSIONS).values(user_id=user_id, expires=func.now() + SESSION_SECONDS * _SECOND).returning(SESSIONS.c.id)
+    """A new session; the user has signed in. Those of theirs that have ended or expired are removed."""
+    over = or_(SESSIONS.c.ended.is_not(None), SESSIONS.c.expires < func.now())
+    await fetch(connection, delete(SESSIONS).where(SESSIONS.c.user_id == user_id, over))
+    new = insert(SESSIONS).values(user_id=user_id, expires=func.now() + SESSION_SECONDS * SECOND).returning(SESSIONS.c.id)
     row = await fetchrow(connection, new)
     assert row is not None
     await fetch(connection, update(USERS).where(USERS.c.id == user_id).values(last_login=func.now()))
@@ -56,7 +55,7 @@ async def refresh(connection: Connection, session_id: UUID, generation: int) -> 
             USERS.c.name,
             USERS.c.role,
             func.extract("epoch", SESSIONS.c.expires - func.now()).cast(Float),
-            (SESSIONS.c.refreshed > func.now() - GRACE_SECONDS * _SECOND).label("fresh"),
+            (SESSIONS.c.refreshed > func.now() - GRACE_SECONDS * SECOND).label("fresh"),
         )
         .join(USERS, USERS.c.id == SESSIONS.c.user_id)
         .where(SESSIONS.c.id == session_id, SESSIONS.c.ended.is_(None), SESSIONS.c.expires > func.now(), USERS.c.disabled.is_(False)),

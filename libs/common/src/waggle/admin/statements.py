@@ -4,10 +4,14 @@ from functools import cache
 from typing import Any, Final
 
 import asyncpg
+from sqlalchemy import literal_column
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.sql import ClauseElement
 
 from waggle.store.client import Connection, schema_of
+
+SECOND: Final[Any] = literal_column("interval '1 second'")
+"""To count seconds from the database's clock: `func.now() + 30 * SECOND`."""
 
 _DIALECT: Final = PGDialect_asyncpg()  # type: ignore[no-untyped-call]
 
