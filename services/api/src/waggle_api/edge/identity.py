@@ -23,7 +23,6 @@ from waggle.store import callers
 from waggle.store.callers import StoredKey
 from waggle.store.client import PooledConnection
 from waggle.store.postgres import POSTGRES_OUTAGE
-from waggle_api import metrics
 from waggle_api.caller import ANONYMOUS, NOBODY, Caller
 from waggle_api.connections import READ_TIMEOUT_SECONDS, borrowed
 from waggle_api.edge import addresses
@@ -83,7 +82,6 @@ class Identity:
         try:
             caller = await self._caller(request.scope)
         except Unauthenticated as refused:
-            metrics.AUTH_FAILURES.inc()
             if refused.counts:
                 await self._blocking.failed(addresses.client(request.scope, self._proxies), request.scope["state"]["request_id"])
             raise

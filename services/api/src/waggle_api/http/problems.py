@@ -14,7 +14,7 @@ from litestar.response import Response
 from waggle.errors import RECOVERY, SEED_NAMES, ErrorCode
 from waggle.field_errors import FieldError, Invalid, Unreadable
 from waggle.store.postgres import POSTGRES_OUTAGE, REFUSED
-from waggle_api import refusals
+from waggle_api import metrics, refusals
 from waggle_api.http.answers import EncodedResponse
 
 log = structlog.get_logger()
@@ -151,7 +151,7 @@ def _reason(error: Exception) -> str:
 
 
 def _log_problem(scope: Any, kind: Kind, error: Exception) -> None:
-    """One line: a crash with its traceback, an outage as a warning, a refused request as information. Never logs values of fields."""
+    """One line: a crash with its traceback, an outage as a warning, a refused request as information. Never logs values of fields. Counts who is nobody."""
     line = log.bind(status=kind.status, code=kind.code.value, method=scope["method"], route=scope.get("path_template", "unmatched"))
     if kind.status == 500:
         line.error("request crashed", exc_info=error)
@@ -159,6 +159,7 @@ def _log_problem(scope: Any, kind: Kind, error: Exception) -> None:
         cause = error.__cause__ or error
         line.warning("request not served", error=str(cause) or type(cause).__name__)
     elif isinstance(error, refusals.Unauthenticated):
+        metrics.AUTH_FAILURES.inc()
         line.info("request refused", error="Unauthenticated", why=error.why)
     elif isinstance(error, Invalid):
         line.info("request refused", fields=[found.field for found in error.errors[:5]], count=len(error.errors))

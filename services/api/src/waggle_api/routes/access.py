@@ -10,23 +10,19 @@ from waggle.admin import sessions, users
 from waggle.admin.passwords import LONGEST, SHORTEST
 from waggle.admin.users import NAME_LENGTH
 from waggle.scopes import Scope
-from waggle_api import metrics
 from waggle_api.edge.addresses import bucket
-from waggle_api.edge.identity import Identity, cookie_value
-from waggle_api.edge.provider import LOGIN_SECONDS, Provider
+from waggle_api.edge.identity import Identity
 from waggle_api.edge.rates import Policy
 from waggle_api.edge.tokens import ACCESS_SECONDS
-from waggle_api.http import answers, bodies, queries
+from waggle_api.http import answers, bodies
 from waggle_api.http.answers import EncodedResponse, encode
-from waggle_api.http.queries import Value
 from waggle_api.http.routing import Group
-from waggle_api.refusals import Conflict, Forbidden, NotFound, Unauthenticated
+from waggle_api.refusals import Conflict, Unauthenticated
 from waggle_api.resources import Call
 from waggle_api.routes import acts
 
 BODY_BYTES: Final = 16 << 10
 TOKEN_LENGTH: Final = 256
-AFTER_LOGIN: Final = "/schema"  # the page that there is
 
 ROUTES: Final = Group("Access")
 
@@ -100,7 +96,7 @@ async def login(call: Call, body: Login) -> ASGIApp:
     """Sign in. The answer is the same whether there is no such user, the password is wrong, or the user is disabled."""
     identity, name = identity_of(call), body.name.lower()
     call.resources.blocking.check(acts.address(call))
-    await _limit(call, call.resources.policies.logins)
+    await limit(call, call.resources.policies.logins)
     async with call.resources.connection() as connection:
         found = await users.credentials(connection, name)
     fits = await call.resources.passwords.fits(None if found is None else found.password, body.password)
@@ -113,7 +109,7 @@ async def login(call: Call, body: Login) -> ASGIApp:
         await acts.record(call, connection, "session.begin", str(session_id), actor=f"user:{found.name}")
     if body.cookie:
         made = BrowserSession(identity.tokens.csrf(session_id), int(sessions.SESSION_SECONDS))
-        return EncodedResponse(200, encode(made), _cookie(identity, identity.tokens.cookie(session_id), int(sessions.SESSION_SECONDS)))
+        return EncodedResponse(200, encode(made), session_cookie(identity, identity.tokens.cookie(session_id), int(sessions.SESSION_SECONDS)))
     return _tokens(identity, sessions.Session(session_id, 0, found.name, found.role, sessions.SESSION_SECONDS))
 
 
@@ -129,7 +125,7 @@ async def login(call: Call, body: Login) -> ASGIApp:
 async def refresh(call: Call, body: Refresh) -> ASGIApp:
     """New tokens for a refresh token. For half a minute the one before brings the same ones; an older one ends the session: somebody has a copy."""
     identity = identity_of(call)
-    await _limit(call, call.resources.policies.refreshes)
+    await limit(call, call.resources.policies.refreshes)
     session_id, generation = identity.tokens.read_refresh(body.refresh_token)
     async with call.resources.connection() as connection, connection.transaction():
         found, ended = await sessions.refresh(connection, session_id, generation)
@@ -137,7 +133,6 @@ async def refresh(call: Call, body: Refresh) -> ASGIApp:
             await acts.record(call, connection, "session.reused", str(session_id), actor=f"user:{ended}")
     if found is None:
         identity.forget(str(session_id))
-        metrics.AUTH_FAILURES.inc()
         raise Unauthenticated("the session has ended")
     return _tokens(identity, found)
 
@@ -163,7 +158,7 @@ async def logout(call: Call, body: Logout) -> ASGIApp:
     identity.forget_user(call.caller.name.removeprefix("user:"))
     answer = answers.no_content()
     if call.caller.by_cookie:
-        answer.headers = [*answer.headers, _cookie(identity, "", 0)]
+        answer.headers = [*answer.headers, session_cookie(identity, "", 0)]
     return answer
 
 
@@ -183,7 +178,7 @@ async def change_password(call: Call, body: ChangePassword) -> ASGIApp:
     if call.caller.session is None:
         raise Conflict("this request came with an API key, which has no password")
     call.resources.blocking.check(acts.address(call))
-    await _limit(call, call.resources.policies.logins)
+    await limit(call, call.resources.policies.logins)
     async with call.resources.connection() as connection:
         found = await users.credentials(connection, name)
     if not await call.resources.passwords.fits(None if found is None else found.password, body.password):
@@ -207,71 +202,6 @@ async def get_me(call: Call) -> ASGIApp:
     return answers.ok(Me(caller.name, sorted(caller.scopes), _listed(caller.queues), _listed(caller.types), csrf_token))
 
 
-@ROUTES.route("GET", "/auth/oidc/login", name="oidc_login", scope=Scope.PUBLIC, answers={302: None}, headers={302: ("Location",)}, refuses=(404, 429))
-async def begin_at_provider(call: Call) -> ASGIApp:
-    """Sign in at the identity provider: the browser is sent there, and comes back to /api/auth/oidc/callback."""
-    identity_of(call)
-    await _limit(call, call.resources.policies.refreshes)
-    url, cookie = await _provider(call).begin()
-    return _redirect(url, _cookie_of(_provider(call).cookie_name, cookie, LOGIN_SECONDS, "Lax"))
-
-
-BACK: Final = {
-    name: queries.one(Value(str, {"type": "string"}), about)
-    for name, about in {
-        "code": "the code that the provider gave",
-        "state": "the state of the login",
-        "iss": "the provider",
-        "session_state": "of the provider",
-        "scope": "what the provider granted",
-        "error": "why the provider let nobody in",
-        "error_description": "the same in words",
-    }.items()
-}
-
-
-@ROUTES.route(
-    "GET",
-    "/auth/oidc/callback",
-    name="oidc_callback",
-    scope=Scope.PUBLIC,
-    query=BACK,
-    answers={302: None},
-    headers={302: ("Location",)},
-    refuses=(401, 403, 404, 429),
-)
-async def back_from_provider(call: Call, code: str = "", state: str = "", error: str = "", **_: str) -> ASGIApp:
-    """Where the identity provider sends the browser back. Whoever is in a group that may come in gets a session."""
-    identity, provider = identity_of(call), _provider(call)
-    await _limit(call, call.resources.policies.refreshes)
-    if error:
-        raise Unauthenticated(f"the identity provider says {error[:100]!r}", counts=False)
-    there = await provider.finish(cookie_value(call.request.scope["headers"], provider.cookie_name), state, code)
-    try:
-        async with call.resources.connection() as connection, connection.transaction():
-            found = await users.of_subject(connection, there.subject, there.name, there.role)
-            session_id = await sessions.begin(connection, found.id)
-            await acts.record(call, connection, "session.begin", str(session_id), actor=f"user:{found.name}", after={"role": there.role, "by": "oidc"})
-    except users.NameTaken:
-        raise Forbidden("a user with a password has this name here; an admin can rename or delete them") from None
-    except users.Disabled:
-        raise Forbidden("an admin does not let you in") from None
-    answer = _redirect(AFTER_LOGIN, _cookie(identity, identity.tokens.cookie(session_id), int(sessions.SESSION_SECONDS)))
-    answer.headers = [*answer.headers, _cookie_of(provider.cookie_name, "", 0, "Lax")]
-    return answer
-
-
-def _provider(call: Call) -> Provider:
-    """Raises NotFound where there is none."""
-    if call.resources.provider is None:
-        raise NotFound("no identity provider is set up here (WAGGLE_OIDC_ISSUER)")
-    return call.resources.provider
-
-
-def _redirect(url: str, cookie: tuple[bytes, bytes]) -> EncodedResponse:
-    return EncodedResponse(302, b"", (b"location", url.encode()), cookie)
-
-
 KEY_SET: Final = Group("Access", is_probe=True)
 
 
@@ -288,12 +218,13 @@ async def get_key_set(call: Call) -> ASGIApp:
     return EncodedResponse(200, encode({"keys": []} if identity is None else identity.tokens.key_set()), (b"cache-control", b"public, max-age=3600"))
 
 
-def _cookie(identity: Identity, value: str, seconds: int) -> tuple[bytes, bytes]:
+def session_cookie(identity: Identity, value: str, seconds: int) -> tuple[bytes, bytes]:
     """The header that sets the cookie: no script reads it, no page of another site sends it, and only over TLS or to this machine (RFC 6265bis)."""
-    return _cookie_of(identity.tokens.cookie_name, value, seconds, "Strict")
+    return cookie_header(identity.tokens.cookie_name, value, seconds, "Strict")
 
 
-def _cookie_of(name: bytes, value: str, seconds: int, same_site: str) -> tuple[bytes, bytes]:
+def cookie_header(name: bytes, value: str, seconds: int, same_site: str) -> tuple[bytes, bytes]:
+    """The header that sets a cookie, or removes it (0 seconds)."""
     return b"set-cookie", name + f"={value}; Path=/; Max-Age={seconds}; HttpOnly; Secure; SameSite={same_site}".encode()
 
 
@@ -304,14 +235,13 @@ def identity_of(call: Call) -> Identity:
     return call.resources.identity
 
 
-async def _limit(call: Call, policy: Policy) -> None:
+async def limit(call: Call, policy: Policy) -> None:
     """Raises OverQuota or Unavailable."""
     await call.resources.rates.admit(policy, bucket(acts.address(call)))
 
 
 async def _count_failure(call: Call) -> None:
     """A wrong password: it may have been a guess."""
-    metrics.AUTH_FAILURES.inc()
     await call.resources.blocking.failed(acts.address(call), call.request.scope["state"]["request_id"])
 
 
