@@ -11,6 +11,7 @@ import pytest
 
 from support.access import PASSWORD, user, without_id
 from support.facts import until
+from support.metrics import counted
 from support.one_api import prepare
 from support.processes import Process
 from support.system import Client, Json, Services, bearer, client_of, ok, told
@@ -148,6 +149,22 @@ async def test_changes_of_a_user_count_at_once(api: Client, stranger: Client) ->
     ok(await api.delete("/api/users/changing"))
     assert await me(stranger, tokens) == 401
     assert (await api.get("/api/users/changing")).status_code == 404
+
+
+async def test_every_failure_is_counted_once(start: Services) -> None:
+    await prepare(start.settings)
+    process = await start("api")
+    async with client_of(process) as api, client_of(process, None) as stranger:
+        await user(api, "counted")
+        wrong = [
+            await stranger.get("/api/tasks"),
+            await stranger.get("/api/tasks", headers=bearer("wgl_nonsense")),
+            await stranger.post("/api/auth/login", json={"name": "counted", "password": "a wrong password"}),
+            await stranger.post("/api/auth/refresh", json={"refresh_token": "wgr_nonsense"}),
+        ]
+        assert {answer.status_code for answer in wrong} == {401}
+        await login(stranger, "counted")
+        assert await counted(process, "auth_failures_total") == {"": len(wrong)}
 
 
 async def test_other_processes_notice_within_seconds(start: Services) -> None:

@@ -13,7 +13,6 @@ from waggle.bus.ring import Ringer
 from waggle.scopes import Role
 from waggle.service import Service
 from waggle.settings.services import ApiSettings, check_auth, check_provider
-from waggle.settings.shared import SettingsError
 from waggle.store import postgres
 from waggle.store.primary import PrimaryGate
 from waggle.telemetry import endpoint
@@ -38,10 +37,6 @@ from waggle_api.submit.commit import COMMIT_RETRY_SECONDS
 log = structlog.get_logger()
 
 API_CONNECTIONS: Final = 16
-INCOMPLETE: Final = (
-    "WAGGLE_API_SECRET is missing: API keys are stored under it. `openssl rand -base64 32` makes one; give the same one to every API."
-    " WAGGLE_API_AUTH=none does without keys, on a machine of your own"
-)
 
 
 async def run(settings: ApiSettings) -> None:
@@ -50,8 +45,6 @@ async def run(settings: ApiSettings) -> None:
     check_provider(settings)
     if settings.api_auth == "none":
         log.warning("anybody on this machine may do everything", auth="none")
-    elif not settings.api_secret:
-        raise SettingsError(INCOMPLETE)
     tls = certificate(settings.api_tls_cert, settings.api_tls_key)
     listener = endpoint.listen(settings.api_host, settings.api_port)
     probes = None if settings.api_probes_port is None else endpoint.listen(settings.api_probes_host, settings.api_probes_port)

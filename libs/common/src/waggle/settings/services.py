@@ -233,11 +233,19 @@ def readers(name: str) -> list[str]:
 
 
 def check_auth(settings: ApiSettings | UpSettings) -> None:
-    """An API that asks nobody for a key must not be reached from other machines. Raises SettingsError."""
+    """An API that asks nobody for a key must not be reached from other machines; one that asks needs a secret (`waggle up` makes one up).
+
+    Raises SettingsError.
+    """
     if settings.api_auth == "none" and not _is_loopback(settings.api_host):
         raise SettingsError(
             f"WAGGLE_API_AUTH=none lets every caller do everything, and WAGGLE_API_HOST={settings.api_host} can be reached from other machines:"
             " listen on 127.0.0.1, or require API keys"
+        )
+    if settings.api_auth == "required" and isinstance(settings, ApiSettings) and not settings.api_secret:
+        raise SettingsError(
+            "WAGGLE_API_SECRET is missing: API keys are stored under it. `openssl rand -base64 32` makes one; give the same one to every API."
+            " WAGGLE_API_AUTH=none does without keys, on a machine of your own"
         )
 
 

@@ -18,11 +18,14 @@ def to_reach(caller: Caller, types: list[str] | None, queue: str | None) -> Want
     """The filters, narrowed to what this caller may see; None if that is nothing."""
     if caller.types is not None:
         types = sorted(caller.types if types is None else caller.types.intersection(types))
-    if types == [] or (caller.queues is not None and not caller.queues if queue is None else caller.queues is not None and queue not in caller.queues):
+    if types == []:
         return None
-    if queue is None and caller.queues is not None and len(caller.queues) == 1:
-        (queue,) = caller.queues
-    return Wanted(types, queue, sorted(caller.queues) if queue is None and caller.queues is not None else None)
+    if caller.queues is None:
+        return Wanted(types, queue, None)
+    reached = sorted(caller.queues if queue is None else caller.queues & {queue})
+    if not reached:
+        return None
+    return Wanted(types, reached[0], None) if len(reached) == 1 else Wanted(types, None, reached)
 
 
 def to_one_queue(caller: Caller, types: list[str] | None, queue: str | None) -> Wanted:
