@@ -11,12 +11,19 @@ import pytest
 from prometheus_client import Counter, Gauge, Histogram
 
 from waggle.telemetry.catalogue import MetricSpec, declared
+from waggle.telemetry.histograms import BatchHistogram
 from waggle.telemetry.reference import page
 
 ROOT = Path(__file__).parents[3]
 CATALOGUE = ROOT / "libs/common/src/waggle/telemetry/catalogue.py"
 CONSTRUCTORS = {"Counter", "Gauge", "Histogram", "Summary", "Info", "Enum"}
 REQUIRED = {
+    "system_cpu_usage",
+    "system_memory_usage",
+    "system_event_loop_lag",
+    "task_queue_size",
+    "task_processing_rate",
+    "task_error_rate",
     "task_processing_duration",
     "dlq_size",
     "dlq_tasks_cleaned_total",
@@ -49,7 +56,8 @@ def test_names_follow_the_rule(spec: MetricSpec[Counter]) -> None:
 def test_a_metric_is_described_and_has_a_service(spec: MetricSpec[Counter]) -> None:
     assert spec.meaning
     assert spec.where
-    assert spec.kind in (Counter, Gauge, Histogram)
+    assert spec.kind in (Counter, Gauge, Histogram, BatchHistogram)
+    assert len(spec.advice) > 10, "what to do when it is bad"
     assert all(re.fullmatch("[a-z]+", label) for label in spec.labels)
 
 

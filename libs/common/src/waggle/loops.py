@@ -8,7 +8,11 @@ from typing import Final
 
 import structlog
 
+from waggle.telemetry import catalogue
+
 log = structlog.get_logger()
+
+FAILURES: Final = catalogue.LOOP_FAILURES.create()
 
 LOOK_SHARE: Final = 0.01  # of a loop's time that looks at everything may take
 LONGEST_SECONDS: Final = 60.0  # between two looks at everything
@@ -23,6 +27,7 @@ async def periodic(interval: float, step: Callable[[], Awaitable[bool]], outage:
     task = asyncio.current_task()
     out: type[Exception] | None = None
     name = task.get_name() if task else ""
+    failures = FAILURES.labels(name)
     while not stopping.is_set():
         more = False
         try:
@@ -31,6 +36,7 @@ async def periodic(interval: float, step: Callable[[], Awaitable[bool]], outage:
                 log.info("recovered", loop=name)
             out = None
         except outage as error:
+            failures.inc()
             if out is not type(error):
                 log.warning("outage, waiting", loop=name, error=str(error) or type(error).__name__)
             out = type(error)

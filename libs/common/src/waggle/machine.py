@@ -8,6 +8,7 @@
 | the kernel ends the children of a killed `waggle up` (`prctl`) | Linux | they go on; the next `waggle up` names those in its way |
 | the folder in which another process works (`/proc`) | Linux | unknown: `None` |
 | the first port that the system gives away by itself (`/proc`) | Linux | 32768, Linux's own default |
+| the memory of this process now (`/proc`) | Linux | the most that it ever had |
 | uvloop | everywhere but Windows | asyncio's own event loop, which is slower |
 | signal handlers of the event loop | everywhere but Windows | Python's own signal handlers |
 """
@@ -124,3 +125,15 @@ def first_ephemeral_port() -> int:
         return int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     except (OSError, ValueError, IndexError):
         return 32_768
+
+
+def resident_bytes() -> int:
+    """Memory of this process that is in RAM; where the system does not tell, the most that it ever had."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except (OSError, IndexError, ValueError):
+        import resource  # not on Windows
+
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return most if sys.platform == "darwin" else most * 1024
+    return pages * os.sysconf("SC_PAGE_SIZE")

@@ -18,7 +18,7 @@ from prometheus_client import disable_created_metrics
 from waggle import failpoint, machine
 from waggle.settings.environment import AnySettings, read
 from waggle.settings.shared import SettingsError
-from waggle.telemetry import endpoint, logs
+from waggle.telemetry import endpoint, logs, process
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -106,6 +106,7 @@ async def running(name: str, settings: AnySettings) -> AsyncIterator[Service[Any
         service = Service(name, settings, stack)
         machine.on_stop_signal(service.stopping.set)
         async with service._group:
+            service.start("process", process.watch())
             try:
                 yield service
             except StoppedEarly:

@@ -3,9 +3,10 @@
 import json
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from waggle_embedded.child import ServerProcess
 from waggle_embedded.first_key import ADMIN, KEY_FILE, Access
@@ -42,13 +43,30 @@ def _one_or_all(values: list[T]) -> T | list[T]:
     return values[0] if len(values) == 1 else values
 
 
-def write(path: Path, content: dict[str, Any]) -> None:
-    """Replace the file atomically. It holds a password, so only its owner can read it."""
+def write(path: Path, content: str) -> None:
+    """Replace the file atomically. It may hold a password, so only its owner can read it."""
     number, fresh = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
     with os.fdopen(number, "w") as file:
-        json.dump(content, file, indent=2)
-        file.write("\n")
+        file.write(content)
     Path(fresh).replace(path)
+
+
+def prometheus(metrics: Mapping[str, Any]) -> str:
+    """A configuration of Prometheus that scrapes these addresses; `metrics` is `metrics_urls` of the ready file."""
+    lines = [
+        "# Made by `waggle up`, which keeps it true. Try it: prometheus --config.file=prometheus.yml --enable-feature=exemplar-storage",
+        "global:",
+        "  scrape_interval: 5s",
+        "  evaluation_interval: 5s",
+        "scrape_configs:",
+        "  - job_name: waggle",
+        "    static_configs:",
+    ]
+    for service, urls in metrics.items():
+        targets = [urlsplit(url).netloc for url in (urls if isinstance(urls, list) else [urls]) if url]
+        if targets:
+            lines += [f"      - targets: {json.dumps(targets)}", f"        labels: {{service: {service}}}"]
+    return "\n".join(lines) + "\n"
 
 
 def banner(api_url: str, data: Path, servers: Path, *, kept: bool, embedded: tuple[bool, bool], access: Access) -> str:

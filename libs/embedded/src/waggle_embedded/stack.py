@@ -1,5 +1,6 @@
 """Everything that one `waggle up` runs: the order of the start and of the stop, the ready file, the banner. The supervisor keeps the processes alive."""
 
+import json
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from waggle_embedded.placement import free_port, make_folder, reachable_folder, 
 from waggle_embedded.supervisor import Member, StopAsked, Supervisor
 
 POSTGRES_BYTES: Final = 1 << 30  # of free disk
+PROMETHEUS_FILE: Final = "prometheus.yml"
 STOP_RANK: Final[Mapping[str, int]] = {"api": 0, "worker": 1, "dlq": 2, "scheduler": 2, "nats": 3, "postgres": 4}
 
 
@@ -119,7 +121,7 @@ class Stack:
         return services.names(service, self.settings.processes if service == "worker" else 1)
 
     def _service_member(self, service: str, name: str) -> Member:
-        environ = {**self.environ, "WAGGLE_METRICS_PORT": str(free_port())}
+        environ = {"WAGGLE_DISKS": str(self.servers), **self.environ, "WAGGLE_METRICS_PORT": str(free_port())}
         if service in self.nats_urls:
             environ["WAGGLE_NATS_URL"] = self.nats_urls[service]
         grace = self.settings.grace + 10
@@ -141,11 +143,13 @@ class Stack:
 
     def announce(self) -> None:
         """Write the ready files: all processes are ready, and these are their addresses and pids."""
+        facts = self._facts()
         for path in self._announced():
-            announcement.write(path, self._facts())
+            announcement.write(path, json.dumps(facts, indent=2) + "\n")
+        announcement.write(self.data / PROMETHEUS_FILE, announcement.prometheus(facts["metrics_urls"]))
 
     def _remove_announcement(self) -> None:
-        for path in self._announced():
+        for path in (*self._announced(), self.data / PROMETHEUS_FILE):
             path.unlink(missing_ok=True)
 
     def _announced(self) -> list[Path]:

@@ -40,5 +40,5 @@ def rate_limited(policy: str) -> Counter:
 
 
 @cache
-def seconds(route: str) -> Histogram:
-    return _SECONDS.labels(route)
+def seconds(route: str, status: int) -> Histogram:
+    return _SECONDS.labels(route, str(status))

@@ -13,8 +13,10 @@ from waggle.bus.ring import Ringer
 from waggle.loops import Looks, periodic, wait_for
 from waggle.store import waiting
 from waggle.store.client import Connection
+from waggle.telemetry import catalogue
 from waggle_scheduler import OUTAGE
 
+LAG: Final = catalogue.DUE_LAG.create()
 DUE_BATCH: Final = 1000  # tasks in one transaction
 GATHER_SECONDS: Final = 0.02  # in which several messages become one look
 RETRY_SECONDS: Final = 0.5  # in an outage
@@ -38,6 +40,8 @@ async def ring(pool: Connection, bus: Bus, ringer: Ringer, stopping: asyncio.Eve
         with looks.look() as back:
             seconds = await waiting.next_due(pool, back)
             bells = await waiting.mark_due(pool, DUE_BATCH, back) if seconds is not None and seconds <= 0 else []
+        if seconds is not None and bells:
+            LAG.observe(-seconds)
         await ringer.ring(bells)
         if len(bells) == DUE_BATCH:
             looks.left_some()

@@ -17,7 +17,7 @@ from waggle.store import tasks
 from waggle.store.client import Connection
 from waggle.store.postgres import POSTGRES_OUTAGE
 from waggle.task import Claimed
-from waggle_worker import metrics
+from waggle_worker import layers, metrics
 from waggle_worker.ahead import Ahead
 from waggle_worker.lanes import Lanes
 from waggle_worker.lease import Lease
@@ -175,6 +175,7 @@ class Claims:
         try:
             claimed = await tasks.claim(self._connection, ids, worker_id, lost=(), harmless=self._suspects.harmless)
             self._batch = min(CLAIM_BATCH, self._batch * 2)
+            metrics.waited(claimed)
             if len(claimed) > self._slots_free:  # those for which there is a slot are the first of their lanes
                 place = {task_id: number for number, task_id in enumerate(ids)}
                 claimed.sort(key=lambda task: place[task.id])
@@ -218,6 +219,7 @@ class Claims:
             self._rate = max(rate, self._rate * 0.7) if self._runs.running or self._lanes.any_waiting else 0.0  # what comes next may be something else
             self._counted, self._ticked = self._runs.ended, now
             metrics.RUNNING.set(self._runs.running)
+            metrics.NOTED.flush(layers.SPENT.take())
             await self._lanes.give_back()
         if not self._lanes.any_waiting:
             self._looked = now

@@ -21,12 +21,33 @@ log = structlog.get_logger()
 WORDS: Final[dict[type, str]] = {Done: "done", Failed: "failed", Snoozed: "snoozed"}
 
 
+class Spent:
+    """Seconds that were spent on writing results, on the event loop."""
+
+    def __init__(self) -> None:
+        self.on_results = 0.0
+
+    def take(self) -> float:
+        """Since the last time."""
+        found, self.on_results = self.on_results, 0.0
+        return found
+
+
+SPENT: Final = Spent()
+
+
 async def awaited(handler: Handler, context: Context, arguments: dict[str, Any]) -> Outcome:
     """Run an async handler. Never raises: a cancellation is an outcome too."""
     try:
-        return outcomes.of_result(await (handler.function(context, **arguments) if handler.takes_context else handler.function(**arguments)))
+        value = await (handler.function(context, **arguments) if handler.takes_context else handler.function(**arguments))
+        if value is None:
+            return outcomes.NOTHING
+        began = time.perf_counter()
+        outcome = outcomes.of_result(value)
+        SPENT.on_results += time.perf_counter() - began
     except BaseException as error:
         return outcomes.of_exception(error)
+    return outcome
 
 
 def called(handler: Handler, context: Context, arguments: dict[str, Any]) -> Outcome:

@@ -13,13 +13,14 @@ from waggle.task import RESULT_LIMIT, AttemptOutcome, Done, Failed, Outcome, Sno
 TRACE_LIMIT: Final = MESSAGE_LIMIT
 DETAILS_LIMIT: Final = 64 << 10  # bytes
 GIVEN_BACK: Final = Snoozed(0.0, AttemptOutcome.GIVEN_BACK)  # to be run again at once, without cost
+NOTHING: Final = Done(None)  # a handler that returned None
 _encode: Final = msgspec.json.Encoder().encode
 
 
 def of_result(value: Any) -> Outcome:
     """The outcome of a return value: any JSON up to 1 MiB. Other values fail without a retry."""
     if value is None:
-        return Done(None)
+        return NOTHING
     try:
         text = _encode(value)
         nesting.check(text)

@@ -88,11 +88,13 @@ class Runs:
         if handler.process and self._draining:
             self._settler.give_back(claimed, worker_id)
             return
+        began = time.perf_counter()
         try:
             arguments = {} if handler.process else handler.arguments(claimed.payload)  # a process reads its payload itself
         except Exception as error:  # msgspec's, or whatever a user's own type raises while it is made
             self._settler.settle(claimed, worker_id, _shown(outcomes.misfit(error), claimed, handler), dead_letter=handler.dead_letter)
             return
+        metrics.NOTED.payloads += time.perf_counter() - began
         self._start(Run(claimed, handler, worker_id, self._breakers, self._loop), arguments)
 
     def stop(self, attempts: Set[Attempt], reason: str) -> None:
@@ -168,7 +170,7 @@ class Runs:
 
     def _finish(self, run: Run, outcome: Outcome) -> None:
         outcome = _shown(outcome, run.claimed, run.handler)
-        metrics.duration(run.claimed.type).observe(time.monotonic() - run.since)
+        metrics.NOTED.duration(run.claimed.type, time.monotonic() - run.since)
         self._narrator.ended(run.claimed, outcome, run.since)
         self._settler.settle(run.claimed, run.worker_id, outcome, dead_letter=run.handler.dead_letter)
 

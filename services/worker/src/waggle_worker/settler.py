@@ -160,6 +160,8 @@ class Settler:
                 _log_settled(fence, step, task_type)
         for (task_type, outcome), count in tally.items():
             metrics.attempts(task_type if task_type in self._types else OTHER, outcome).inc(count)
+        ended_here = [(outcome, count) for (_, outcome), count in tally.items() if outcome in metrics.TRIES]
+        metrics.LAST_MINUTE.count(sum([count for _, count in ended_here]), sum([count for outcome, count in ended_here if outcome is AttemptOutcome.FAILED]))
         if repeated:  # an earlier statement may have settled them: waiting clients should check
             ended += [(fence.id, step.status) for fence, step, _ in dropped if step.status in AT_REST]
         if soonest is not None:

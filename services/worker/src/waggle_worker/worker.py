@@ -14,7 +14,7 @@ from waggle.service import Service
 from waggle.settings.services import WorkerSettings
 from waggle.store import catalogue, postgres
 from waggle.store.postgres import POSTGRES_OUTAGE
-from waggle_worker import handlers
+from waggle_worker import handlers, metrics
 from waggle_worker.ahead import Ahead
 from waggle_worker.claims import Claims
 from waggle_worker.cleanups import Cleanups
@@ -71,6 +71,7 @@ class Worker:
             catalogue.TaskType(h.name, h.queue, h.max_retries, h.timeout, h.dead_letter, msgspec.json.encode(h.schema).decode())
             for h in self._handlers.values()
         ]
+        metrics.start(self._handlers, self._queues, self._settings.concurrency)
         await self.lanes.open()
         await self.breakers.sharing.open()
         await self._bus.subscribe(subjects.CONTROL_ALL, self._command)

@@ -61,6 +61,12 @@ class NatsClient(Client):
         finally:
             abort.cancel()
 
+    @property
+    def tls(self) -> Any:
+        """The ssl object of its connection, None without TLS."""
+        writer = getattr(self._transport, "_io_writer", None)
+        return None if writer is None else writer.get_extra_info("ssl_object")
+
     def _abort(self) -> None:
         writer = getattr(self._transport, "_io_writer", None)
         if writer is not None:

@@ -23,8 +23,11 @@ from waggle.bus import client as nats_client
 from waggle.bus.client import CLOSE_SECONDS, NatsClient
 from waggle.settings.shared import Settings, SettingsError
 from waggle.settings.sources import masked
+from waggle.telemetry import catalogue, certificates
 
 log = structlog.get_logger()
+
+CONNECTED: Final = catalogue.NATS_CONNECTED.create()
 
 MINIMUM_VERSION: Final = (2, 12)
 RECONNECT_FIRST_SECONDS, RECONNECT_CAP_SECONDS = 0.1, 2.0
@@ -199,6 +202,7 @@ class Bus:
             log.error(self._said)
             return
         self._said = ""
+        certificates.note_peer("nats", self._client.tls)
         url = self._client.connected_url
         log.info("NATS connected", server=url.netloc.rpartition("@")[2] if url else "", version=f"{version.major}.{version.minor}.{version.patch}")
 
@@ -252,6 +256,7 @@ async def connection(settings: Settings, service: str) -> AsyncIterator[Bus]:
     """The bus of a service. It connects in the background, so that a service starts without NATS."""
     nats_client.require()
     bus = Bus(_servers(settings.nats_url), f"waggle-{service}")
+    CONNECTED.set_function(lambda: bus.connected)
     keeper, owner = asyncio.create_task(bus.keep(), name="bus"), asyncio.current_task()
 
     def ended(keeper: "asyncio.Task[None]") -> None:

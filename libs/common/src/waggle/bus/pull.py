@@ -29,6 +29,7 @@ FIRST_SIZE: Final = 8.0  # tasks that a doorbell is expected to carry before any
 SIZE_WEIGHT: Final = 0.125  # of the newest doorbell in that expectation
 
 UNREADABLE: Final = catalogue.DOORBELLS_UNREADABLE.create()
+REDELIVERED: Final = catalogue.DOORBELLS_REDELIVERED.create()
 
 
 class Held:
@@ -192,9 +193,11 @@ class Pull:
             log.warning("malformed doorbell deleted", subject=message.subject, error=str(error))
             await self._bus.publish(message.reply, b"+TERM")
             return
+        if is_again := subjects.delivered_before(message.reply):
+            REDELIVERED.inc()
         bell = Held(ids, message, self._heard)
         self._size += (len(ids) - self._size) * SIZE_WEIGHT
-        if len(ids) > 1 and message.metadata.num_delivered > 1:
+        if is_again and len(ids) > 1:
             self.returned.append(bell)
         else:
             self.buffer.append(bell)

@@ -181,6 +181,9 @@ class SchedulerSettings(TopologySettings, frozen=True, kw_only=True):
     metrics_host: MetricsHost = "127.0.0.1"
     metrics_port: MetricsPort = 0
     lease: Lease = 15.0
+    disks: Annotated[
+        tuple[str, ...], Meta(description="folders whose disks the metrics show, such as those of Postgres and NATS", extra={"form": "list of folders"})
+    ] = ()
     retention: Annotated[Seconds, Meta(description="seconds that finished tasks are kept")] = 7 * 86400.0
     retention_completed: Annotated[Seconds | None, Meta(description="seconds that completed tasks are kept; if not set, as retention")] = None
     retention_failed: Annotated[Seconds | None, Meta(description="seconds that failed tasks are kept; if not set, as retention")] = None

@@ -128,6 +128,11 @@ class TimeLimitedConnection(asyncpg.Connection):
             self.give_up()
 
     @property
+    def tls(self) -> Any:
+        """Its ssl object, None without TLS."""
+        return self._transport.get_extra_info("ssl_object")  # type: ignore[attr-defined]  # private
+
+    @property
     def in_use(self) -> bool:
         """Whether somebody has acquired it from its pool."""
         return self._proxy is not None  # type: ignore[attr-defined]  # private

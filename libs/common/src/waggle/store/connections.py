@@ -19,6 +19,7 @@ from waggle.store import client
 from waggle.store.client import PoolerConnection, TimeLimitedConnection
 from waggle.store.hosts import Host, read_address
 from waggle.store.primary import PrimaryGate
+from waggle.telemetry import certificates
 
 log = structlog.get_logger()
 
@@ -125,6 +126,7 @@ class Connector:
         except (asyncpg.ClientConfigurationError, ValueError) as error:
             raise SettingsError(f"{masked(self._url)} cannot be used: {error}") from error
         connection.schema, connection.host = self._schema, host
+        certificates.note_peer("postgres", connection.tls)
         if self._primary:
             await _require_primary(connection)
         if self._gate:

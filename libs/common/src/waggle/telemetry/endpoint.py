@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import prometheus_client
 import uvicorn
+from prometheus_client.exposition import choose_encoder
 
 from waggle import pinned
 
@@ -36,8 +37,10 @@ def address(listener: socket.socket, scheme: str = "http") -> str:
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
-def metrics_page() -> bytes:
-    return prometheus_client.generate_latest()
+def metrics_page(accept: str) -> tuple[bytes, str]:
+    """The page of the metrics and its content type: in OpenMetrics, with exemplars, for who accepts that; else in the text format of Prometheus."""
+    encode, content_type = choose_encoder(accept)
+    return encode(prometheus_client.REGISTRY), content_type
 
 
 class EndpointServer(uvicorn.Server):
@@ -67,7 +70,8 @@ async def serving(listener: socket.socket, ready: Callable[[], bool]) -> AsyncIt
     async def page(scope: dict[str, Any], _: Receive, send: Send) -> None:
         match scope.get("path"):
             case "/metrics":
-                await answer(send, 200, metrics_page(), prometheus_client.CONTENT_TYPE_LATEST)
+                accept = b", ".join(value for name, value in scope["headers"] if name == b"accept")
+                await answer(send, 200, *metrics_page(accept.decode("latin-1")))
             case "/livez":
                 await answer(send, 200, b"alive\n")
             case "/readyz" if ready():

@@ -71,4 +71,4 @@ class Envelope:
             route = scope.get("path_template", UNMATCHED)
             method = str(scope.get("method"))
             metrics.requests(method if method in _METHODS else OTHER, route, status).inc()
-            metrics.seconds(route).observe(time.perf_counter() - began)
+            metrics.seconds(route, status).observe(time.perf_counter() - began)

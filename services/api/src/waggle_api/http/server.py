@@ -9,9 +9,11 @@ from typing import Final, NamedTuple
 
 import structlog
 import uvicorn
+from cryptography import x509
 from litestar.types import ASGIApp
 
 from waggle.settings.shared import SettingsError
+from waggle.telemetry import certificates
 from waggle_api.http import protocol
 from waggle_api.http.connections import Connections
 
@@ -35,6 +37,7 @@ class Certificate(NamedTuple):
     def load(self, context: ssl.SSLContext) -> None:
         """Raises OSError or ValueError, and may leave half of it in the context."""
         context.load_cert_chain(self.chain, self.key, password=_no_passphrase)
+        certificates.note_own("api", x509.load_pem_x509_certificates(self.chain.read_bytes())[0].not_valid_after_utc)
 
 
 def certificate(chain: str, key: str) -> Certificate | None:

@@ -2,7 +2,6 @@
 
 from typing import Final
 
-import prometheus_client
 from litestar.types import ASGIApp
 
 from waggle.scopes import Scope
@@ -57,6 +56,7 @@ async def get_readyz(call: Call) -> ASGIApp:
 
 
 @ROUTES.route("GET", "/metrics", name="health_metrics", scope=Scope.PUBLIC, answers={200: TEXT_PLAIN})
-async def get_metrics(call: Call) -> ASGIApp:  # noqa: ARG001
-    """The metrics of this process, for Prometheus."""
-    return EncodedResponse(200, metrics_page(), content_type=prometheus_client.CONTENT_TYPE_LATEST.encode())
+async def get_metrics(call: Call) -> ASGIApp:
+    """The metrics of this process, for Prometheus; with exemplars for who accepts OpenMetrics."""
+    page, content_type = metrics_page(call.request.headers.get("accept", ""))
+    return EncodedResponse(200, page, content_type=content_type.encode())

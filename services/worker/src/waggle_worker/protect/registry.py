@@ -42,6 +42,7 @@ class Registry:
                 self._evict()
             found = self._breakers[name] = Breaker(name, self._rules, self._on_change)
             self._ledger.register(name)
+            metrics.breaker(name)
         return found
 
     def share(self, breaker: Breaker) -> None:
@@ -61,10 +62,13 @@ class Registry:
         for breaker in free[: BREAKER_LIMIT // 2]:
             del self._breakers[breaker.name]
             if breaker.state is not State.CLOSED:
-                metrics.breaker_open(breaker.name).dec()
+                metrics.breaker_open(breaker.name, breaker.state).dec()
 
     def _on_change(self, breaker: Breaker, before: State, after: State, here: bool) -> None:
-        metrics.breaker_open(breaker.name).inc((after is not State.CLOSED) - (before is not State.CLOSED))
+        if before is not State.CLOSED:
+            metrics.breaker_open(breaker.name, before).dec()
+        if after is not State.CLOSED:
+            metrics.breaker_open(breaker.name, after).inc()
         if not here:  # the worker that decided it has logged it
             log.debug("circuit breaker follows the fleet", breaker=breaker.name, state=after)
         elif after is State.CLOSED:

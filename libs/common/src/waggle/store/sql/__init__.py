@@ -4,15 +4,24 @@ In a file `:name` is a parameter and becomes Postgres's `$n`, and `waggle.` stan
 """
 
 import re
+import time
+from collections.abc import Awaitable
 from functools import cache, partial
 from importlib import resources
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import asyncpg
 
 from waggle.settings.shared import DEFAULT_SCHEMA
 from waggle.store.client import Connection, schema_of
+from waggle.telemetry import catalogue
 
+T = TypeVar("T")
+
+SECONDS: Final = catalogue.STATEMENT_SECONDS.create()
+ANSWERS: Final = catalogue.POSTGRES_CONNECTED.create()
+
+NO_ANSWER: Final[tuple[type[Exception], ...]] = (OSError, TimeoutError, asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError)
 _TOKEN: Final = re.compile(r"--[^\n]*|'[^']*'|::|\bwaggle\.|:([a-z_]+)")
 
 
@@ -22,6 +31,7 @@ class Statement:
     def __init__(self, name: str, source: str) -> None:
         self.name = name
         self.parameters: list[str] = []
+        self._seconds = SECONDS.labels(name)
         self._source = source
         self._texts: dict[str, str] = {}
         self.text(DEFAULT_SCHEMA)  # finds the parameters
@@ -48,18 +58,31 @@ class Statement:
         return [values[parameter] for parameter in self.parameters]
 
     async def fetch(self, connection: Connection, /, **values: Any) -> list[asyncpg.Record]:
-        return await connection.fetch(self.text(schema_of(connection)), *self.bind(values))
+        return await self._timed(connection.fetch(self.text(schema_of(connection)), *self.bind(values)))
 
     async def fetchrow(self, connection: Connection, /, **values: Any) -> asyncpg.Record | None:
-        return await connection.fetchrow(self.text(schema_of(connection)), *self.bind(values))
+        return await self._timed(connection.fetchrow(self.text(schema_of(connection)), *self.bind(values)))
 
     async def fetchval(self, connection: Connection, /, **values: Any) -> Any:
-        return await connection.fetchval(self.text(schema_of(connection)), *self.bind(values))
+        return await self._timed(connection.fetchval(self.text(schema_of(connection)), *self.bind(values)))
 
     async def execute(self, connection: Connection, /, **values: Any) -> int:
         """Returns how many rows it changed."""
-        tag = await connection.execute(self.text(schema_of(connection)), *self.bind(values))  # such as `DELETE 3`
+        tag = await self._timed(connection.execute(self.text(schema_of(connection)), *self.bind(values)))  # such as `DELETE 3`
         return int(tag.rpartition(" ")[2])
+
+    async def _timed(self, answer: Awaitable[T]) -> T:
+        """The answer of Postgres. One that does not come, or that the server gives because it stops or starts, counts as not connected."""
+        began = time.perf_counter()
+        try:
+            found = await answer
+        except NO_ANSWER:
+            ANSWERS.set(0)
+            raise
+        finally:
+            self._seconds.observe(time.perf_counter() - began)
+        ANSWERS.set(1)
+        return found
 
 
 @cache
