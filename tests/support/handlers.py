@@ -10,9 +10,9 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from waggle import App, Context, Reject, Retry, Snooze
+from waggle import App, Context, Reject, Retry, Secret, Snooze
 from waggle.errors import TaskError
 
 app = App()
@@ -278,3 +278,21 @@ async def tells_too_much() -> None:
 @app.task("test.tidy-badly", cleanup=tidy_badly, max_retries=0)
 async def leaves_things_that_resist(how: str = "once") -> None:
     raise RuntimeError(f"it fails {how}")
+
+
+@app.task("test.says")
+async def says(ctx: Context, lines: int = 1, seconds: float = 0.0, secret: Annotated[str, Secret] = "") -> None:
+    for number in range(lines):
+        ctx.log.info("said", number=number, secret=secret)
+    await asyncio.sleep(seconds)
+
+
+@app.task("test.says-in-thread", max_retries=0)
+def says_in_thread(ctx: Context) -> None:
+    ctx.log.warning("in a thread", thing=object)
+    raise RuntimeError("on request")
+
+
+@app.task("test.says-in-process", process=True)
+def says_in_process(ctx: Context) -> None:
+    ctx.log.info("in a process", where="\x00there")

@@ -47,7 +47,9 @@ def bus_on(version: tuple[int, int, int]) -> Bus:
     """A bus that seems connected to a server of this version."""
     bus = Bus(["nats://127.0.0.1:1"], "test")
     major, minor, patch = version
-    client: Any = SimpleNamespace(is_connected=True, connected_url=None, connected_server_version=SimpleNamespace(major=major, minor=minor, patch=patch))
+    client: Any = SimpleNamespace(
+        is_connected=True, tls=None, connected_url=None, connected_server_version=SimpleNamespace(major=major, minor=minor, patch=patch)
+    )
     bus._client = client
     return bus
 

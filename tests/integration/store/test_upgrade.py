@@ -3,15 +3,16 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from uuid import UUID
 
 import asyncpg
 from uuid_utils.compat import uuid7
 
-from support import given
 from support.facts import until
 from support.loops import again_and_again
 from support.schemas import go_back
 from waggle.settings.services import DirectSettings
+from waggle.store.client import Connection
 from waggle.store.migrate import migrate
 from waggle.store.postgres import connect, head
 
@@ -21,8 +22,16 @@ Pool = asyncpg.Pool
 CLAIM = """UPDATE waggle.tasks SET status = 'running' WHERE id = ANY ($1::uuid[]) AND status || '' = 'pending'
            AND EXISTS (SELECT FROM waggle.workers WHERE id = 'w1') RETURNING id"""
 
+SUBMIT = """INSERT INTO waggle.tasks (id, type, queue, priority, payload, rung_at) VALUES ($1, 'demo.echo', 'default', 1, $2, now()) RETURNING id"""
+
 WORKER = """INSERT INTO waggle.workers (id, host, pid, version, lease, concurrency, queues, types)
             VALUES ('w1', 'here', 1, '0', '1 hour', 10, '{default}', '{demo.echo}')"""
+
+
+async def submitted(connection: Connection, payload: str = "{}") -> UUID:
+    """A task, inserted with the columns that every version has."""
+    made: UUID = await connection.fetchval(SUBMIT, uuid7(), payload)
+    return made
 
 
 @asynccontextmanager
@@ -39,7 +48,7 @@ async def work(database: str, pool: Pool) -> AsyncIterator[Callable[[], Awaitabl
         done["claims"] += 1
 
     async def submit() -> None:
-        await given.waiting(pool)
+        await submitted(pool)
         done["submissions"] += 1
 
     async def goes_on() -> None:
@@ -56,7 +65,7 @@ async def test_nobody_is_held_up_while_an_index_is_built(database: str, pool: Po
     async with pool.acquire() as connection, work(database, pool) as goes_on:
         transaction = connection.transaction()
         await transaction.start()
-        await given.waiting(connection)
+        await submitted(connection)
         migrations = [asyncio.create_task(migrate(database)) for _ in range(2)]  # two at once
         building = "SELECT count(*) = 1 FROM pg_stat_progress_create_index WHERE phase LIKE 'waiting for %'"
         await until(lambda: pool.fetchval(building))
@@ -92,10 +101,10 @@ async def test_an_index_that_an_interrupted_try_left_behind_is_made_anew(databas
 async def test_values_of_before_are_read_as_they_were_after_an_upgrade(database: str, pool: Pool) -> None:
     await go_back(database, "0005")
     sent = f'{{"text": "{"word " * 100_000}"}}'
-    (before,) = await given.waiting(pool, payload=sent)
+    before = await submitted(pool, sent)
     assert await migrate(database) == ("0005", head())
-    (after,) = await given.waiting(pool, payload=sent)
+    after = await submitted(pool, sent)
     assert {row["payload"] for row in await pool.fetch("SELECT payload FROM waggle.tasks WHERE id = ANY ($1::uuid[])", [before, after])} == {sent}
     await go_back(database, "0005")
-    (again,) = await given.waiting(pool, payload=sent)
+    again = await submitted(pool, sent)
     assert await pool.fetchval("SELECT pg_column_compression(payload) IS NOT NULL FROM waggle.tasks WHERE id = $1", again)

@@ -20,6 +20,6 @@ async def test_each_service_has_the_metrics_of_the_catalogue_and_no_others(syste
         wanted = {spec.name.removesuffix("_total"): spec for spec in declared() if service in spec.where}
         assert found.keys() == wanted.keys(), service
         for name, spec in wanted.items():
-            assert (found[name].type, found[name].documentation) == (spec.kind.__name__.lower(), spec.meaning), name
+            assert (found[name].type, found[name].documentation) == (spec.type, spec.meaning), name
             for sample in found[name].samples:
                 assert set(sample.labels) - {"le"} == set(spec.labels), name

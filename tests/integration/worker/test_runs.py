@@ -19,6 +19,7 @@ from waggle.bus.connection import Bus
 from waggle.store.client import Connection
 from waggle.store.tasks import PassedOver
 from waggle.task import AttemptOutcome, Claimed, Fence, Step
+from waggle_worker.attempt_log import LogLimits
 from waggle_worker.processes.children import HandlerProcesses
 from waggle_worker.protect.breakers import Breakers
 from waggle_worker.runs import Runs
@@ -104,7 +105,7 @@ def runs_into(
 ) -> Runs:
     breakers, processes = breakers or Breakers(NOBODY, SETTINGS), processes or HandlerProcesses(SETTINGS)
     window = Window(settled.holds)
-    return Runs(app.handlers, settled, 10, processes, breakers, window, may_start, lambda: None, asyncio.Event())
+    return Runs(app.handlers, settled, 10, processes, breakers, window, may_start, lambda: None, asyncio.Event(), LogLimits(10, 1000))
 
 
 def half_open(name: str) -> Breakers:
@@ -119,7 +120,7 @@ def claimed(task_type: str, **fields: Any) -> Claimed:
     values: dict[str, Any] = {
         "id": uuid4(), "attempt": 1, "started_at": now, "type": task_type, "payload": "{}", "timeout": 30.0, "retry_count": 0, "max_retries": 3,
         "lost_count": 0, "queue": "default", "priority": 1, "description": "", "metadata": "{}", "created": now, "run_at": now, "deadline": None,
-        "unique_key": None, "traceparent": None,
+        "unique_key": None, "traceparent": None, "tracestate": None,
     }  # fmt: skip
     return Claimed(**{**values, **fields})
 

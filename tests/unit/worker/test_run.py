@@ -42,7 +42,7 @@ def handler() -> Handler:
 @pytest.fixture
 def run(handler: Handler, loop: asyncio.AbstractEventLoop) -> Run:
     now = datetime.now(UTC)
-    claimed = Claimed(uuid4(), 1, now, "some", "{}", 30.0, 0, 3, 0, "default", 1, "", "{}", now, now, None, None, None)
+    claimed = Claimed(uuid4(), 1, now, "some", "{}", 30.0, 0, 3, 0, "default", 1, "", "{}", now, now, None, None, None, None)
     return Run(claimed, handler, "w1", Breakers(Bus([], "nobody"), WorkerSettings(postgres_url="x", nats_url="x")), loop)
 
 

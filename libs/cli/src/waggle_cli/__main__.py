@@ -12,7 +12,8 @@ from cyclopts import App, Group, Parameter
 
 from waggle_cli.commands import services
 from waggle_cli.commands.completion import Shell
-from waggle_cli.commands.parameters import Url
+from waggle_cli.commands.explain import explain
+from waggle_cli.commands.parameters import Url, examples
 from waggle_cli.commands.usage import format_error
 
 
@@ -68,12 +69,19 @@ def _group(name: str, group: Group, help: str, sort_key: int | None = None) -> N
     app.command(f"waggle_cli.commands.{name}:app", name=name, group=group, sort_key=sort_key, help=help)
 
 
-_group("tasks", WORK, "Submit, list, show, watch, cancel and purge tasks.", 0)
+_group("tasks", WORK, "Submit, list, show, explain, watch, cancel and purge tasks.", 0)
 _group("dlq", WORK, "List, group, retry and remove dead letters. Alone: run the dead letter service.", 1)
 _group("queues", WORK, "List queues, show one, pause and resume them, cancel their waiting tasks.", 2)
 _group("workers", WORK, "List workers: which are alive, which queues they serve, how many tasks they run.", 3)
 _group("types", WORK, "Show the task types: their defaults, and the payload that each expects.", 4)
 _group("breakers", WORK, "List circuit breakers, show one, reset one.", 5)
+app.command(
+    explain,
+    group=WORK,
+    sort_key=6,
+    usage="Usage: waggle explain [OPTIONS] [ID]",
+    help_epilogue=examples("waggle explain", "waggle explain ID", "waggle explain -o json | jq .items"),
+)
 _group("users", OPERATE, "Users: list, create, change, delete.")
 _group("keys", OPERATE, "API keys: list, create, replace the secret, revoke.")
 _group("blocks", OPERATE, "Addresses that may not sign in: list, block, lift.")

@@ -70,6 +70,16 @@ class BreakerContext(Protocol):
 BreakerFactory = Callable[[str, tuple[type[BaseException], ...]], BreakerContext]  # a breaker's name, and exceptions that do not count
 
 
+class Lines(Protocol):
+    """Keeps what a handler logs."""
+
+    def add(self, event: dict[str, Any]) -> None: ...
+
+
+KEPT_IN: Final = "_lines"
+"""The field of a log line that names its `Lines`; it is not written."""
+
+
 def checked_breaker(name: str) -> str:
     """The name of a breaker. Raises ValueError when it is invalid."""
     if not isinstance(name, str) or not re.fullmatch(BREAKER_PATTERN, name) or len(name) > BREAKER_LENGTH:
@@ -80,12 +90,15 @@ def checked_breaker(name: str) -> str:
 class Context:
     """One attempt of a task, as its handler sees it."""
 
-    __slots__ = ("_breakers", "_claimed", "_is_cancelled", "_log")
+    __slots__ = ("_breakers", "_claimed", "_is_cancelled", "_log", "_open_log")
 
-    def __init__(self, claimed: Claimed, is_cancelled: Callable[[], bool], breakers: BreakerFactory | None = None) -> None:
+    def __init__(
+        self, claimed: Claimed, is_cancelled: Callable[[], bool], breakers: BreakerFactory | None = None, open_log: Callable[[], Lines] | None = None
+    ) -> None:
         self._claimed = claimed
         self._is_cancelled = is_cancelled
         self._breakers = breakers
+        self._open_log = open_log
         self._log: Any = None
 
     @property
@@ -132,7 +145,8 @@ class Context:
 
     @property
     def log(self) -> Any:
-        """A structlog logger whose lines carry the task's id, type and attempt."""
+        """A structlog logger whose lines carry the task's id, type and attempt. The first of them are kept with the attempt: `waggle tasks logs`."""
         if self._log is None:
-            self._log = structlog.get_logger().bind(task_id=str(self._claimed.id), task_type=self._claimed.type, attempt=self._claimed.attempt)
+            kept = {} if self._open_log is None else {KEPT_IN: self._open_log()}
+            self._log = structlog.get_logger().bind(task_id=str(self._claimed.id), task_type=self._claimed.type, attempt=self._claimed.attempt, **kept)
         return self._log

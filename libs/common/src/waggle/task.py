@@ -126,6 +126,7 @@ class Step(msgspec.Struct, frozen=True):
     result: str | None = None
     counted: bool = False  # raises retry_count
     lost: bool = False  # raises lost_count
+    logs: str | None = None  # JSON: what the handler logged
 
 
 LOST_ERROR: Final = TaskError(ErrorCode.TASK_EXECUTION_FAILED, "the worker stopped answering while it ran this task", retryable=True)
@@ -222,6 +223,7 @@ class Claimed(msgspec.Struct, frozen=True):
     deadline: datetime | None
     unique_key: str | None
     traceparent: str | None
+    tracestate: str | None
 
     def as_task(self) -> Task:
         """The task as it was when it was claimed."""

@@ -50,6 +50,7 @@ def context(
         deadline=deadline,
         unique_key=None,
         traceparent=None,
+        tracestate=None,
     )
     return Context(claimed, lambda: cancelled, lambda name, _: _Breaker(name, is_open=name in open_breakers))
 

@@ -26,6 +26,7 @@ from waggle_api.edge.pages import Pages
 from waggle_api.edge.provider import Provider, ProviderSettings
 from waggle_api.edge.rates import Rates, policies
 from waggle_api.edge.tokens import Tokens
+from waggle_api.explain.looking import Explainer
 from waggle_api.health import Health
 from waggle_api.http.connections import Connections
 from waggle_api.http.server import Certificate, Server, certificate
@@ -118,6 +119,7 @@ async def _opened(api: Service[ApiSettings], gate: PrimaryGate) -> tuple[Catalog
         policies=limits,
         proxies=api.settings.api_proxies,
         provider=_provider(api.settings),
+        explainer=Explainer(nats, catalogue, health.nats),
     )
     return catalogue, ringer, resources
 

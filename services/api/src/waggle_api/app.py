@@ -15,7 +15,7 @@ from waggle_api.http.routing import Group, Identify
 from waggle_api.openapi.document import encoded
 from waggle_api.refusals import Unavailable
 from waggle_api.resources import Resources
-from waggle_api.routes import access, breakers, dlq, health, keys, oidc, overview, queues, schema, tasks, trail, users
+from waggle_api.routes import access, breakers, dlq, explain, health, keys, oidc, overview, queues, schema, tasks, trail, users
 
 PREFIXES: Final = ("/api", "/api/v1")  # the same tree
 
@@ -30,6 +30,7 @@ PROBES: Final = health.ROUTES
 ACCESS: Final = (access.ROUTES, oidc.ROUTES, keys.ROUTES, users.ROUTES, trail.ROUTES, access.KEY_SET)
 GROUPS: Final[tuple[Group, ...]] = (
     tasks.ROUTES,
+    explain.ROUTES,
     breakers.ROUTES,
     dlq.ROUTES,
     queues.ROUTES,

@@ -14,7 +14,7 @@ from waggle_api.refusals import Forbidden
 class Caller(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """`name` is who submits tasks and owns idempotency keys, as tasks, logs and other services show it. `queues` and `types` of None: all.
 
-    `session` is that of a user who has signed in, `by_cookie` in a browser.
+    `session` is that of a user who has signed in, `by_cookie` in a browser. `door`: how they came in, as the timeline of their tasks shows it.
     """
 
     name: str
@@ -23,6 +23,7 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     types: frozenset[str] | None = None
     session: UUID | None = None
     by_cookie: bool = False
+    door: str = "rest"
 
     @property
     def is_limited(self) -> bool:

@@ -17,6 +17,7 @@ from waggle_api.edge.identity import Identity
 from waggle_api.edge.logins import Passwords
 from waggle_api.edge.provider import Provider
 from waggle_api.edge.rates import Policies, Rates
+from waggle_api.explain.looking import Explainer
 from waggle_api.health import Health
 from waggle_api.http.routing import RouteCall
 from waggle_api.submit.accept import Intake
@@ -43,11 +44,12 @@ class Resources:
         policies: Policies,
         proxies: int,
         provider: Provider | None,
+        explainer: Explainer,
     ) -> None:
         self.pool, self.bus, self.intake, self.waits, self.health = pool, bus, intake, waits, health
         self.identity, self.passwords = identity, passwords
         self.trail, self.blocking, self.rates, self.policies, self.proxies = trail, blocking, rates, policies, proxies
-        self.provider = provider
+        self.provider, self.explainer = provider, explainer
         self._free = asyncio.Semaphore(max(1, pool.get_max_size() - RESERVED_CONNECTIONS))
 
     @asynccontextmanager

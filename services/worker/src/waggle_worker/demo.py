@@ -1,10 +1,13 @@
 """The built-in handlers for trying things out."""
 
 import asyncio
-from typing import Any
+import math
+from typing import Any, Final
 
 from waggle.app import App
-from waggle.context import Reject
+from waggle.context import Context, Reject
+
+LOGGED_SECONDS: Final = 10
 
 app = App()
 
@@ -20,9 +23,13 @@ async def echo(**payload: Any) -> dict[str, Any]:
 
 
 @app.task("demo.sleep")
-async def sleep(seconds: float = 1.0) -> dict[str, float]:
-    """Sleeps for `seconds`."""
-    await asyncio.sleep(seconds)
+async def sleep(ctx: Context, seconds: float = 1.0) -> dict[str, float]:
+    """Sleeps for `seconds`, and logs the first ten full ones: `waggle tasks logs ID -f` shows them."""
+    logged = min(max(0, math.ceil(seconds) - 1), LOGGED_SECONDS)
+    for slept in range(1, logged + 1):
+        await asyncio.sleep(1.0)
+        ctx.log.info("still asleep", slept=slept)
+    await asyncio.sleep(seconds - logged)
     return {"slept": seconds}
 
 

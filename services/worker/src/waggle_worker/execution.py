@@ -6,6 +6,7 @@ A timeout cancels an async handler, kills a process, and gives up on a thread, w
 import asyncio
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Final
 
 from waggle.task import Outcome
@@ -80,7 +81,7 @@ class Execution:
         try:
             if run.is_cancelled():
                 raise asyncio.CancelledError
-            outcome = await self._processes.run(run.claimed, lambda: self._may_start(run.worker_id), lambda: self._begin(run))
+            outcome = await self._processes.run(run.claimed, lambda: self._may_start(run.worker_id), lambda: self._begin(run), partial(setattr, run, "logs"))
         except BaseException as error:  # CancelledError too: the process is gone, and the slot is free
             outcome = outcomes.of_exception(error)
         self._ended(run, outcome)

@@ -35,7 +35,8 @@ def of_exception(error: BaseException) -> Outcome:
     """The outcome of an exception: what the handler asked for, or a failed try."""
     match error:
         case BreakerOpen(delay=delay):
-            return Snoozed(delay, error=TaskError(ErrorCode.SERVICE_UNAVAILABLE, storable(str(error)), retryable=True))
+            why = TaskError(ErrorCode.SERVICE_UNAVAILABLE, storable(str(error)), retryable=True, details={"breaker": error.name})
+            return Snoozed(delay, error=why)
         case Snooze(delay=delay):
             return Snoozed(delay)
         case Reject(reason=reason, code=code, details=details):
@@ -66,6 +67,15 @@ def without_secrets(outcome: Outcome, payload: str, schema: dict[str, Any]) -> O
             return msgspec.structs.replace(outcome, error=_masked(error, secrets)) if secrets else outcome
         case _:
             return outcome
+
+
+def text_without_secrets(text: str, payload: str, schema: dict[str, Any]) -> str:
+    """A JSON text that shows no hidden value of the payload."""
+    try:
+        secrets = secret_fields.hidden(payload, schema)
+    except (msgspec.DecodeError, RecursionError):  # inserted by SQL: it fits no schema
+        return text
+    return _encode(_mapped(msgspec.json.decode(text), secrets)).decode() if secrets else text
 
 
 def _masked(error: TaskError, secrets: list[str]) -> TaskError:

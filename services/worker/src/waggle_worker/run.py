@@ -16,6 +16,7 @@ from waggle.app import Handler
 from waggle.context import Context
 from waggle.task import Claimed, Done, Outcome
 from waggle_worker import outcomes
+from waggle_worker.attempt_log import AttemptLog, LogLimits
 from waggle_worker.protect.breakers import Breakers
 from waggle_worker.protect.calls import BreakerCall
 
@@ -52,11 +53,32 @@ OPEN: Final = frozenset(RunState) - {LET_GO, ENDED}  # the outcome is open
 class Run:
     """One attempt on this worker."""
 
-    __slots__ = ("_breakers", "_loop", "calls", "claimed", "handler", "since", "state", "stepped", "task", "timer", "type_call", "worker_id")
+    __slots__ = (
+        "_breakers",
+        "_log_limits",
+        "_loop",
+        "calls",
+        "claimed",
+        "handler",
+        "lines",
+        "logs",
+        "since",
+        "state",
+        "stepped",
+        "task",
+        "timer",
+        "type_call",
+        "worker_id",
+    )
 
-    def __init__(self, claimed: Claimed, handler: Handler, worker_id: str, breakers: Breakers, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, claimed: Claimed, handler: Handler, worker_id: str, breakers: Breakers, loop: asyncio.AbstractEventLoop, log_limits: LogLimits | None = None
+    ) -> None:
         self.claimed, self.handler, self.worker_id, self._breakers, self._loop = claimed, handler, worker_id, breakers, loop
         self.state = WAITING
+        self._log_limits = log_limits
+        self.lines: AttemptLog | None = None  # from the first use of `ctx.log` on
+        self.logs: str | None = None  # what a handler in a process of its own wrote
         self.since = time.monotonic()
         self.task: asyncio.Future[Any] | None = None
         self.stepped = False  # the task on the loop has taken its first step: before that a cancellation would never reach the handler
@@ -81,7 +103,16 @@ class Run:
         return self.state not in WANTED
 
     def context(self) -> Context:
-        return Context(self.claimed, self.is_cancelled, self.breaker)
+        return Context(self.claimed, self.is_cancelled, self.breaker, None if self._log_limits is None else self._open_log)
+
+    def _open_log(self) -> AttemptLog:
+        assert self._log_limits is not None
+        self.lines = AttemptLog(self._log_limits)
+        return self.lines
+
+    def written(self) -> str | None:
+        """What its handler has logged until now, as JSON."""
+        return self.logs if self.lines is None else self.lines.text()
 
     def breaker(self, name: str, ignore: tuple[type[BaseException], ...] = ()) -> BreakerCall:
         return BreakerCall(self._breakers, name, ignore, self._loop, self.calls)

@@ -15,6 +15,7 @@ from waggle.app import Handler
 from waggle.context import BreakerOpen
 from waggle.task import Claimed, Fence, Outcome, Snoozed, not_here_delay
 from waggle_worker import layers, metrics, outcomes
+from waggle_worker.attempt_log import LogLimits
 from waggle_worker.execution import Execution
 from waggle_worker.processes.children import HandlerProcesses
 from waggle_worker.protect.breakers import Breakers
@@ -42,9 +43,11 @@ class Runs:
         may_start: Callable[[str], bool],
         slot_freed: Callable[[], None],
         hooks_due: asyncio.Event,
+        log_limits: LogLimits,
     ) -> None:
         self.handlers, self._settler, self.slots, self._breakers, self.window = handlers, settler, slots, breakers, window
         self._slot_freed, self._hooks_due = slot_freed, hooks_due
+        self._log_limits = log_limits if log_limits.lines else None
         self._runs: set[Run] = set()
         self._loop = asyncio.get_running_loop()
         self._narrator = layers.Narrator()
@@ -95,7 +98,7 @@ class Runs:
             self._settler.settle(claimed, worker_id, _shown(outcomes.misfit(error), claimed, handler), dead_letter=handler.dead_letter)
             return
         metrics.NOTED.payloads += time.perf_counter() - began
-        self._start(Run(claimed, handler, worker_id, self._breakers, self._loop), arguments)
+        self._start(Run(claimed, handler, worker_id, self._breakers, self._loop, self._log_limits), arguments)
 
     def stop(self, attempts: Set[Attempt], reason: str) -> None:
         """Stop runs whose task is no longer theirs; their outcome is dropped."""
@@ -108,6 +111,14 @@ class Runs:
     def stop_task(self, task_id: UUID, attempt: int, reason: str) -> None:
         """Stop the run of a task's attempt, if it is here."""
         self.stop({run.attempt for run in self._runs if run.claimed.id == task_id and run.claimed.attempt == attempt}, reason)
+
+    def written(self, task_id: UUID, attempt: int) -> str | None:
+        """What the handler of an attempt has logged until now, as JSON; None without a line, or when it is not here."""
+        for run in self._runs:
+            if (run.claimed.id, run.claimed.attempt) == (task_id, attempt):
+                logs = run.written()
+                return outcomes.text_without_secrets(logs, run.claimed.payload, run.handler.schema) if logs and run.handler.has_secrets else logs
+        return None
 
     def drain(self) -> None:
         """Tasks that wait for a process go back at once; running ones continue."""
@@ -170,9 +181,12 @@ class Runs:
 
     def _finish(self, run: Run, outcome: Outcome) -> None:
         outcome = _shown(outcome, run.claimed, run.handler)
+        logs = run.written()
+        if logs is not None and run.handler.has_secrets:
+            logs = outcomes.text_without_secrets(logs, run.claimed.payload, run.handler.schema)
         metrics.NOTED.duration(run.claimed.type, time.monotonic() - run.since)
         self._narrator.ended(run.claimed, outcome, run.since)
-        self._settler.settle(run.claimed, run.worker_id, outcome, dead_letter=run.handler.dead_letter)
+        self._settler.settle(run.claimed, run.worker_id, outcome, dead_letter=run.handler.dead_letter, logs=logs)
 
 
 def _shown(outcome: Outcome, claimed: Claimed, handler: Handler) -> Outcome:

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Container, Sequence
 from uuid import UUID
 
+import msgspec
 import structlog
 
 from waggle.bus import due, subjects
@@ -53,10 +54,14 @@ class Settler:
         """Whether too many outcomes wait to start more tasks."""
         return len(self._waiting) > UNSETTLED_LIMIT or self._bytes > UNSETTLED_LIMIT_BYTES
 
-    def settle(self, claimed: Claimed, worker_id: str, outcome: Outcome, *, dead_letter: bool = True) -> None:
-        """Settle an attempt. `dead_letter` is False for a type that opted out of the dead letter queue."""
-        tries = Tries(claimed.retry_count, claimed.max_retries, dead_letter)
-        self.add(Fence(claimed.id, claimed.attempt, worker_id, claimed.started_at), decide(outcome, tries), claimed.type)
+    def settle(self, claimed: Claimed, worker_id: str, outcome: Outcome, *, dead_letter: bool = True, logs: str | None = None) -> None:
+        """Settle an attempt. `dead_letter` is False for a type that opted out of the dead letter queue; `logs` is what its handler logged, as JSON."""
+        step = decide(outcome, Tries(claimed.retry_count, claimed.max_retries, dead_letter))
+        self.add(
+            Fence(claimed.id, claimed.attempt, worker_id, claimed.started_at),
+            step if logs is None else msgspec.structs.replace(step, logs=logs),
+            claimed.type,
+        )
 
     def give_back(self, claimed: Claimed, worker_id: str, delay: float = 0.0) -> None:
         """Give back a claimed task that was not started here. It runs again after `delay` seconds and costs no try."""
@@ -64,7 +69,7 @@ class Settler:
 
     def add(self, fence: Fence, step: Step, task_type: str) -> None:
         self._waiting.append((fence, step, task_type))
-        self._bytes += len(step.result or "")
+        self._bytes += _size(step)
         self._held[fence.id, fence.attempt] = fence
         self._wake.set()
         self.idle.clear()
@@ -94,12 +99,12 @@ class Settler:
     def _next_batch(self) -> list[Item]:
         size, count = 0, 0
         for _, step, _ in self._waiting[:SETTLE_BATCH]:
-            size += len(step.result or "")
+            size += _size(step)
             if count and size > SETTLE_BATCH_BYTES:
                 break
             count += 1
         batch, self._waiting = self._waiting[:count], self._waiting[count:]
-        self._bytes -= sum([len(step.result or "") for _, step, _ in batch])
+        self._bytes -= sum([_size(step) for _, step, _ in batch])
         return batch
 
     async def _settle(self, batch: list[Item]) -> None:
@@ -203,6 +208,10 @@ class Settler:
                 outcome=step.ended,
                 reason=reason,
             )
+
+
+def _size(step: Step) -> int:
+    return len(step.result or "") + len(step.logs or "")
 
 
 def _log_settled(fence: Fence, step: Step, task_type: str) -> None:

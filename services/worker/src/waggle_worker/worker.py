@@ -16,6 +16,7 @@ from waggle.store import catalogue, postgres
 from waggle.store.postgres import POSTGRES_OUTAGE
 from waggle_worker import handlers, metrics
 from waggle_worker.ahead import Ahead
+from waggle_worker.attempt_log import LogLimits
 from waggle_worker.claims import Claims
 from waggle_worker.cleanups import Cleanups
 from waggle_worker.cut_off import CutOff, Pulse
@@ -49,7 +50,9 @@ class Worker:
         def slot_freed() -> None:
             self.claims.slot_freed()
 
-        self.runs = Runs(found, self.settler, settings.concurrency, self.processes, self.breakers, window, self.lease.covers, slot_freed, hooks_due)
+        log_limits = LogLimits(settings.attempt_log_lines, settings.attempt_log_bytes)
+        slots, covers = settings.concurrency, self.lease.covers
+        self.runs = Runs(found, self.settler, slots, self.processes, self.breakers, window, covers, slot_freed, hooks_due, log_limits)
         self.payloads = Payloads(pool, self.lease, self.runs, self.settler, slot_freed)
         self.ahead = Ahead(self.lease, self.runs, self.payloads, self.settler)
         self.lanes = Lanes(bus, queues, rang=wake_claims.set)
@@ -143,11 +146,22 @@ class Worker:
         self.cleanups.give_back()
         await self.cut_off.undo(self.lease.id, self.lease.renewed)
         await self._bus.unsubscribe(subjects.control(self.lease.id))
+        await self._bus.unsubscribe(subjects.logs(self.lease.id))
         await self._take_lease()
 
     async def _take_lease(self) -> None:
         await self.lease.take()
         await self._bus.subscribe(subjects.control(self.lease.id), self._command)
+        await self._bus.subscribe(subjects.logs(self.lease.id), self._tell_logs)
+
+    async def _tell_logs(self, message: Msg) -> None:
+        """Answer what a running handler has logged until now."""
+        try:
+            task_id, attempt = subjects.read_logs_request(message.data)
+        except msgspec.DecodeError as error:
+            log.warning("malformed request for logs ignored", error=str(error))
+            return
+        await self._bus.publish(message.reply, (self.runs.written(task_id, attempt) or "[]").encode())
 
     async def _command(self, message: Msg) -> None:
         try:

@@ -94,22 +94,22 @@ async def test_a_purge_in_many_batches_leaves_what_came_after_it_began(pool: Poo
     waiting = [*await given.waiting(pool, 60), *await given.waiting(pool, 45, delay=600.0)]
     later = await given.waiting(pool, 5)
     await given.change(pool, later, "created = now() + interval '1 minute'")
-    assert await purging.purge(pool, bus, PurgeFilter("default")) == (105, False)
+    assert await purging.purge(pool, bus, PurgeFilter("default"), "key:one") == (105, False)
     assert (await statuses(pool, waiting), await statuses(pool, later)) == ({"cancelled"}, {"pending"})
 
 
 async def test_a_purge_whose_time_is_over_says_that_there_is_more_and_the_next_one_goes_on(pool: Pool, bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(purging, "CANCEL_BATCH", 40)
     await given.waiting(pool, 100)
-    assert await purging.purge(pool, bus, PurgeFilter("default"), seconds=0.0) == (40, True)
-    assert await purging.purge(pool, bus, PurgeFilter("default")) == (60, False)
+    assert await purging.purge(pool, bus, PurgeFilter("default"), "key:one", seconds=0.0) == (40, True)
+    assert await purging.purge(pool, bus, PurgeFilter("default"), "key:one") == (60, False)
 
 
 async def test_a_purge_ends_although_others_hold_what_is_left(pool: Pool, bus: Bus) -> None:
     held, *free = await given.waiting(pool, 10)
     async with pool.acquire() as other, other.transaction():
         await other.execute("SELECT FROM waggle.tasks WHERE id = $1 FOR UPDATE", held)
-        assert await purging.purge(pool, bus, PurgeFilter("default")) == (9, False)
+        assert await purging.purge(pool, bus, PurgeFilter("default"), "key:one") == (9, False)
     assert (await statuses(pool, free), await statuses(pool, [held])) == ({"cancelled"}, {"pending"})
 
 

@@ -42,6 +42,7 @@ def a_context(breakers: Breakers, timeout: float = 60.0) -> Context:
     claimed = Claimed(
         id=uuid4(), attempt=1, started_at=now, type="http.request", payload="{}", timeout=timeout, retry_count=0, max_retries=3, lost_count=0,
         queue="default", priority=1, description="", metadata="{}", created=now, run_at=now, deadline=None, unique_key=None, traceparent=None,
+        tracestate=None,
     )  # fmt: skip
     loop = asyncio.get_running_loop()
     return Context(claimed, lambda: False, lambda name, ignore: BreakerCall(breakers, name, ignore, loop, set()))

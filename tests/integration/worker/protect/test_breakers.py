@@ -74,8 +74,8 @@ async def test_tasks_of_every_kind_wait_for_a_service_that_fails_and_lose_no_try
     for name in KINDS.values():
         opened = (await breaker(bus, State.OPEN, name)).record
         assert (opened.failures, opened.trips, "503" in (opened.error or "")) == (3, 1, True)
-    assert 'circuit_breaker_trips_total{breaker="whole"} 1.0' in await metrics(worker)
-    assert 'waggle_breakers_open{breaker="whole"} 1.0' in await metrics(worker)
+    assert 'circuit_breaker_trips_total{breaker="whole",state="open"} 1.0' in await metrics(worker)
+    assert 'waggle_breakers_open{breaker="whole",state="open"} 1.0' in await metrics(worker)
 
     service.status = 200
     service.going_on.clear()  # one probes and gets no answer yet, the others must wait
@@ -90,7 +90,7 @@ async def test_tasks_of_every_kind_wait_for_a_service_that_fails_and_lose_no_try
     for name in KINDS.values():
         assert (await breaker(bus, State.CLOSED, name)).record.trips == 1
         assert len(worker.logged("circuit breaker opened", breaker=name)) == len(worker.logged("circuit breaker closed", breaker=name)) == 1
-    assert 'waggle_breakers_open{breaker="whole"} 0.0' in await metrics(worker)
+    assert 'waggle_breakers_open{breaker="whole",state="open"} 0.0' in await metrics(worker)
 
 
 async def test_each_failed_probe_doubles_the_wait_up_to_the_most(pool: Pool, worker: Process, service: Called) -> None:

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from rich.text import Text
 
-from waggle_cli.rest.shapes import AttemptJson, TaskJson
-from waggle_cli.views import queues, show, tasks, words
+from waggle_cli.rest.shapes import Json, TaskJson
+from waggle_cli.views import explain, queues, show, tasks, words
 
 NOW = datetime(2030, 1, 31, 12, 0, 0, tzinfo=UTC)
 ID = "01a20428-cf15-7141-a548-5c7749aad342"
@@ -72,11 +72,14 @@ def test_a_list_notes_what_is_worth_knowing(case: str) -> None:
 def test_foreign_text_cannot_control_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     evil = "\x1b[2J\x9b31m[bold]\u202e"
     error = {"code": evil, "message": evil, "retryable": False, "details": {"traceback": evil, evil: evil}}
-    attempt: AttemptJson = {"attempt": 1, "worker_id": evil, "started_at": at(0), "ended_at": at(1), "outcome": evil, "error": error}  # type: ignore[typeddict-item]
+    event: Json = {"at": at(0), "event": evil, "attempt": 1, "worker_id": evil, "outcome": evil, "error": error, "by": evil, "door": evil, "how": evil}
     found = task(type=evil, status=evil, queue=evil, description=evil, unique_key=evil, metadata={evil: evil}, payload={evil: evil}, result=evil, error=error)
     tasks.line("submitted", found)
     tasks.table([found])
-    tasks.card(found, [attempt])
+    tasks.card(found, [event])
+    explain.explanation({"status": evil, "summary": evil, "reasons": [{"text": evil, "advice": evil}] * 2})
+    explain.waiting([{"code": evil, "queue": evil, "type": evil, "tasks": 1, "first": at(0), "advice": evil, "breaker": evil}])
+    explain.log_lines([{"at": at(0), "attempt": 1, "level": evil, "event": evil, "fields": {evil: evil, "list": [evil]}}], many=True)
     shown = capsys.readouterr().out
     assert all(character.isprintable() or character == "\n" for character in shown)
     assert "[bold]" in shown

@@ -79,7 +79,10 @@ async def test_while_it_is_open_the_block_is_not_entered_and_the_task_waits_with
     assert isinstance(outcome, Snoozed)
     assert 0 < outcome.delay <= AGAIN
     message = "waiting for the circuit breaker smtp: ConnectionError: refused"
-    assert (outcome.ended, outcome.error) == (AttemptOutcome.SNOOZED, TaskError(ErrorCode.SERVICE_UNAVAILABLE, message, retryable=True))
+    assert (outcome.ended, outcome.error) == (
+        AttemptOutcome.SNOOZED,
+        TaskError(ErrorCode.SERVICE_UNAVAILABLE, message, retryable=True, details={"breaker": "smtp"}),
+    )
 
 
 async def test_without_nats_one_probes_all_the_same_and_a_cancelled_one_leaves_it_to_the_next(guard: Enter, smtp: Breaker) -> None:

@@ -1,10 +1,11 @@
-"""`waggle tasks`: submit, list, show, watch, cancel and purge tasks."""
+"""`waggle tasks`: submit, list, show, explain, watch, cancel and purge tasks."""
 
 from typing import Annotated, Final
 
 from cyclopts import App, Parameter
 
 from waggle_cli.commands import options
+from waggle_cli.commands.explain import explain_task, logs
 from waggle_cli.commands.parameters import (
     EVERY_TASK,
     EXIT_CODES,
@@ -34,18 +35,21 @@ Examples:
   waggle tasks list --status failed --status dead_letter
   waggle tasks watch --type demo.echo
   waggle tasks show ID
+  waggle tasks explain ID
 
 {EXIT_CODES}"""
 
 app = App(
     name="tasks",
-    help="Submit, list, show, watch, cancel and purge tasks.",
+    help="Submit, list, show, explain, watch, cancel and purge tasks.",
     help_epilogue=EPILOGUE,
     default_parameter=Parameter(negative_iterable=()),
 )
 
 
 app.command(submit, help_epilogue=SUBMIT_EPILOGUE, usage=SUBMIT_USAGE)
+app.command(explain_task, name="explain", help_epilogue=examples("waggle tasks explain ID", "waggle tasks explain ID -o json | jq -r .reasons[0].code"))
+app.command(logs, help_epilogue=examples("waggle tasks logs ID", "waggle tasks logs ID -f", "waggle tasks logs ID --attempt 2 -o jsonl"))
 
 
 @app.command(
@@ -77,7 +81,7 @@ def list_(filters: TaskFilter = EVERY_TASK, *, part: Part = FIRST_PART, output: 
 
 @app.command(name="show", help_epilogue=examples("waggle tasks show ID", "waggle tasks show ID --wait 60 -o json"))
 def show_(id_: TaskId, /, *, wait: Seconds = None, output: Output = "table", url: Url = "") -> int:
-    """Show one task: its status, payload, result or error, and the timeline of its attempts.
+    """Show one task: its status, payload, result or error, and its timeline.
 
     Parameters
     ----------

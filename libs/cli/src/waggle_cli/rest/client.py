@@ -14,7 +14,7 @@ import httpx2
 from waggle_cli.rest import logins
 from waggle_cli.rest.address import Address, without_password
 from waggle_cli.rest.errors import ApiError, NotSignedIn, Unreachable, may_pass
-from waggle_cli.rest.shapes import AT_REST, AttemptJson, PageJson, Reply, TaskJson
+from waggle_cli.rest.shapes import AT_REST, Json, PageJson, Reply, TaskJson
 
 WAIT_SECONDS: Final = 20.0  # one request waits for a task this long; longer waits are several requests
 OUTAGE_POLL_SECONDS: Final = 0.5
@@ -83,9 +83,9 @@ class Client:
     def task(self, task_id: str) -> Reply[TaskJson]:
         return self.get("tasks", task_id)
 
-    def attempts(self, task_id: str) -> Reply[PageJson[AttemptJson]]:
-        """The ended attempts of a task, oldest first."""
-        return self.get("tasks", task_id, "attempts")
+    def timeline(self, task_id: str) -> Reply[PageJson[Json]]:
+        """The life of a task, oldest event first."""
+        return self.get("tasks", task_id, "timeline")
 
     def wait(self, task_id: str, seconds: float) -> Reply[TaskJson]:
         """The task once it has finished or is in the DLQ, or as it is after `seconds`. Outages of the API meanwhile are waited out."""

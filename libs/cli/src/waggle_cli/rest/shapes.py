@@ -49,17 +49,6 @@ class TaskJson(TypedDict):
     unique_key: NotRequired[str]
 
 
-class AttemptJson(TypedDict):
-    """An ended attempt."""
-
-    attempt: int
-    worker_id: str
-    started_at: str
-    ended_at: str
-    outcome: str
-    error: NotRequired[TaskErrorJson]
-
-
 class PageJson(TypedDict, Generic[T]):
     """A page of a list; the last page has no cursor."""
 

@@ -1,16 +1,15 @@
-"""Tasks for people: a line, a list, a card with the timeline of the attempts."""
+"""Tasks for people: a line, a list, a card with the timeline."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from rich.table import Table
 from rich.text import Text
 
-from waggle_cli.rest.shapes import AttemptJson, TaskErrorJson, TaskJson
-from waggle_cli.views import show
+from waggle_cli.rest.shapes import Json, TaskErrorJson, TaskJson
+from waggle_cli.views import explain, show
 from waggle_cli.views.terminal import printable
-from waggle_cli.views.words import STYLES, age, at, duration, exact, json_text, lines, plain, present, priority, relative, status, time
+from waggle_cli.views.words import age, at, duration, json_text, lines, plain, present, priority, relative, status, time
 
 NOTE_WIDTH: Final = 120
 SPARE: Final = ("QUEUE", "PRIORITY")
@@ -58,13 +57,10 @@ def _dead_row(task: TaskJson, moment: datetime) -> dict[str, Text]:
     }
 
 
-def card(task: TaskJson, attempts: Sequence[AttemptJson]) -> None:
+def card(task: TaskJson, events: Sequence[Json]) -> None:
     """One task with everything known about it, and its timeline."""
-    timeline = show.columns("", "", "dim", "", "dim", "")
-    for found in _timeline(task, attempts):
-        timeline.add_row(*found)
-    more: list[Table | Text] = [Text("\nattempts\n", style="bold"), timeline] if timeline.row_count else []
-    show.card(Text.assemble((printable(task["type"]), "bold"), "  ", status(task["status"])), _facts(task, present()), *more)
+    title = Text.assemble((printable(task["type"]), "bold"), "  ", status(task["status"]))
+    show.card(title, _facts(task, present()), Text("\ntimeline\n", style="bold"), explain.timeline(task, events))
 
 
 def _facts(task: TaskJson, moment: datetime) -> Iterator[tuple[str, Text]]:
@@ -105,17 +101,6 @@ def _error(error: TaskErrorJson) -> Text:
     if action := error.get("alternativeAction"):
         text.append("\n" + printable(action), style="dim")
     return text
-
-
-def _timeline(task: TaskJson, attempts: Iterable[AttemptJson]) -> Iterator[tuple[str | Text, ...]]:
-    """The ended attempts, and the running one."""
-    for attempt in attempts:
-        started, ended = time(attempt["started_at"]), time(attempt["ended_at"])
-        message = printable(attempt["error"]["message"]) if "error" in attempt else ""
-        outcome = Text(printable(attempt["outcome"]), style=STYLES.get(attempt["outcome"], ""))
-        yield f"  {attempt['attempt']}", outcome, exact(attempt["started_at"]), duration(ended - started), printable(attempt["worker_id"]), Text(message)
-    if task["status"] == "running" and "started_at" in task:
-        yield f"  {task['attempt']}", status("running"), exact(task["started_at"]), "", printable(task.get("worker_id", "")), ""
 
 
 def note(task: TaskJson, moment: datetime) -> str:

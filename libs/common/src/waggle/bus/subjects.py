@@ -28,6 +28,7 @@ SETTLED: Final = "waggle.settled"
 DUE: Final = "waggle.due"  # a task without a doorbell is due now or in a moment: schedulers look
 CONTROL_ALL: Final = "waggle.control.all"
 CONTROL_ANY: Final = "waggle.control.*"
+LOGS_ANY: Final = "waggle.logs.*"
 CONSUMER_INFO_ANY: Final = f"$JS.API.CONSUMER.INFO.{WORK_STREAM}.*"
 CONSUMER_CREATE_ANY: Final = f"$JS.API.CONSUMER.DURABLE.CREATE.{WORK_STREAM}.*"
 NEXT_MESSAGE_ANY: Final = f"$JS.API.CONSUMER.MSG.NEXT.{WORK_STREAM}.*"
@@ -117,6 +118,20 @@ def breaker(name: str) -> str:
 def control(worker_id: str) -> str:
     """The control subject of a worker."""
     return f"waggle.control.{worker_id}"
+
+
+def logs(worker_id: str) -> str:
+    """Where a worker is asked what a running handler has logged."""
+    return f"waggle.logs.{worker_id}"
+
+
+def logs_request(task_id: UUID, attempt: int) -> bytes:
+    return msgspec.json.encode((task_id, attempt))
+
+
+def read_logs_request(data: bytes) -> tuple[UUID, int]:
+    """Raises msgspec.DecodeError."""
+    return msgspec.json.decode(data, type=tuple[UUID, int])
 
 
 def doorbell(tasks: Sequence[UUID], rung: datetime) -> bytes:

@@ -29,12 +29,13 @@ class NatsUser(NamedTuple):
 
 USERS: Final[Mapping[str, NatsUser]] = {
     "api": NatsUser(
-        publish=(*_TELLING, *_PROBING, *_SHARING_BREAKERS, subjects.WORK_ALL, subjects.CONTROL_ANY, subjects.DLQ_ALL, subjects.RATES_ALL),
+        publish=(*_TELLING, *_PROBING, *_SHARING_BREAKERS, subjects.WORK_ALL, subjects.CONTROL_ANY, subjects.LOGS_ANY, subjects.DLQ_ALL, subjects.RATES_ALL),
         subscribe=(subjects.SETTLED, subjects.PRIMARY),
     ),
     "worker": NatsUser(
         publish=(*_TELLING, *_SHARING_BREAKERS, subjects.NEXT_MESSAGE_ANY, subjects.ACK_ANY),
-        subscribe=(subjects.CONTROL_ANY, subjects.BREAKERS_ALL, subjects.PRIMARY),
+        subscribe=(subjects.CONTROL_ANY, subjects.LOGS_ANY, subjects.BREAKERS_ALL, subjects.PRIMARY),
+        answers=True,
     ),
     "dlq": NatsUser(publish=_TELLING, subscribe=(subjects.DLQ_ALL, subjects.MICRO_ALL, subjects.PRIMARY), answers=True),
     "scheduler": NatsUser(

@@ -141,6 +141,10 @@ class WorkerSettings(Settings, frozen=True, kw_only=True):
             extra={"form": "16 hexadecimal digits"},
         ),
     ] = ""
+    attempt_log_lines: Annotated[
+        int, Meta(description="lines of ctx.log that are kept with each attempt, see `waggle tasks logs`; 0: none", ge=0, le=10_000)
+    ] = 100
+    attempt_log_bytes: Annotated[int, Meta(description="bytes that these lines have together, at most", ge=1, le=1 << 20)] = 16_384
     breaker_threshold: Annotated[int, Meta(description="failures in a row that open a circuit breaker", ge=1, le=10_000)] = 5
     breaker_reset: Annotated[
         float, Meta(description="seconds that a circuit breaker stays open before one call may probe; each failed probe doubles them", gt=0, le=86_400)

@@ -9,7 +9,7 @@ import asyncpg
 
 from waggle.store.client import Connection
 from waggle.store.sql import statement
-from waggle.store.tasks import CANCELLED, as_text
+from waggle.store.tasks import as_text, cancelled_by
 
 WALKED: Final = 100_000  # tasks that the figures of a queue are counted over at most
 
@@ -37,6 +37,6 @@ async def waiting(connection: Connection, name: str, until: datetime, most: int,
     return [row["id"] for row in rows]
 
 
-async def cancel_waiting(connection: Connection, ids: Sequence[UUID]) -> list[UUID]:
+async def cancel_waiting(connection: Connection, ids: Sequence[UUID], by: str | None = None) -> list[UUID]:
     """Cancel those of these tasks that wait and whose rows are not locked; returns them."""
-    return [row["id"] for row in await statement("tasks/cancel_waiting").fetch(connection, ids=ids, error=as_text(CANCELLED))]
+    return [row["id"] for row in await statement("tasks/cancel_waiting").fetch(connection, ids=ids, error=as_text(cancelled_by(by)))]

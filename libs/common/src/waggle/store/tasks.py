@@ -37,7 +37,9 @@ class NewTask(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     timeout: float
     unique_key: str | None = None
     submitter: str | None = None
+    door: str | None = None
     traceparent: str | None = None
+    tracestate: str | None = None
 
 
 class Inserted(NamedTuple):
@@ -134,6 +136,7 @@ async def settle(connection: Connection, steps: Sequence[tuple[Fence, Step]]) ->
         results=[step.result for _, step in ordered],
         delays=[step.delay for _, step in special],
         errors=[None if step.error is None else as_text(step.error) for _, step in special],
+        logs=[step.logs for _, step in ordered] if any(step.logs is not None for _, step in ordered) else [],
         worker_ids=worker_ids,
         statuses=statuses,
         ended=ended,
@@ -143,9 +146,9 @@ async def settle(connection: Connection, steps: Sequence[tuple[Fence, Step]]) ->
     return {(row[0], row[1]) for row in rows}
 
 
-async def cancel(connection: Connection, task_id: UUID) -> Cancelled | None:
-    """Cancel a task that has not ended; None if there is no such task."""
-    row = await statement("tasks/cancel").fetchrow(connection, id=task_id, error=as_text(CANCELLED))
+async def cancel(connection: Connection, task_id: UUID, by: str | None = None) -> Cancelled | None:
+    """Cancel a task that has not ended; None if there is no such task. `by` is who asked for it."""
+    row = await statement("tasks/cancel").fetchrow(connection, id=task_id, error=as_text(cancelled_by(by)))
     return None if row is None else Cancelled(row["id"], Status(row["was"]), row["attempt"], row["worker_id"])
 
 
@@ -166,13 +169,18 @@ async def delete(connection: Connection, task_id: UUID) -> bool:
 
 
 async def attempts(connection: Connection, task_id: UUID) -> list[asyncpg.Record]:
-    """A task's ended attempts: attempt, worker_id, started_at, ended_at, outcome, error (JSON text)."""
+    """A task's ended attempts: attempt, worker_id, started_at, ended_at, outcome, error (JSON text), has_logs."""
     return await statement("attempts/list").fetch(connection, id=task_id)
 
 
 async def at_rest(connection: Connection, ids: Sequence[UUID]) -> list[UUID]:
     """Which of these have ended or are dead letters."""
     return [row["id"] for row in await statement("tasks/at_rest").fetch(connection, ids=ids)]
+
+
+def cancelled_by(name: str | None) -> TaskError:
+    """The error of a task that somebody cancelled."""
+    return CANCELLED if name is None else msgspec.structs.replace(CANCELLED, details={"by": name})
 
 
 def as_text(error: TaskError) -> str:

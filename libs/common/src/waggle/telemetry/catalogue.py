@@ -58,6 +58,11 @@ class MetricSpec(Generic[MetricType]):
     values: Sequence[str] = ()
     convention: Convention | None = None
 
+    @property
+    def type(self) -> str:
+        """The type that its page says: counter, gauge or histogram."""
+        return "histogram" if issubclass(self.kind, Histogram) else self.kind.__name__.lower()
+
     def create(self) -> MetricType:
         """The metric itself, on the page of this process from now on. Raises ValueError when it exists already.
 
@@ -586,7 +591,7 @@ CLEANUPS: Final = MetricSpec(
     name="waggle_cleanups_total",
     labels=("type", "outcome"),
     where=("worker",),
-    advice="`given_up`: the cleanup of these tasks was never done; the log line `cleanup given up` names them",
+    advice="`given_up`: the cleanup of these tasks was never done; the log line `cleanup failed, given up` names them",
     meaning="Calls of cleanup hooks: `done`, `failed` (called again later), `given_up`",
 )
 BREAKER_TRIPS: Final = MetricSpec(

@@ -2,11 +2,22 @@
 
 import logging
 import sys
-from typing import Final
+from collections.abc import MutableMapping
+from typing import Any, Final
 
 import structlog
 
+from waggle.context import KEPT_IN
+
 LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+
+def _keep(_logger: Any, level: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """A line of a handler is kept with its attempt, too."""
+    lines = event.pop(KEPT_IN, None)
+    if lines is not None:
+        lines.add({**event, "level": level})
+    return event
 
 
 def configure(service: str, level: str, form: str) -> None:
@@ -15,6 +26,7 @@ def configure(service: str, level: str, form: str) -> None:
     Warnings and errors of libraries that use the standard logger go the same way.
     """
     shared: list[structlog.typing.Processor] = [
+        _keep,
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

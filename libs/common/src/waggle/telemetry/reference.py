@@ -40,7 +40,7 @@ def _line(cells: Any) -> str:
 
 def _cells(spec: MetricSpec[Any]) -> Iterator[str]:
     yield f"`{spec.name}`" + "\\*" * spec.required
-    yield spec.kind.__name__.lower().removeprefix("batch")
+    yield spec.type
     yield spec.unit
     yield ", ".join(f"`{label}`" for label in spec.labels)
     yield ", ".join(spec.where)

@@ -27,11 +27,11 @@ def existing(task: Task | None) -> Task:
     return task
 
 
-async def cancel(borrow: Borrow, bus: Bus, task_id: UUID) -> Task:
+async def cancel(borrow: Borrow, bus: Bus, task_id: UUID, by: str) -> Task:
     """Cancel a task that has not ended; returns it as it is now, also if it was cancelled before. Raises NotFound, Conflict or Unavailable."""
     for _ in range(TRIES):
         async with borrow() as connection:
-            cancelled = await tasks.cancel(connection, task_id)
+            cancelled = await tasks.cancel(connection, task_id, by)
             if cancelled is not None:
                 await _notify_cancelled(bus, cancelled)
             task = existing(await tasks.get(connection, task_id))

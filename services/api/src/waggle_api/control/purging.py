@@ -22,13 +22,13 @@ class PurgeFilter(NamedTuple):
     type: str | None = None
 
 
-async def purge(connection: Connection, bus: Bus, which: PurgeFilter, seconds: float = PURGE_SECONDS) -> tuple[int, bool]:
+async def purge(connection: Connection, bus: Bus, which: PurgeFilter, by: str, seconds: float = PURGE_SECONDS) -> tuple[int, bool]:
     """How many of the tasks that were waiting at the start were cancelled, and whether the time ran out before all were."""
     ends, until, cancelled = time.monotonic() + seconds, await waiting.now(connection), 0
     while ids := await queues.waiting(connection, which.queue, until, LOOKUP_LIMIT, priority=which.priority, kind=which.type):
         before = cancelled
         for start in range(0, len(ids), CANCEL_BATCH):
-            gone = await queues.cancel_waiting(connection, ids[start : start + CANCEL_BATCH])
+            gone = await queues.cancel_waiting(connection, ids[start : start + CANCEL_BATCH], by)
             cancelled += len(gone)
             if gone:
                 await bus.publish(subjects.SETTLED, subjects.settled((task_id, Status.CANCELLED) for task_id in gone))

@@ -136,7 +136,7 @@ async def purge_queue(call: Call, queue: str, body: PurgeQueue) -> ASGIApp:
         call.caller.check_type(body.type)
     async with call.resources.connection() as connection:
         await _check(connection, queue, call.caller)
-        cancelled, more = await purging.purge(connection, call.resources.bus, PurgeFilter(queue, priority, body.type))
+        cancelled, more = await purging.purge(connection, call.resources.bus, PurgeFilter(queue, priority, body.type), call.caller.name)
         await acts.record(call, connection, "queue.purge", queue, after={"cancelled": cancelled, "more": more, "type": body.type, "priority": priority})
     return answers.ok(Purged(cancelled, more))
 

@@ -135,7 +135,7 @@ async def cancel_task(call: Call, task_id: UUID, purge: bool = False) -> ASGIApp
     if purge:
         await cancelling.delete(call.resources.connection, task_id)
         return answers.no_content()
-    return answers.ok(seen.one(call, await cancelling.cancel(call.resources.connection, call.resources.bus, task_id)))
+    return answers.ok(seen.one(call, await cancelling.cancel(call.resources.connection, call.resources.bus, task_id, call.caller.name)))
 
 
 async def _check_reach(call: Call, task_id: UUID) -> None:

@@ -89,6 +89,7 @@ class Admission:
             timeout=known.timeout if task.timeout is None else task.timeout,
             unique_key=task.unique_key,
             submitter=caller.name,
+            door=caller.door,
         )
 
     def _check_limits(self, task: CreateTask, caller: Caller) -> None:

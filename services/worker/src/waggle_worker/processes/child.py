@@ -20,8 +20,9 @@ from waggle.settings.shared import SettingsError
 from waggle.task import Claimed, Outcome
 from waggle.telemetry import logs
 from waggle_worker import layers, outcomes
+from waggle_worker.attempt_log import AttemptLog
 from waggle_worker.processes import frames
-from waggle_worker.processes.frames import Began, Job, Ready
+from waggle_worker.processes.frames import Began, Job, Ready, Wrote
 from waggle_worker.user_app import find
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -37,16 +38,20 @@ def serve(connection: socket.socket) -> None:
     connection.sendall(frames.frame(Ready()))
     while (claimed := _next(connection, Claimed)) is not None:
         connection.sendall(frames.frame(Began()))
-        connection.sendall(frames.frame(_run(app, claimed)))
+        lines = AttemptLog(job.log_limits)
+        outcome = _run(app, claimed, lines if job.log_limits.lines else None)
+        if (written := lines.text()) is not None:
+            connection.sendall(frames.frame(Wrote(written)))
+        connection.sendall(frames.frame(outcome))
 
 
-def _run(app: App, claimed: Claimed) -> Outcome:
+def _run(app: App, claimed: Claimed, lines: AttemptLog | None) -> Outcome:
     handler = app.handlers[claimed.type]
     try:
         arguments = handler.arguments(claimed.payload)
     except Exception as error:  # whatever a user's own type raises while it is made
         return outcomes.misfit(error)
-    return layers.called(handler, Context(claimed, _never), arguments)
+    return layers.called(handler, Context(claimed, _never, open_log=None if lines is None else lambda: lines), arguments)
 
 
 def _never() -> bool:

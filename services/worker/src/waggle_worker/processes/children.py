@@ -21,8 +21,9 @@ from waggle.machine import cores
 from waggle.settings.services import WorkerSettings
 from waggle.task import AttemptOutcome, Claimed, Failed, Outcome, Snoozed, not_here_delay
 from waggle_worker import outcomes
+from waggle_worker.attempt_log import LogLimits
 from waggle_worker.processes import frames
-from waggle_worker.processes.frames import Began, Job, Ready
+from waggle_worker.processes.frames import Began, Job, Ready, Wrote
 
 log = structlog.get_logger()
 
@@ -95,8 +96,11 @@ class HandlerProcess:
             raise
         return child
 
-    async def run(self, claimed: Claimed, began: Callable[[], None]) -> Outcome:
-        """Run one task; `began` is called when its handler starts. Raises Died when the process ends meanwhile. A cancellation kills the process."""
+    async def run(self, claimed: Claimed, began: Callable[[], None], wrote: Callable[[str], None]) -> Outcome:
+        """Run one task; `began` is called when its handler starts, `wrote` with what it logged. Raises Died when the process ends meanwhile.
+
+        A cancellation kills the process.
+        """
         has_begun = False
         try:
             self._writer.write(frames.frame(claimed))
@@ -105,6 +109,8 @@ class HandlerProcess:
                 if isinstance(said, Ready | Began):
                     has_begun = True
                     began()
+                elif isinstance(said, Wrote):
+                    wrote(said.logs)
                 else:
                     self.used = True
                     return said
@@ -159,11 +165,11 @@ class HandlerProcesses:
     """All processes of this worker; at most `most` at once."""
 
     def __init__(self, settings: WorkerSettings) -> None:
-        self._job = Job(settings.app, settings.log_level, settings.log_format)
+        self._job = Job(settings.app, settings.log_level, settings.log_format, LogLimits(settings.attempt_log_lines, settings.attempt_log_bytes))
         self._places = asyncio.Semaphore(most(settings))
         self._idle: list[HandlerProcess] = []
 
-    async def run(self, claimed: Claimed, may_start: Callable[[], bool], began: Callable[[], None]) -> Outcome:
+    async def run(self, claimed: Claimed, may_start: Callable[[], bool], began: Callable[[], None], wrote: Callable[[str], None]) -> Outcome:
         """Run a task in a free process. A task that waits too long for one, or may no longer start then, goes back, uncounted.
 
         A cancellation kills the process.
@@ -174,11 +180,11 @@ class HandlerProcesses:
         except TimeoutError:
             return Snoozed(not_here_delay(claimed.attempt, claimed.retry_count), AttemptOutcome.GIVEN_BACK)
         try:
-            return await self._in_one(claimed, may_start, began)
+            return await self._in_one(claimed, may_start, began, wrote)
         finally:
             self._places.release()
 
-    async def _in_one(self, claimed: Claimed, may_start: Callable[[], bool], began: Callable[[], None]) -> Outcome:
+    async def _in_one(self, claimed: Claimed, may_start: Callable[[], bool], began: Callable[[], None], wrote: Callable[[str], None]) -> Outcome:
         while True:
             try:
                 child = self._an_idle_one() or await HandlerProcess.start(self._job)
@@ -190,7 +196,7 @@ class HandlerProcesses:
                 self._idle.append(child)
                 return outcomes.GIVEN_BACK
             try:
-                outcome = await child.run(claimed, began)
+                outcome = await child.run(claimed, began, wrote)
             except Died as error:
                 if error.began or not child.used:
                     return _failed(f"the handler's process died: it {error.how}", error)

@@ -9,6 +9,7 @@ from typing import Final, Literal
 import msgspec
 
 from waggle.task import Done, Failed, Snoozed
+from waggle_worker.attempt_log import LogLimits
 
 HEAD: Final = struct.Struct("!I")  # the length of what follows
 FRAME_BYTES: Final = 16 << 20
@@ -20,6 +21,7 @@ class Job(msgspec.Struct, frozen=True):
     app: str
     log_level: Literal["debug", "info", "warning", "error"]
     log_format: Literal["json", "console"]
+    log_limits: LogLimits
 
 
 class Ready(msgspec.Struct, frozen=True, tag=True):
@@ -30,7 +32,13 @@ class Began(msgspec.Struct, frozen=True, tag=True):
     """The handler starts now: its timeout counts from here."""
 
 
-Message = Ready | Began | Done | Failed | Snoozed
+class Wrote(msgspec.Struct, frozen=True, tag=True):
+    """What the handler has logged, as JSON; the outcome follows."""
+
+    logs: str
+
+
+Message = Ready | Began | Wrote | Done | Failed | Snoozed
 
 encode: Final = msgspec.msgpack.Encoder().encode
 read: Final = msgspec.msgpack.Decoder(Message).decode

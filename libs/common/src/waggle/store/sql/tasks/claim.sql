@@ -18,4 +18,4 @@ RETURNING t.id, t.attempt, t.started_at, t.type,
           CASE WHEN pg_column_size(t.payload) <= 32768
                 AND (pg_column_compression(t.payload) IS NULL OR octet_length(t.payload::text) <= 32768) THEN t.payload::text ELSE '' END AS payload,
           t.timeout, t.retry_count, t.max_retries, t.lost_count, t.queue, t.priority, t.description, t.metadata, t.created,
-          t.run_at, t.deadline, t.unique_key, t.traceparent;
+          t.run_at, t.deadline, t.unique_key, t.traceparent, t.tracestate;

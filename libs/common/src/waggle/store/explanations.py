@@ -1,0 +1,37 @@
+"""What explains tasks: why one waits or how it ended, its life, and what waits in all. Each function is one statement."""
+
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+import asyncpg
+
+from waggle.store.client import Connection
+from waggle.store.sql import statement
+
+MOST: Final = 10_000  # tasks that are counted, or looked at, at most
+
+
+async def task(connection: Connection, task_id: UUID) -> asyncpg.Record | None:
+    """The task with its last attempt, its queue and the worker that holds it: see the statement."""
+    return await statement("explanations/task").fetchrow(connection, id=task_id)
+
+
+async def place(connection: Connection, queue: str, priority: int, rung_at: datetime) -> int:
+    """How many tasks of the lane come before one that was rung at this time; MOST for that many or more."""
+    return int(await statement("explanations/place").fetchval(connection, queue=queue, priority=priority, rung_at=rung_at, most=MOST))
+
+
+async def waiting(connection: Connection) -> list[asyncpg.Record]:
+    """What waits, grouped: see the statement."""
+    return await statement("explanations/waiting").fetch(connection, most=MOST)
+
+
+async def retries(connection: Connection, task_id: UUID) -> list[asyncpg.Record]:
+    """Returns from the dead letter queue: retried_at, attempt, how, retried_by, edited."""
+    return await statement("explanations/retries").fetch(connection, id=task_id)
+
+
+async def logs(connection: Connection, task_id: UUID, attempt: int | None = None) -> list[asyncpg.Record]:
+    """What each ended attempt has logged: attempt, logs (JSON text)."""
+    return await statement("attempts/logs").fetch(connection, id=task_id, attempt=attempt)

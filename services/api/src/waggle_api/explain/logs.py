@@ -1,0 +1,61 @@
+"""What handlers have logged through `ctx.log`: that of ended attempts is in Postgres, that of a running one is asked of its worker."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+
+from waggle.bus import subjects
+from waggle.bus.connection import NATS_OUTAGE, Bus
+from waggle.store import explanations
+from waggle.store.client import PooledConnection
+from waggle.task import Task
+
+ASK_SECONDS: Final = 1.0
+
+
+class LogLine(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A line that the handler of an attempt logged; `number` counts the lines of its attempt from 0."""
+
+    attempt: int
+    number: int
+    at: datetime
+    level: str
+    event: str
+    fields: dict[str, Any] | None = None
+
+
+class _Kept(msgspec.Struct):
+    """A line as a worker keeps it."""
+
+    at: datetime
+    level: str
+    event: str
+    fields: dict[str, Any] | None = None
+
+
+async def of_task(connection: PooledConnection, bus: Bus, task: Task, attempt: int | None) -> list[LogLine]:
+    """The lines of a task's attempts, or of one, in their order. Those of a running attempt are left out if its worker does not answer."""
+    rows = await explanations.logs(connection, task.id, attempt)
+    lines = [line for row in rows for line in _read(row["attempt"], row["logs"])]
+    if task.worker_id is not None and task.status == "running" and attempt in (None, task.attempt):
+        lines += await _ask(bus, task.id, task.attempt, task.worker_id)
+    return lines
+
+
+async def _ask(bus: Bus, task_id: UUID, attempt: int, worker_id: str) -> Sequence[LogLine]:
+    try:
+        answer = await bus.request(subjects.logs(worker_id), subjects.logs_request(task_id, attempt), ASK_SECONDS)
+    except NATS_OUTAGE:  # it has just gone, or is busy
+        return []
+    return _read(attempt, answer.data)
+
+
+def _read(attempt: int, text: str | bytes) -> list[LogLine]:
+    try:
+        kept = msgspec.json.decode(text, type=list[_Kept])
+    except (msgspec.DecodeError, RecursionError):  # written by SQL
+        return []
+    return [LogLine(attempt=attempt, number=number, **msgspec.structs.asdict(line)) for number, line in enumerate(kept)]

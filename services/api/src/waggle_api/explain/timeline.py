@@ -1,0 +1,88 @@
+"""The life of a task as a list of events, the first one first. Pure: made from its row, its attempts and its returns from the dead letter queue."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+
+import asyncpg
+import msgspec
+
+from waggle import errors
+from waggle.errors import ShownError
+from waggle.task import AttemptOutcome, Status
+
+
+class TaskEvent(StrEnum):
+    """What happened to a task."""
+
+    SUBMITTED = "submitted"
+    DUE = "due"
+    RUNG = "rung"
+    STARTED = "started"
+    ENDED = "ended"
+    DEAD_LETTER = "dead_letter"
+    RETRIED = "retried"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+ORDER: Final = {event: place for place, event in enumerate(TaskEvent)}  # of events at the same time
+SQL: Final = "sql"  # the door of tasks that were inserted by SQL
+
+
+class TimelineEvent(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """An event; a task is completed with its last attempt. `attempt`, `worker_id`, `outcome`, `seconds` and `error` are those of an attempt.
+
+    `by` is who did it, `door` how it came in, `how` a retry came: `manual`, `automatic` or `redrive`. `rung` is the last ring, `due` when it may run
+    next; both are left out where an attempt followed.
+    """
+
+    at: datetime
+    event: TaskEvent
+    attempt: int | None = None
+    worker_id: str | None = None
+    outcome: AttemptOutcome | None = None
+    seconds: float | None = None
+    error: ShownError | None = None
+    by: str | None = None
+    door: str | None = None
+    how: str | None = None
+    has_logs: bool = False
+
+
+def timeline(task: asyncpg.Record, attempts: Sequence[asyncpg.Record], retries: Sequence[asyncpg.Record]) -> list[TimelineEvent]:
+    """All that is known, in the order of time. `task` is a row of `store.explanations.task`."""
+    events = [TimelineEvent(at=task["created"], event=TaskEvent.SUBMITTED, by=task["submitted_by"], door=task["door"] or SQL)]
+    died = {row["attempt"] for row in retries} | ({task["attempt"]} if task["status"] == Status.DEAD_LETTER else set())
+    for row in attempts:
+        error = None if row["error"] is None else errors.stored(row["error"]).shown()
+        seconds = (row["ended_at"] - row["started_at"]).total_seconds()
+        of = {"attempt": row["attempt"], "worker_id": row["worker_id"]}
+        outcome, has_logs = AttemptOutcome(row["outcome"]), row["has_logs"]
+        events.append(TimelineEvent(at=row["started_at"], event=TaskEvent.STARTED, **of))
+        events.append(TimelineEvent(at=row["ended_at"], event=TaskEvent.ENDED, **of, outcome=outcome, seconds=seconds, error=error, has_logs=has_logs))
+        if row["attempt"] in died:
+            events.append(TimelineEvent(at=row["ended_at"], event=TaskEvent.DEAD_LETTER, attempt=row["attempt"]))
+    events += [TimelineEvent(at=row["retried_at"], event=TaskEvent.RETRIED, by=row["retried_by"], how=row["how"]) for row in retries]
+    return sorted([*events, *_now(task)], key=lambda event: (event.at, ORDER[event.event]))
+
+
+def _now(task: asyncpg.Record) -> list[TimelineEvent]:
+    """Where it stands."""
+    match Status(task["status"]):
+        case Status.PENDING:
+            due = [TimelineEvent(at=task["run_at"], event=TaskEvent.DUE)] if task["run_at"] > task["created"] else []
+            return due + ([TimelineEvent(at=task["rung_at"], event=TaskEvent.RUNG)] if task["rung_at"] else [])
+        case Status.RUNNING:
+            rung = [TimelineEvent(at=task["rung_at"], event=TaskEvent.RUNG)] if task["rung_at"] and task["rung_at"] <= task["started_at"] else []
+            return [*rung, TimelineEvent(at=task["started_at"], event=TaskEvent.STARTED, attempt=task["attempt"], worker_id=task["worker_id"])]
+        case Status.DEAD_LETTER:
+            return []
+        case Status.COMPLETED:  # its last attempt says so
+            return []
+        case ended:
+            error = None if task["error"] is None else errors.stored(task["error"])
+            by = (error.details or {}).get("by") if error and ended is Status.CANCELLED else None
+            at = task["completed_at"] or task["updated"]
+            return [TimelineEvent(at=at, event=TaskEvent(ended.value), by=by if isinstance(by, str) else None, error=error.shown() if error else None)]

@@ -1,0 +1,227 @@
+"""`/explain`: each reason is built, and the answer is that one."""
+
+from collections.abc import Awaitable, Callable
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from support import given
+from support.system import Client, Json, ok
+from waggle.errors import ErrorCode, TaskError
+from waggle.store import leases, tasks
+from waggle.store.leases import LeaseRow
+from waggle.task import Failed, Snoozed, Tries, decide
+
+Pool = asyncpg.Pool
+BREAKER = TaskError(ErrorCode.SERVICE_UNAVAILABLE, "waiting for the circuit breaker smtp", retryable=True, details={"breaker": "smtp"})
+WRONG = TaskError(ErrorCode.TASK_EXECUTION_FAILED, "ValueError: no such account", retryable=True)
+
+
+async def serving(rows: Pool, queue: str, *types: str) -> str:
+    """A live worker of this queue."""
+    lease = LeaseRow(id=f"{queue}-worker", host="h", pid=1, version="0", seconds=600.0, concurrency=10, queues=[queue], types=list(types or ["demo.echo"]))
+    await rows.execute("DELETE FROM waggle.workers WHERE id = $1", lease.id)
+    await leases.register(rows, lease)
+    await rows.execute("INSERT INTO waggle.queues (name) VALUES ($1) ON CONFLICT DO NOTHING", queue)
+    return lease.id
+
+
+async def tried(rows: Pool, queue: str, outcome: Failed | Snoozed, **fields: object) -> UUID:
+    """A task that was tried once."""
+    claimed = (await given.running(rows, 1, await serving(rows, queue), queue=queue, **fields))[0]
+    await tasks.settle(rows, [(given.fence(claimed, f"{queue}-worker"), decide(outcome, Tries(claimed.retry_count, claimed.max_retries)))])
+    return claimed.id
+
+
+async def a_delayed_one(rows: Pool, queue: str) -> UUID:
+    await serving(rows, queue)
+    return (await given.waiting(rows, queue=queue, delay=600.0))[0]
+
+
+async def one_in_backoff(rows: Pool, queue: str) -> UUID:
+    return await tried(rows, queue, Failed(WRONG, after=600.0))
+
+
+async def one_before_an_open_breaker(rows: Pool, queue: str) -> UUID:
+    return await tried(rows, queue, Snoozed(600.0, error=BREAKER))
+
+
+async def a_snoozed_one(rows: Pool, queue: str) -> UUID:
+    return await tried(rows, queue, Snoozed(600.0))
+
+
+async def one_put_off_without_a_handler(rows: Pool, queue: str) -> UUID:
+    return await tried(rows, queue, Snoozed(30.0), type="demo.gone")
+
+
+async def a_suspect(rows: Pool, queue: str) -> UUID:
+    claimed = (await given.running(rows, 1, await serving(rows, queue), queue=queue))[0]
+    await rows.execute("INSERT INTO waggle.task_attempts VALUES ($1, 1, 'w', now(), now(), 'lost')", claimed.id)
+    await given.change(rows, claimed.id, "status = 'pending', worker_id = NULL, lost_count = 1, rung_at = NULL, run_at = now() + interval '5 s'")
+    return claimed.id
+
+
+async def one_past_its_deadline(rows: Pool, queue: str) -> UUID:
+    task = (await given.waiting(rows, queue=queue))[0]
+    await given.change(rows, task, "deadline = now() - interval '1 s'")
+    return task
+
+
+async def one_of_a_paused_queue(rows: Pool, queue: str) -> UUID:
+    await serving(rows, queue)
+    await rows.execute("UPDATE waggle.queues SET paused = true WHERE name = $1", queue)
+    return (await given.waiting(rows, queue=queue))[0]
+
+
+async def one_that_no_worker_serves(rows: Pool, queue: str) -> UUID:
+    return (await given.waiting(rows, queue=queue))[0]
+
+
+async def one_whose_type_no_worker_has(rows: Pool, queue: str) -> UUID:
+    await serving(rows, queue, "demo.other")
+    return (await given.waiting(rows, queue=queue))[0]
+
+
+async def one_whose_payload_does_not_fit(rows: Pool, queue: str) -> UUID:
+    await serving(rows, queue, "test.work")
+    return (await given.waiting(rows, queue=queue, type="test.work", payload='{"seconds": "long"}'))[0]
+
+
+async def one_that_nobody_rang(rows: Pool, queue: str) -> UUID:
+    await serving(rows, queue)
+    return (await given.waiting(rows, queue=queue, ring=False))[0]
+
+
+async def one_whose_doorbell_is_lost(rows: Pool, queue: str) -> UUID:
+    await serving(rows, queue)
+    task = (await given.waiting(rows, queue=queue))[0]
+    await given.change(rows, task, "rung_at = now() - interval '1 min'")
+    return task
+
+
+async def one_that_runs(rows: Pool, queue: str) -> UUID:
+    return (await given.running(rows, 1, await serving(rows, queue), queue=queue))[0].id
+
+
+async def one_whose_worker_died(rows: Pool, queue: str) -> UUID:
+    task = await one_that_runs(rows, queue)
+    await given.gone(rows, f"{queue}-worker")
+    return task
+
+
+async def a_dead_letter(rows: Pool, queue: str) -> UUID:
+    return await tried(rows, queue, Failed(WRONG), max_retries=0)
+
+
+CASES: dict[str, tuple[Callable[[Pool, str], Awaitable[UUID]], str]] = {
+    "waits_for_time": (a_delayed_one, "It waits for its time, at "),
+    "backoff": (one_in_backoff, "Its last attempt failed: task_execution_failed: ValueError: no such account; retry 1 of 3 comes at "),
+    "breaker_open": (one_before_an_open_breaker, "The circuit breaker smtp was open; it tries again at "),
+    "snoozed": (a_snoozed_one, "Its handler asked to run again at "),
+    "type_not_served": (one_put_off_without_a_handler, "No live worker of the queue type-not-served has a handler for demo.gone."),
+    "suspect": (a_suspect, "It was lost with a worker (1 times), which may have died of it"),
+    "deadline_passed": (one_past_its_deadline, "Its deadline passed at "),
+    "queue_paused": (one_of_a_paused_queue, "The queue queue-paused is paused since "),
+    "queue_not_served": (one_that_no_worker_serves, "No live worker serves the queue queue-not-served."),
+    "type_not_served ": (one_whose_type_no_worker_has, "No live worker of the queue type-not-served- has a handler for demo.echo."),
+    "payload_does_not_fit": (one_whose_payload_does_not_fit, "Its payload does not fit the handler of test.work"),
+    "not_rung": (one_that_nobody_rang, "It is due since "),
+    "doorbell_lost": (one_whose_doorbell_is_lost, "Its doorbell, rung at "),
+    "running": (one_that_runs, "It runs on running-worker since "),
+    "worker_lost": (one_whose_worker_died, "It was held by worker-lost-worker, whose lease is over"),
+    "dead_letter": (a_dead_letter, "It is a dead letter since "),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+async def test_the_answer_is_the_reason(api: Client, rows: Pool, case: str) -> None:
+    make, sentence = CASES[case]
+    task = await make(rows, case.replace("_", "-").replace(" ", "-"))
+    found = ok(await api.get(f"/api/tasks/{task}/explain"))
+    assert [reason["code"] for reason in found["reasons"]] == [case.strip()]
+    assert found["summary"].startswith(sentence)
+    assert found["summary"] == found["reasons"][0]["text"]
+    assert found["reasons"][0]["advice"]
+
+
+async def test_how_a_task_ended_is_said_with_who_cancelled_it(api: Client, rows: Pool) -> None:
+    task = await a_delayed_one(rows, "cancels")
+    cancelled = ok(await api.delete(f"/api/tasks/{task}"))
+    found = ok(await api.get(f"/api/tasks/{task}/explain"))
+    assert (found["reasons"][0]["code"], found["reasons"][0]["by"]) == ("cancelled", cancelled["error"]["details"]["by"])
+    assert found["summary"].endswith(f" by {cancelled['error']['details']['by']}.")
+
+
+async def test_who_paused_a_queue_is_said(api: Client, rows: Pool) -> None:
+    await serving(rows, "stopped")
+    task = (await given.waiting(rows, queue="stopped"))[0]
+    ok(await api.post("/api/queues/stopped/pause"))
+    reason = ok(await api.get(f"/api/tasks/{task}/explain"))["reasons"][0]
+    assert reason["code"] == "queue_paused"
+    assert reason["by"].startswith("key:")
+    ok(await api.post("/api/queues/stopped/resume"))
+
+
+async def test_the_place_in_the_lane_is_said(api: Client, rows: Pool) -> None:
+    """By doorbells in the stream, which nobody takes here."""
+    await serving(rows, "typed", "test.work")
+    before = [ok(await api.post("/api/tasks", json={"type": "test.work", "queue": "typed"}), 201)["id"] for _ in range(3)]
+    reason = ok(await api.get(f"/api/tasks/{before[-1]}/explain"))["reasons"][0]
+    assert reason["code"] == "in_lane"
+    assert reason["place"] >= 2
+    assert "before it" in reason["text"]
+    await rows.execute("DELETE FROM waggle.workers WHERE id = 'typed-worker'")
+
+
+async def test_what_will_hold_it_next_is_said_too(api: Client, rows: Pool) -> None:
+    task = await one_in_backoff(rows, "later")
+    await rows.execute("UPDATE waggle.queues SET paused = true WHERE name = 'later'")
+    assert [reason["code"] for reason in ok(await api.get(f"/api/tasks/{task}/explain"))["reasons"]] == ["backoff", "queue_paused"]
+
+
+async def test_all_that_waits_is_counted_by_reason(api: Client, rows: Pool) -> None:
+    for _ in range(3):
+        await a_delayed_one(rows, "whole")
+    await one_before_an_open_breaker(rows, "whole")
+    groups = [group for group in ok(await api.get("/api/explain"))["items"] if group["queue"] == "whole"]
+    assert [(group["code"], group["tasks"], group.get("breaker")) for group in groups] == [("waits_for_time", 3, None), ("breaker_open", 1, "smtp")]
+
+
+async def test_a_task_that_is_not_there_is_not_found(api: Client) -> None:
+    for what in ("explain", "timeline", "logs"):
+        assert (await api.get(f"/api/tasks/01a204bd-0c59-707b-b6eb-5ce2e9f9ebd4/{what}")).status_code == 404
+
+
+# the timeline
+
+
+def drawn(events: list[Json]) -> list[str]:
+    return [event["event"] if event["event"] != "ended" else event["outcome"] for event in events]
+
+
+async def test_the_life_of_a_task_is_told_in_order(api: Client, rows: Pool) -> None:
+    task = await a_dead_letter(rows, "life")
+    await rows.execute(
+        "INSERT INTO waggle.dead_letter_retries (task_id, attempt, how, retried_by, retried_at) VALUES ($1, 1, 'manual', 'user:anna', now())", task
+    )
+    error = tasks.as_text(tasks.cancelled_by("user:anna"))
+    await given.change(rows, task, f"status = 'cancelled', completed_at = now(), error = '{error}'")
+    events = ok(await api.get(f"/api/tasks/{task}/timeline"))["items"]
+    assert drawn(events) == ["submitted", "started", "failed", "dead_letter", "retried", "cancelled"]
+    assert events[0]["door"] == "sql"
+    assert (events[2]["attempt"], events[2]["worker_id"], events[2]["error"]["message"]) == (1, "life-worker", WRONG.message)
+    assert (events[4]["by"], events[4]["how"], events[5]["by"]) == ("user:anna", "manual", "user:anna")
+
+
+async def test_a_submitted_task_says_by_whom_and_through_which_door(api: Client) -> None:
+    task = ok(await api.post("/api/tasks", json={"type": "test.work", "delay": 600}), 201)
+    events = ok(await api.get(f"/api/tasks/{task['id']}/timeline"))["items"]
+    assert drawn(events) == ["submitted", "due"]
+    assert events[0]["door"] == "rest"
+    assert events[0]["by"].startswith("key:")
+
+
+async def test_a_waiting_task_shows_its_ring(api: Client) -> None:
+    task = ok(await api.post("/api/tasks", json={"type": "test.work"}), 201)
+    assert drawn(ok(await api.get(f"/api/tasks/{task['id']}/timeline"))["items"]) == ["submitted", "rung"]
