@@ -41,6 +41,10 @@ docs:
     uv run waggle config docs > docs/settings.new && mv docs/settings.new docs/settings.md
     uv run python -m waggle.telemetry.reference > docs/metrics.new && mv docs/metrics.new docs/metrics.md
 
+# write deploy/grafana/dashboards/ and docs/dashboards.md from deploy/grafana/boards.py
+dashboards:
+    uv run python deploy/grafana/boards.py
+
 # run the benchmarks and print a table (about ten minutes; see `just bench --help`)
 bench *args:
     uv run python bench/table.py {{ args }}

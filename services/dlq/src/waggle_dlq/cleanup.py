@@ -5,6 +5,7 @@ fingerprints, and deletes retries of deleted tasks and redrives that ended long 
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Final
@@ -13,9 +14,9 @@ from uuid import UUID
 import structlog
 
 from waggle.bus.dlq_commands import Cleaned
-from waggle.loops import periodic
+from waggle.loops import LONGEST_SECONDS, LOOK_SHARE, periodic, wait_for
 from waggle.settings.services import DlqSettings
-from waggle.store import dead_letters, redrives, waiting
+from waggle.store import dead_letters, figures, redrives, waiting
 from waggle.store.client import Connection
 from waggle.store.postgres import POSTGRES_OUTAGE
 from waggle_dlq import metrics
@@ -25,6 +26,7 @@ log = structlog.get_logger()
 CLEANUP_BATCH: Final = 1000  # dead letters in one transaction
 FIRST_POSITION: Final = (datetime(1970, 1, 1, tzinfo=UTC), UUID(int=0))  # before all dead letters
 SIZE_REFRESH_SECONDS: Final = 10.0  # between two counts
+GROUPS: Final = 50  # of dead letters by type and code that the metrics show
 
 
 async def keep_clean(pool: Connection, settings: DlqSettings, stopping: asyncio.Event) -> None:
@@ -39,9 +41,20 @@ async def keep_clean(pool: Connection, settings: DlqSettings, stopping: asyncio.
 
 
 async def watch_size(pool: Connection, stopping: asyncio.Event) -> None:
+    shown: set[tuple[str, str]] = set()
+
     async def step() -> bool:
+        nonlocal shown
+        began = time.monotonic()
         metrics.SIZE.set(await waiting.dead_letters(pool))
-        return False
+        groups = {(row["type"], row["code"]): row["tasks"] for row in await figures.dead_letters(pool, GROUPS)}
+        for gone in shown - groups.keys():
+            metrics.LETTERS.remove(*gone)
+        for group, tasks in groups.items():
+            metrics.LETTERS.labels(*group).set(tasks)
+        shown = set(groups)
+        await wait_for(stopping, max(SIZE_REFRESH_SECONDS, min((time.monotonic() - began) / LOOK_SHARE, LONGEST_SECONDS)))
+        return True
 
     await periodic(SIZE_REFRESH_SECONDS, step, POSTGRES_OUTAGE, stopping)
 

@@ -11,6 +11,7 @@ REDRIVES: Final = catalogue.DLQ_REDRIVES_ENDED.create()
 REFUSED: Final = catalogue.DLQ_COMMANDS_REFUSED.create()
 
 SIZE: Final = catalogue.DLQ_SIZE.create()
+LETTERS: Final = catalogue.DLQ_LETTERS.create()
 CLEANED: Final = catalogue.DLQ_CLEANED.create()
 REMAINING: Final = catalogue.DLQ_REMAINING.create()
 CLEANUP_SECONDS: Final = catalogue.DLQ_CLEANUP_SECONDS.create()

@@ -43,6 +43,8 @@ async def ring(pool: Connection, bus: Bus, ringer: Ringer, waiting_lanes: Waitin
         if not ringer.works:
             return False
         lanes = [lane for lane in await waiting_lanes.names(pool) if subjects.fits(lane[0])]
+        for queue, _ in lanes:
+            ORPHANS_RUNG.labels(queue)
         known = {lane: known.get(lane) or Lane() for lane in lanes}
         return any([await ring_lane(pool, bus, ringer, name, lane) for name, lane in known.items()])
 

@@ -100,7 +100,7 @@ RATE.set_function(LAST_MINUTE.ended)
 ERROR_RATE.set_function(LAST_MINUTE.failed)
 
 
-def start(types: Iterable[str], queues: Iterable[str], slots: int) -> None:
+def start(types: Iterable[str], queues: Iterable[str], slots: int, hooked: Iterable[str]) -> None:
     """Show each series of this worker from the start: Prometheus sees no increase in one that begins at 1."""
     SLOTS.set(slots)
     for task_type in types:
@@ -110,6 +110,9 @@ def start(types: Iterable[str], queues: Iterable[str], slots: int) -> None:
     for queue in queues:
         for priority in Priority:
             wait(queue, priority)
+    for task_type in hooked:
+        for ended in ("done", "failed", "given_up"):
+            CLEANUPS.labels(task_type, ended)
 
 
 def waited(claimed: Sequence[Claimed]) -> None:

@@ -74,7 +74,7 @@ class Worker:
             catalogue.TaskType(h.name, h.queue, h.max_retries, h.timeout, h.dead_letter, msgspec.json.encode(h.schema).decode())
             for h in self._handlers.values()
         ]
-        metrics.start(self._handlers, self._queues, self._settings.concurrency)
+        metrics.start(self._handlers, self._queues, self._settings.concurrency, self.cleanups.hooks)
         await self.lanes.open()
         await self.breakers.sharing.open()
         await self._bus.subscribe(subjects.CONTROL_ALL, self._command)

@@ -38,6 +38,11 @@ async def rows(connection: Connection) -> list[asyncpg.Record]:
     return await statement("figures/rows").fetch(connection, schema=schema_of(connection))
 
 
+async def dead_letters(connection: Connection, most: int) -> list[asyncpg.Record]:
+    """Dead letters by type and error code, the `most` largest groups: type, code, tasks."""
+    return await statement("figures/dead_letters").fetch(connection, most=most)
+
+
 async def oldest_transaction(connection: Connection) -> float:
     """Seconds since the oldest transaction began that keeps dead rows of our tables; 0 without one."""
     return max([snapshot.seconds or 0.0 for snapshot in await snapshots.held(connection) if snapshot.kind != "replication slot"], default=0.0)

@@ -17,7 +17,8 @@ writes a configuration of Prometheus with all of them, `.waggle/prometheus.yml`.
 from prometheus_client (`python_…`, and on Linux `process_…`).
 
 The schedulers show the figures of the whole system. With several of them each shows the same ones: take the maximum,
-`max by (queue) (task_queue_size)`.
+`max by (queue) (task_queue_size)`. [dashboards.md](dashboards.md) shows all of them, and
+[alerts.md](alerts.md) says when to wake somebody.
 
 A name is `waggle_<part>_<what>_<unit>`. Units are `seconds` and `bytes`; a number of things has no unit; a counter ends
 in `_total`. The names marked with * are fixed by the requirements of Waggle and do not follow the rule. A histogram
