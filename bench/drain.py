@@ -1,15 +1,23 @@
 """How fast one worker process runs waiting no-op tasks, with everything on (attempt rows, metrics, heartbeat, scheduler).
 
-    uv run python bench/drain.py --tasks 100000 [--concurrency 1000]
+    uv run python bench/drain.py --tasks 100000 [--concurrency 1000] [--traces 0.01] [--logs]
+
+`--traces` sends everything to a collector that throws it away, with this share of the traces sampled; `--logs` runs handlers that log a line each, which is
+kept with the attempt.
 
 The rate is measured by the database's clock, from the first start of a handler to the last settled task. Prints one JSON line: drain_per_s.
 """
 
 import argparse
 import asyncio
+import multiprocessing
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from uuid import uuid4
 
 from uuid_utils.compat import uuid7
 
@@ -17,13 +25,42 @@ from stage import FleetSettings, all_settled, cpu_seconds, memory_mb, report, st
 from waggle.bus import connection, subjects, topology
 from waggle.bus.ring import Ringer
 from waggle.store import postgres, tasks
+from waggle.telemetry.traces import TraceContext
 
 PAYLOAD = '{"to":"user@example.com","subject":"hello","body":"' + "x" * 200 + '"}'
 BATCH = 500
 
 
-def echo(_: int) -> tasks.NewTask:
-    return tasks.NewTask(id=uuid7(), type="demo.echo", queue="default", priority=1, payload=PAYLOAD, max_retries=3, timeout=300.0)
+def echo(number: int, task_type: str = "demo.echo", traces: float | None = None) -> tasks.NewTask:
+    context = None if traces is None else TraceContext(uuid4().hex, uuid4().hex[:16], number % 1000 < traces * 1000).parent
+    return tasks.NewTask(id=uuid7(), type=task_type, queue="default", priority=1, payload=PAYLOAD, max_retries=3, timeout=300.0, traceparent=context)
+
+
+class Sink(BaseHTTPRequestHandler):
+    """A collector that throws everything away."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:  # the standard library's name
+        self.rfile.read(int(self.headers["content-length"]))
+        self.send_response(200)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Nothing on the terminal."""
+
+
+@contextmanager
+def collector() -> Iterator[str]:
+    """The address of one, in a process of its own."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Sink)
+    process = multiprocessing.get_context("fork").Process(target=server.serve_forever, daemon=True)
+    process.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        process.terminate()
 
 
 async def fill(settings: FleetSettings, count: int, make: Callable[[int], tasks.NewTask] = echo) -> None:
@@ -65,9 +102,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", type=int, default=100_000)
     parser.add_argument("--concurrency", type=int, default=1000)
+    parser.add_argument("--traces", type=float, default=None, metavar="SHARE")
+    parser.add_argument("--logs", action="store_true")
     args = parser.parse_args()
-    with stage(concurrency=args.concurrency) as on:
-        asyncio.run(fill(on.settings, args.tasks))
+    with collector() as address:
+        run(args, {} if args.traces is None else {"otlp_endpoint": address})
+
+
+def run(args: argparse.Namespace, settings: dict[str, object]) -> None:
+    app = {"app": "handlers:app"} if args.logs else {}
+    with stage(concurrency=args.concurrency, **app, **settings) as on:
+        asyncio.run(fill(on.settings, args.tasks, partial(echo, task_type="bench.logs" if args.logs else "demo.echo", traces=args.traces)))
         asyncio.run(vacuum(on.settings))
         on.start("scheduler")
         worker = on.start("worker")
@@ -79,6 +124,8 @@ def main() -> None:
         report(
             drain_per_s=round(rate),
             tasks=args.tasks,
+            traces=args.traces,
+            logs=args.logs,
             concurrency=args.concurrency,
             worker_cpu_us_per_task=round(cpu / args.tasks * 1e6, 1),
             worker_peak_mb=round(memory_mb(worker["pid"]), 1),

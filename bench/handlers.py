@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import time
+from typing import Any
 
 from waggle import App, Context, Reject
 
@@ -37,3 +38,10 @@ async def die(after: float) -> None:
     """End the worker process after so many seconds."""
     await asyncio.sleep(after)
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+@app.task("bench.logs")
+async def logs(ctx: Context, **payload: Any) -> dict[str, Any]:
+    """As demo.echo, with one line."""
+    ctx.log.info("done", size=len(payload))
+    return payload

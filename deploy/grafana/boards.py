@@ -649,6 +649,12 @@ SERVERS: Final = Board(
                     "ops",
                     "The log line `outage, waiting` says why. All of them: a server is away.",
                 ),
+                Panel(
+                    "Spans dropped",
+                    [(rate("waggle_spans_dropped_total", "service"), "{{service}}")],
+                    "ops",
+                    "They did not reach the collector: lower WAGGLE_TRACE_RATIO, or see the log line `traces are not sent`.",
+                ),
             ],
         ),
         (
@@ -758,7 +764,12 @@ TYPE: Final = Board(
                     "s",
                     "Its cost: how many slots it keeps busy.",
                 ),
-                Panel("Submitted", [(rate("waggle_tasks_submitted_total", "type", OF_TYPE), "{{type}}")], "ops", "The demand for it. A jump has a submitter: `waggle tasks list --type TYPE`."),
+                Panel(
+                    "Submitted",
+                    [(rate("waggle_tasks_submitted_total", "type", OF_TYPE), "{{type}}")],
+                    "ops",
+                    "The demand for it. A jump has a submitter: `waggle tasks list --type TYPE`.",
+                ),
                 Panel(
                     "Dead letters",
                     [(f"max by (type, code) (waggle_dlq_letters{{{JOB}{OF_TYPE}}})", "{{type}} {{code}}")],

@@ -23,7 +23,7 @@ from waggle_worker.attempt_log import LogLimits
 from waggle_worker.processes.children import HandlerProcesses
 from waggle_worker.protect.breakers import Breakers
 from waggle_worker.runs import Runs
-from waggle_worker.settler import Settler
+from waggle_worker.settler import Settler, Traced
 from waggle_worker.window import Window
 
 NOBODY = Bus(["nats://127.0.0.1:1"], "nobody")
@@ -93,7 +93,7 @@ class Settled(Settler):
     def holds(self, fence: Fence) -> bool:  # noqa: ARG002  # the settler's shape
         return False
 
-    def add(self, fence: Fence, step: Step, task_type: str) -> None:  # noqa: ARG002  # the settler's shape
+    def add(self, fence: Fence, step: Step, task_type: str, traced: Traced | None = None) -> None:  # noqa: ARG002  # the settler's shape
         self.steps.append(step)
 
 

@@ -19,6 +19,7 @@ from waggle import failpoint, machine
 from waggle.settings.environment import AnySettings, read
 from waggle.settings.shared import SettingsError
 from waggle.telemetry import endpoint, logs, process
+from waggle.telemetry.traces import SWITCH
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -107,6 +108,8 @@ async def running(name: str, settings: AnySettings) -> AsyncIterator[Service[Any
         machine.on_stop_signal(service.stopping.set)
         async with service._group:
             service.start("process", process.watch())
+            if settings.otlp_endpoint:
+                await _record(service)
             try:
                 yield service
             except StoppedEarly:
@@ -114,6 +117,20 @@ async def running(name: str, settings: AnySettings) -> AsyncIterator[Service[Any
             finally:
                 await service._end_loops()
     log.info("stopped")
+
+
+async def _record(service: Service[Any]) -> None:
+    """Send traces, metrics and exceptions to a collector."""
+    SWITCH.handlers_trace = "opentelemetry.trace" in sys.modules  # the user's module is imported already
+    from waggle.telemetry.otlp import Collector
+
+    settings = service.settings
+    headers = dict(header.split("=", 1) for header in settings.otlp_headers)
+    collector = Collector(service.name, settings.otlp_endpoint, headers)
+    SWITCH.recorder, SWITCH.ratio = collector, settings.trace_ratio
+    service._stack.push_async_callback(collector.stop)
+    if settings.otlp_metrics_interval:
+        service.start("otlp metrics", collector.send_metrics(settings.otlp_metrics_interval))
 
 
 @asynccontextmanager

@@ -171,6 +171,7 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """A task as the API shows it. Absent optional fields are left out.
 
     `payload`, `result` and `metadata` are raw JSON. Times are UTC; `timeout` is in seconds. `hidden`: the fields that this caller may not see.
+    `trace_id`: its trace, from its submission to its end, and `trace_url` where to see it.
     """
 
     id: UUID
@@ -197,6 +198,8 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     unique_key: str | None = None
     lost_count: int = 0
     hidden: list[str] | None = None
+    trace_id: str | None = None
+    trace_url: str | None = None
 
 
 class Claimed(msgspec.Struct, frozen=True):

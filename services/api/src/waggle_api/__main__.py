@@ -120,6 +120,7 @@ async def _opened(api: Service[ApiSettings], gate: PrimaryGate) -> tuple[Catalog
         proxies=api.settings.api_proxies,
         provider=_provider(api.settings),
         explainer=Explainer(nats, catalogue, health.nats),
+        trace_url=api.settings.trace_url,
     )
     return catalogue, ringer, resources
 

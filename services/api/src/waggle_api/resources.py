@@ -45,11 +45,12 @@ class Resources:
         proxies: int,
         provider: Provider | None,
         explainer: Explainer,
+        trace_url: str,
     ) -> None:
         self.pool, self.bus, self.intake, self.waits, self.health = pool, bus, intake, waits, health
         self.identity, self.passwords = identity, passwords
         self.trail, self.blocking, self.rates, self.policies, self.proxies = trail, blocking, rates, policies, proxies
-        self.provider, self.explainer = provider, explainer
+        self.provider, self.explainer, self.trace_url = provider, explainer, trace_url
         self._free = asyncio.Semaphore(max(1, pool.get_max_size() - RESERVED_CONNECTIONS))
 
     @asynccontextmanager

@@ -17,7 +17,8 @@ from waggle.store import tasks
 from waggle.store.client import Connection
 from waggle.store.postgres import POSTGRES_OUTAGE
 from waggle.task import Claimed
-from waggle_worker import layers, metrics
+from waggle.telemetry import traces
+from waggle_worker import layers, metrics, tracing
 from waggle_worker.ahead import Ahead
 from waggle_worker.lanes import Lanes
 from waggle_worker.lease import Lease
@@ -172,10 +173,13 @@ class Claims:
         ids = list(dict.fromkeys(task_id for _, part in parts for task_id in part))
         self._claiming.update(ids)
         worker_id = self._lease.id
+        began = time.time_ns()
         try:
             claimed = await tasks.claim(self._connection, ids, worker_id, lost=(), harmless=self._suspects.harmless)
             self._batch = min(CLAIM_BATCH, self._batch * 2)
             metrics.waited(claimed)
+            if traces.SWITCH.recorder is not None:
+                tracing.received(claimed, began)
             if len(claimed) > self._slots_free:  # those for which there is a slot are the first of their lanes
                 place = {task_id: number for number, task_id in enumerate(ids)}
                 claimed.sort(key=lambda task: place[task.id])

@@ -6,10 +6,12 @@ A timeout cancels an async handler, kills a process, and gives up on a thread, w
 import asyncio
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from functools import partial
 from typing import Any, Final
 
 from waggle.task import Outcome
+from waggle.telemetry.traces import CURRENT, SWITCH
 from waggle_worker import layers, outcomes
 from waggle_worker.processes.children import HandlerProcesses
 from waggle_worker.run import Run
@@ -41,7 +43,9 @@ class Execution:
         if run.handler.is_async:
             run.task = self._loop.create_task(self._on_loop(run, arguments))
         else:
-            run.task = self._loop.run_in_executor(self._threads, layers.called, run.handler, run.context(), arguments)
+            call = partial(layers.called, run.handler, run.context(), arguments)
+            traced = run.claimed.traceparent is not None
+            run.task = self._loop.run_in_executor(self._threads, partial(within, run, call) if traced else call)
             run.task.add_done_callback(lambda done: self._ended(run, _outcome_of(done)))
 
     def start_after(self, turn: Coroutine[Any, Any, None], run: Run, arguments: dict[str, Any]) -> None:
@@ -68,6 +72,8 @@ class Execution:
 
     async def _on_loop(self, run: Run, arguments: dict[str, Any]) -> None:
         run.stepped = True
+        if run.claimed.traceparent is not None:  # this task of the loop has a context of its own
+            enter(run)
         if run.is_cancelled():
             outcome = outcomes.of_exception(asyncio.CancelledError())
         elif self._may_start(run.worker_id):
@@ -89,6 +95,30 @@ class Execution:
     def _time_out(self, run: Run) -> None:
         run.time_out()
         run.timer = self._loop.call_later(STUBBORN_SECONDS if run.can_be_ended else 0, self._overdue, run)
+
+
+def enter(run: Run) -> None:
+    """Let what this task of the loop does belong to the attempt's span, or to the trace that is only passed on."""
+    if run.trace is None:
+        CURRENT.set(run.claimed)
+        return
+    CURRENT.set(run.trace.context)
+    if SWITCH.handlers_trace:  # by OpenTelemetry's own API
+        from opentelemetry.context import attach
+
+        from waggle.telemetry.otlp import user_context
+
+        attach(user_context(run.trace.context))
+
+
+def within(run: Run, call: Callable[[], Outcome]) -> Outcome:
+    """Call a plain handler in this thread, in its trace."""
+
+    def inside() -> Outcome:
+        enter(run)
+        return call()
+
+    return copy_context().run(inside)
 
 
 def _outcome_of(done: "asyncio.Future[Any]") -> Outcome:

@@ -14,6 +14,7 @@ import structlog
 from waggle.app import Handler
 from waggle.context import Context
 from waggle.task import Claimed, Done, Failed, Outcome, Snoozed
+from waggle.telemetry import traces
 from waggle_worker import outcomes
 
 log = structlog.get_logger()
@@ -81,4 +82,5 @@ class Narrator:
             attempt=claimed.attempt,
             outcome=WORDS[type(outcome)],
             seconds=round(time.monotonic() - since, 6),
+            **({} if claimed.traceparent is None else {"trace_id": traces.trace_id(claimed.traceparent)}),
         )

@@ -45,6 +45,7 @@ class Noted:
 
     def __init__(self) -> None:
         self.durations: dict[str, list[float]] = {}
+        self.exemplars: dict[str, tuple[float, str]] = {}  # of a type: the seconds and the trace of the last attempt that is traced
         self.payloads = 0.0
 
     def duration(self, task_type: str, seconds: float) -> None:
@@ -54,11 +55,20 @@ class Noted:
         else:
             known.append(seconds)
 
+    def exemplar(self, task_type: str, seconds: float, trace_id: str) -> None:
+        """A duration with its trace; of those between two flushes the last one keeps it."""
+        if before := self.exemplars.get(task_type):
+            self.duration(task_type, before[0])
+        self.exemplars[task_type] = seconds, trace_id
+
     def flush(self, results: float) -> None:
         """`results`: seconds spent on them."""
         durations, self.durations = self.durations, {}
         for task_type, seconds in durations.items():
             duration(task_type).observe_all(seconds)
+        exemplars, self.exemplars = self.exemplars, {}
+        for task_type, (one, trace_id) in exemplars.items():
+            duration(task_type).observe(one, {"trace_id": trace_id})
         payloads, self.payloads = self.payloads, 0.0
         SERIALISATION.labels("payload").inc(payloads)
         SERIALISATION.labels("result").inc(results)

@@ -15,7 +15,7 @@ from uuid import UUID
 from waggle.app import Handler
 from waggle.context import Context
 from waggle.task import Claimed, Done, Outcome
-from waggle_worker import outcomes
+from waggle_worker import outcomes, tracing
 from waggle_worker.attempt_log import AttemptLog, LogLimits
 from waggle_worker.protect.breakers import Breakers
 from waggle_worker.protect.calls import BreakerCall
@@ -67,6 +67,7 @@ class Run:
         "stepped",
         "task",
         "timer",
+        "trace",
         "type_call",
         "worker_id",
     )
@@ -77,6 +78,7 @@ class Run:
         self.claimed, self.handler, self.worker_id, self._breakers, self._loop = claimed, handler, worker_id, breakers, loop
         self.state = WAITING
         self._log_limits = log_limits
+        self.trace = None if claimed.traceparent is None else tracing.trace_of(claimed)
         self.lines: AttemptLog | None = None  # from the first use of `ctx.log` on
         self.logs: str | None = None  # what a handler in a process of its own wrote
         self.since = time.monotonic()
@@ -129,6 +131,8 @@ class Run:
         if self.state is WAITING:
             self._become(RUNNING)
         self.since = time.monotonic()
+        if self.trace is not None:
+            self.trace.begin()
 
     def time_out(self) -> None:
         """Its time is over. Its breakers count that now: a handler that hangs may never end."""

@@ -13,8 +13,9 @@ import structlog
 
 from waggle.app import Handler
 from waggle.context import BreakerOpen
-from waggle.task import Claimed, Fence, Outcome, Snoozed, not_here_delay
-from waggle_worker import layers, metrics, outcomes
+from waggle.task import Claimed, Failed, Fence, Outcome, Snoozed, not_here_delay
+from waggle.telemetry.traces import SWITCH
+from waggle_worker import layers, metrics, outcomes, tracing
 from waggle_worker.attempt_log import LogLimits
 from waggle_worker.execution import Execution
 from waggle_worker.processes.children import HandlerProcesses
@@ -184,9 +185,17 @@ class Runs:
         logs = run.written()
         if logs is not None and run.handler.has_secrets:
             logs = outcomes.text_without_secrets(logs, run.claimed.payload, run.handler.schema)
-        metrics.NOTED.duration(run.claimed.type, time.monotonic() - run.since)
+        seconds = time.monotonic() - run.since
+        if run.trace is not None:
+            metrics.NOTED.exemplar(run.claimed.type, seconds, run.trace.context.trace_id)
+        else:
+            metrics.NOTED.duration(run.claimed.type, seconds)
         self._narrator.ended(run.claimed, outcome, run.since)
-        self._settler.settle(run.claimed, run.worker_id, outcome, dead_letter=run.handler.dead_letter, logs=logs)
+        if run.trace is not None or (isinstance(outcome, Failed) and SWITCH.recorder is not None):
+            tracing.ended(run.claimed, run.trace, outcome, run.since)
+        self._settler.settle(
+            run.claimed, run.worker_id, outcome, dead_letter=run.handler.dead_letter, logs=logs, traced=tracing.place(run.claimed, run.trace, outcome)
+        )
 
 
 def _shown(outcome: Outcome, claimed: Claimed, handler: Handler) -> Outcome:

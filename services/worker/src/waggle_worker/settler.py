@@ -5,6 +5,7 @@ and counted.
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Container, Sequence
 from uuid import UUID
@@ -20,7 +21,8 @@ from waggle.store.client import Connection
 from waggle.store.postgres import POSTGRES_OUTAGE, REFUSED
 from waggle.task import AT_REST, AttemptOutcome, Claimed, Fence, Outcome, Snoozed, Status, Step, Tries, decide
 from waggle.telemetry.catalogue import OTHER
-from waggle_worker import metrics, outcomes
+from waggle.telemetry.traces import TraceContext
+from waggle_worker import metrics, outcomes, tracing
 
 log = structlog.get_logger()
 
@@ -32,7 +34,8 @@ SETTLES_IN_FLIGHT = 2
 FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 0.05, 1.0
 NO_TRIES = Tries(retry_count=0, max_retries=0)
 
-Item = tuple[Fence, Step, str]  # the third is the task's type
+Traced = tuple[str, TraceContext]  # the queue of an attempt, and its place in its trace
+Item = tuple[Fence, Step, str, Traced | None]  # the third is the task's type
 
 
 class Settler:
@@ -54,21 +57,24 @@ class Settler:
         """Whether too many outcomes wait to start more tasks."""
         return len(self._waiting) > UNSETTLED_LIMIT or self._bytes > UNSETTLED_LIMIT_BYTES
 
-    def settle(self, claimed: Claimed, worker_id: str, outcome: Outcome, *, dead_letter: bool = True, logs: str | None = None) -> None:
+    def settle(
+        self, claimed: Claimed, worker_id: str, outcome: Outcome, *, dead_letter: bool = True, logs: str | None = None, traced: Traced | None = None
+    ) -> None:
         """Settle an attempt. `dead_letter` is False for a type that opted out of the dead letter queue; `logs` is what its handler logged, as JSON."""
         step = decide(outcome, Tries(claimed.retry_count, claimed.max_retries, dead_letter))
         self.add(
             Fence(claimed.id, claimed.attempt, worker_id, claimed.started_at),
             step if logs is None else msgspec.structs.replace(step, logs=logs),
             claimed.type,
+            traced,
         )
 
     def give_back(self, claimed: Claimed, worker_id: str, delay: float = 0.0) -> None:
         """Give back a claimed task that was not started here. It runs again after `delay` seconds and costs no try."""
         self.settle(claimed, worker_id, Snoozed(delay, AttemptOutcome.GIVEN_BACK))
 
-    def add(self, fence: Fence, step: Step, task_type: str) -> None:
-        self._waiting.append((fence, step, task_type))
+    def add(self, fence: Fence, step: Step, task_type: str, traced: Traced | None = None) -> None:
+        self._waiting.append((fence, step, task_type, traced))
         self._bytes += _size(step)
         self._held[fence.id, fence.attempt] = fence
         self._wake.set()
@@ -98,20 +104,20 @@ class Settler:
 
     def _next_batch(self) -> list[Item]:
         size, count = 0, 0
-        for _, step, _ in self._waiting[:SETTLE_BATCH]:
+        for _, step, *_ in self._waiting[:SETTLE_BATCH]:
             size += _size(step)
             if count and size > SETTLE_BATCH_BYTES:
                 break
             count += 1
         batch, self._waiting = self._waiting[:count], self._waiting[count:]
-        self._bytes -= sum([_size(step) for _, step, _ in batch])
+        self._bytes -= sum([_size(step) for _, step, *_ in batch])
         return batch
 
     async def _settle(self, batch: list[Item]) -> None:
         try:
             await self._until_answered(batch)
         finally:
-            for fence, _, _ in batch:
+            for fence, *_ in batch:
                 self._held.pop((fence.id, fence.attempt), None)
             self._free.release()
             if not self._held:
@@ -120,8 +126,9 @@ class Settler:
     async def _until_answered(self, batch: Sequence[Item]) -> None:
         pause, repeated = FIRST_RETRY_SECONDS, False
         while True:
+            began = time.time_ns()
             try:
-                held = await tasks.settle(self._connection, [(fence, step) for fence, step, _ in batch])
+                held = await tasks.settle(self._connection, [(fence, step) for fence, step, *_ in batch])
             except REFUSED as error:
                 await self._one_by_one(batch, error)
                 return
@@ -132,6 +139,9 @@ class Settler:
                 await asyncio.sleep(pause)
                 pause = min(LONGEST_RETRY_SECONDS, pause * 2)
             else:
+                for _, _, task_type, traced in batch:
+                    if traced is not None:
+                        tracing.settled(task_type, *traced, began)
                 await self._settled(batch, held, repeated=repeated)
                 return
 
@@ -141,10 +151,10 @@ class Settler:
             for item in batch:
                 await self._until_answered([item])
             return
-        fence, step, task_type = batch[0]
+        fence, step, task_type, traced = batch[0]
         log.error("outcome refused by Postgres", task_id=str(fence.id), task_type=task_type, attempt=fence.attempt, error=str(error))
         if step.error is None or step.error.code is not ErrorCode.INTERNAL_ERROR:  # else even that was refused, and the row goes back with the next heartbeat
-            await self._until_answered([(fence, decide(outcomes.refused(error), NO_TRIES), task_type)])
+            await self._until_answered([(fence, decide(outcomes.refused(error), NO_TRIES), task_type, traced)])
 
     async def _settled(self, batch: Sequence[Item], held: set[tuple[UUID, int]], *, repeated: bool) -> None:
         ended: list[tuple[UUID, Status]] = []
@@ -152,7 +162,7 @@ class Settler:
         tally: dict[tuple[str, AttemptOutcome], int] = {}
         soonest: float | None = None
         for item in batch:
-            fence, step, task_type = item
+            fence, step, task_type, traced = item
             if (fence.id, fence.attempt) not in held:
                 dropped.append(item)
                 continue
@@ -162,13 +172,13 @@ class Settler:
             else:
                 soonest = step.delay if soonest is None else min(soonest, step.delay)
             if step.error is not None and step.ended is not AttemptOutcome.SNOOZED:
-                _log_settled(fence, step, task_type)
+                _log_settled(fence, step, task_type, traced)
         for (task_type, outcome), count in tally.items():
             metrics.attempts(task_type if task_type in self._types else OTHER, outcome).inc(count)
         ended_here = [(outcome, count) for (_, outcome), count in tally.items() if outcome in metrics.TRIES]
         metrics.LAST_MINUTE.count(sum([count for _, count in ended_here]), sum([count for outcome, count in ended_here if outcome is AttemptOutcome.FAILED]))
         if repeated:  # an earlier statement may have settled them: waiting clients should check
-            ended += [(fence.id, step.status) for fence, step, _ in dropped if step.status in AT_REST]
+            ended += [(fence.id, step.status) for fence, step, *_ in dropped if step.status in AT_REST]
         if soonest is not None:
             await due.announce(self._bus, soonest)
         if ended:
@@ -176,16 +186,16 @@ class Settler:
             if any(status is not Status.COMPLETED for _, status in ended):
                 self._hooks_due.set()
         if dropped:
-            self._late.extend(fence for fence, _, _ in dropped)
+            self._late.extend(fence for fence, *_ in dropped)
             await self._explain(dropped)
 
     async def _explain(self, dropped: list[Item]) -> None:
         """Count why outcomes came too late; `unknown` during an outage."""
         try:
-            found = await tasks.get_many(self._connection, [fence.id for fence, _, _ in dropped])
+            found = await tasks.get_many(self._connection, [fence.id for fence, *_ in dropped])
         except POSTGRES_OUTAGE:
             found = {}
-        for fence, step, task_type in dropped:
+        for fence, step, task_type, _ in dropped:
             task = found.get(fence.id)
             match task.status if task else None:
                 case None:
@@ -214,13 +224,14 @@ def _size(step: Step) -> int:
     return len(step.result or "") + len(step.logs or "")
 
 
-def _log_settled(fence: Fence, step: Step, task_type: str) -> None:
+def _log_settled(fence: Fence, step: Step, task_type: str, traced: Traced | None) -> None:
     fields = {
         "task_id": str(fence.id),
         "task_type": task_type,
         "attempt": fence.attempt,
         "worker_id": fence.worker_id,
         "code": step.error.code if step.error else None,
+        **({} if traced is None else {"trace_id": traced[1].trace_id}),
     }
     message = step.error.message if step.error else ""
     if step.status is Status.PENDING:

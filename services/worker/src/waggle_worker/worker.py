@@ -14,7 +14,7 @@ from waggle.service import Service
 from waggle.settings.services import WorkerSettings
 from waggle.store import catalogue, postgres
 from waggle.store.postgres import POSTGRES_OUTAGE
-from waggle_worker import handlers, metrics
+from waggle_worker import handlers, layers, metrics
 from waggle_worker.ahead import Ahead
 from waggle_worker.attempt_log import LogLimits
 from waggle_worker.claims import Claims
@@ -122,6 +122,7 @@ class Worker:
                 await self.lease.leave()
             except POSTGRES_OUTAGE as error:
                 log.warning("lease not ended, it will expire", error=str(error) or type(error).__name__)
+        metrics.NOTED.flush(layers.SPENT.take())
         log.info("drained", left=self.runs.running)
 
     async def _all_ended(self, seconds: float) -> bool:

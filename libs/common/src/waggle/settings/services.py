@@ -113,6 +113,14 @@ class ApiSettings(Settings, frozen=True, kw_only=True):
     api_connections_each: Annotated[
         int, Meta(description="connections of one address that one API process holds at most; behind a proxy all have its address", ge=1, le=1_000_000)
     ] = 2048
+    trace_url: Annotated[
+        str,
+        Meta(
+            description="where your trace viewer shows a trace; tasks then have a `trace_url`",
+            pattern=r"^(https?://.*\{trace_id\}.*)?$",
+            extra={"form": "address with {trace_id}"},
+        ),
+    ] = ""
     unknown_types: Annotated[Literal["refuse", "accept"], Meta(description="what the API does with a task type that no worker has announced")] = "refuse"
 
 

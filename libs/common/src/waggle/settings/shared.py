@@ -18,6 +18,7 @@ DEFAULT_SCHEMA: Final = "waggle"
 Schema = Annotated[str, Meta(pattern=r"^(?!pg_|information_schema$)[a-z_][a-z0-9_]*$", max_length=48)]
 Name = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]*$", max_length=32)]
 HostName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?$", max_length=260)]
+HeaderField = Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]+=.+$")]
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Seconds = Annotated[float, Meta(gt=0, le=CENTURY)]
 
@@ -37,6 +38,23 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="the least severe log lines to write")] = "info"
     log_format: Annotated[Literal["json", "console"], Meta(description="json for machines, console for people")] = "json"
     ready_file: Annotated[str, Meta(description="a file that the service writes once it is ready and removes when it stops")] = ""
+    otlp_endpoint: Annotated[
+        str,
+        Meta(
+            description="an OpenTelemetry collector that takes OTLP over HTTP, for traces, metrics and exceptions; empty: none",
+            pattern=r"^(https?://[^ /]+(/[^ ]*)?)?$",
+            extra={"form": "http://host:4318"},
+        ),
+    ] = ""
+    otlp_headers: Annotated[
+        tuple[HeaderField, ...], Meta(description="headers for the collector, such as those with its key", extra={**SECRET, "form": "list of name=value"})
+    ] = ()
+    otlp_metrics_interval: Annotated[float, Meta(description="seconds between two times that metrics are sent to the collector; 0: never", ge=0, le=86_400)] = (
+        60.0
+    )
+    trace_ratio: Annotated[
+        float, Meta(description="the share of traces that are recorded, of those that begin here; failed tries are recorded in any case", ge=0, le=1)
+    ] = 0.01
     grace: Annotated[float, Meta(description="seconds that running work gets to finish when the service stops", ge=0, le=86_400)] = 25.0
     failpoint: Annotated[
         str,

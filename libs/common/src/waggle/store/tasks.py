@@ -13,6 +13,7 @@ from waggle.errors import ErrorCode, TaskError
 from waggle.store.client import Connection
 from waggle.store.sql import statement
 from waggle.task import AttemptOutcome, Claimed, Fence, Priority, Status, Step, Task
+from waggle.telemetry import traces
 
 CANCELLED = TaskError(ErrorCode.TASK_CANCELLED, "cancelled on request", retryable=False)
 
@@ -214,4 +215,5 @@ def as_task(row: asyncpg.Record) -> Task:
         worker_id=row["worker_id"],
         unique_key=row["unique_key"],
         lost_count=row["lost_count"],
+        trace_id=traces.trace_id(row.get("traceparent")),
     )

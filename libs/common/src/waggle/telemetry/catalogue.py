@@ -115,6 +115,13 @@ LOOP_FAILURES: Final = MetricSpec(
     meaning="Turns of a service's background loop that an outage ended; it tries again",
     advice="The log line `outage, waiting` says why. All loops: Postgres or NATS is away",
 )
+SPANS_DROPPED: Final = MetricSpec(
+    kind=Counter,
+    name="waggle_spans_dropped_total",
+    where=EVERY,
+    meaning="Spans that did not reach the collector of WAGGLE_OTLP_ENDPOINT",
+    advice="More spans than it takes: lower WAGGLE_TRACE_RATIO. All of them: the collector is away, see the log line `traces are not sent`",
+)
 STATEMENT_SECONDS: Final = MetricSpec(
     kind=Histogram,
     name="waggle_statement_duration_seconds",

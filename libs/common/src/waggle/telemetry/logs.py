@@ -8,6 +8,7 @@ from typing import Any, Final
 import structlog
 
 from waggle.context import KEPT_IN
+from waggle.telemetry.traces import current
 
 LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
@@ -20,6 +21,15 @@ def _keep(_logger: Any, level: str, event: MutableMapping[str, Any]) -> MutableM
     return event
 
 
+def _place(_logger: Any, _level: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Each line says to which trace it belongs."""
+    context = current()
+    if context is not None:
+        event.setdefault("trace_id", context.trace_id)
+        event.setdefault("span_id", context.span_id)
+    return event
+
+
 def configure(service: str, level: str, form: str) -> None:
     """Set up the log of this process: level and form as the settings `log_level` and `log_format` have them. Every line names the service.
 
@@ -27,6 +37,7 @@ def configure(service: str, level: str, form: str) -> None:
     """
     shared: list[structlog.typing.Processor] = [
         _keep,
+        _place,
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

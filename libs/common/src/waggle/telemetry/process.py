@@ -13,6 +13,7 @@ WINDOW_SECONDS: Final = 15.0  # a scrape sees the worst of this one and the one 
 CPU: Final = catalogue.CPU.create()
 MEMORY: Final = catalogue.MEMORY.create()
 LAG: Final = catalogue.LOOP_LAG.create()
+SPANS_DROPPED: Final = catalogue.SPANS_DROPPED.create()  # by waggle.telemetry.span_sender, which is imported only where a collector is configured
 
 
 class Usage:

@@ -3,11 +3,13 @@
 import os
 import re
 import time
+from functools import cache
 from typing import Any, Final
 
 import structlog
 from litestar.types import ASGIApp, Receive, Scope, Send
 
+from waggle.telemetry import traces
 from waggle.telemetry.catalogue import OTHER
 from waggle_api import metrics
 
@@ -43,6 +45,37 @@ def request_id(headers: Any) -> bytes:
     return os.urandom(8).hex().encode()
 
 
+def _is_traced(scope: Scope) -> bool:
+    """Requests to the API that come with a trace, or where this process records some. Probes are not."""
+    return scope["path"].startswith("/api/") and (traces.SWITCH.recorder is not None or any(name == b"traceparent" for name, _ in scope["headers"]))
+
+
+class RequestTrace:
+    """The span of a request: below that of the client, if there is one. W3C Trace Context; the answer says its place as Server-Timing `trace`."""
+
+    def __init__(self, scope: Scope) -> None:
+        headers = dict(scope["headers"])
+        self._path, self._scheme = scope["path"], scope["scheme"]
+        self._began = time.time_ns()
+        state = headers.get(b"tracestate")
+        self._parent = traces.parse(headers.get(b"traceparent", b"").decode("latin-1"), None if state is None else state.decode("latin-1"))
+        self.context = traces.begin(self._parent)
+        self.headers = ((b"server-timing", f'trace;desc="{self.context.parent}"'.encode()),)
+        self.exemplar = {"trace_id": self.context.trace_id} if self.context.sampled else None
+
+    def record(self, method: str, route: str, status: int) -> None:
+        """Failures of the server are recorded in any case."""
+        context = self.context._replace(sampled=self.context.sampled or status >= 500)
+        error = str(status) if status >= 500 else None
+        traces.record(_shape(method, route, status, self._scheme), context, self._parent, self._began, {"url.path": self._path}, error=error)
+
+
+@cache
+def _shape(method: str, route: str, status: int, scheme: str) -> traces.SpanShape:
+    attributes = {"http.request.method": method, "http.route": route, "http.response.status_code": status, "url.scheme": scheme}
+    return traces.SpanShape(f"{method} {route}", traces.SpanKind.SERVER, attributes)
+
+
 class Envelope:
     """The outermost ASGI application."""
 
@@ -54,7 +87,7 @@ class Envelope:
         identifier = request_id(scope["headers"])
         scope["state"] = {"request_id": identifier.decode()}
         structlog.contextvars.bind_contextvars(request_id=identifier.decode())
-        status = 500
+        status, trace = 500, RequestTrace(scope) if _is_traced(scope) else None
 
         async def send_with_id(message: Any) -> None:
             nonlocal status
@@ -62,13 +95,17 @@ class Envelope:
                 status = message["status"]
                 careful = defenses(message["headers"], by_tls=scope["scheme"] == "https")
                 also = scope["state"].get("headers", ()) if status != 429 else ()  # a refusal has its own
-                message["headers"] = [*message["headers"], *careful, *also, (b"x-request-id", identifier)]
+                traced = trace.headers if trace is not None else ()
+                message["headers"] = [*message["headers"], *careful, *also, *traced, (b"x-request-id", identifier)]
             await send(message)
 
         try:
-            await self._app(scope, receive, send_with_id)
+            with traces.inside(None if trace is None else trace.context):
+                await self._app(scope, receive, send_with_id)
         finally:
             route = scope.get("path_template", UNMATCHED)
             method = str(scope.get("method"))
             metrics.requests(method if method in _METHODS else OTHER, route, status).inc()
-            metrics.seconds(route, status).observe(time.perf_counter() - began)
+            metrics.seconds(route, status).observe(time.perf_counter() - began, None if trace is None else trace.exemplar)
+            if trace is not None:
+                trace.record(method, route, status)

@@ -11,12 +11,14 @@ from waggle.bus.ring import Ringer
 from waggle.store.idempotency import Key
 from waggle.store.tasks import NewTask
 from waggle.submission import Submission
+from waggle.telemetry.traces import current
 from waggle_api.caller import Caller
 from waggle_api.refusals import Conflict
 from waggle_api.submit.admission import Admission
 from waggle_api.submit.catalogue import Catalogue
 from waggle_api.submit.commit import Committer
 from waggle_api.submit.insertion import Accepted
+from waggle_api.submit.sending import sending
 
 FOREIGN_HOLDER: Final = "a task that this key may not see holds the unique_key"
 
@@ -33,8 +35,11 @@ class Intake:
 
         Raises Unreadable, Invalid, a Refusal, or one of POSTGRES_OUTAGE or REFUSED.
         """
-        tasks = await self.admission.admit(submission, caller)
-        accepted = await self._committer.commit(tasks, None if key is None else _owned_key(submission, caller.name, key, tasks))
+        request = current()
+        with sending(request) as sent:
+            tasks = await self.admission.admit(submission, caller)
+            sent.tasks = tasks
+            accepted = await self._committer.commit(tasks, None if key is None else _owned_key(submission, caller.name, key, tasks))
         if caller.is_limited and not all(caller.sees(task) for task in accepted.tasks):  # such as one of the same type in another queue
             raise Conflict(FOREIGN_HOLDER if accepted.created == 0 else f"{FOREIGN_HOLDER}; {accepted.created} other tasks of the batch were created")
         return accepted

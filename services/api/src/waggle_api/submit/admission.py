@@ -18,6 +18,7 @@ from waggle.field_errors import NUL, FieldErrors, holds_nul
 from waggle.store.tasks import NewTask
 from waggle.submission import CreateTask, Submission, check_nul, check_type_name, may_hold_nul, read_metadata, read_object, read_priority, read_times
 from waggle.task import DEFAULT_MAX_RETRIES, DEFAULT_QUEUE, DEFAULT_TIMEOUT, PAYLOAD_LIMIT
+from waggle.telemetry.traces import TraceContext, current
 from waggle_api.caller import Caller
 from waggle_api.submit.catalogue import Catalogue, KnownType
 
@@ -58,18 +59,18 @@ class Admission:
         errors, tasks = submission.field_errors(), []
         nul_possible = may_hold_nul(submission.text)
         now = self._catalogue.now()
-        time_of_ids = _time_of_ids(now)
+        time_of_ids, trace = _time_of_ids(now), current()
         for index, task in enumerate(submission.tasks):
             if submission.is_batch:
                 errors.prefix = f"tasks[{index}]."
-            tasks.append(self._new_task(task, caller, now, time_of_ids, errors))
+            tasks.append(self._new_task(task, caller, now, time_of_ids, trace, errors))
             if nul_possible:
                 check_nul(task, errors)
             if errors.full:
                 break
         return errors, tasks
 
-    def _new_task(self, task: CreateTask, caller: Caller, now: datetime, time_of_ids: int | None, errors: FieldErrors) -> NewTask:
+    def _new_task(self, task: CreateTask, caller: Caller, now: datetime, time_of_ids: int | None, trace: TraceContext | None, errors: FieldErrors) -> NewTask:
         if caller.is_limited:  # before anything else is said of a type or a queue
             self._check_limits(task, caller)
         known = self._catalogue.types.get(task.type) or self._unknown(task.type, caller, errors)
@@ -90,6 +91,8 @@ class Admission:
             unique_key=task.unique_key,
             submitter=caller.name,
             door=caller.door,
+            traceparent=None if trace is None else trace.parent,
+            tracestate=None if trace is None else trace.state,
         )
 
     def _check_limits(self, task: CreateTask, caller: Caller) -> None:

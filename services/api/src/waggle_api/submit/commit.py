@@ -24,6 +24,7 @@ from waggle.store.idempotency import Key
 from waggle.store.postgres import POSTGRES_OUTAGE, REFUSED
 from waggle.store.tasks import NewTask
 from waggle.telemetry.catalogue import OTHER
+from waggle.telemetry.traces import SpanKind, SpanShape, record
 from waggle_api import metrics
 from waggle_api.connections import borrowed
 from waggle_api.refusals import Unavailable
@@ -43,6 +44,8 @@ LARGE_BYTES: Final = 256 << 10  # of one submission
 NO_ANSWER: Final = "the database does not answer; the task may or may not have been accepted"
 
 OUTAGE_OR_BUSY: Final[tuple[type[Exception], ...]] = (Unavailable, *POSTGRES_OUTAGE)
+
+COMMIT: Final = SpanShape("commit", SpanKind.CLIENT, {"db.system.name": "postgresql", "db.operation.name": "tasks/insert"})
 
 Insert = Callable[[PooledConnection, Sequence[Admitted], bool], Awaitable[Written]]
 
@@ -103,8 +106,13 @@ class Committer:
         while True:
             left = max(give_up - time.monotonic(), 1.0)
             try:
+                began = time.time_ns()
                 async with borrowed(self._pool, left) as connection:
-                    return await insert(connection, submissions, self._ringer.works)
+                    written = await insert(connection, submissions, self._ringer.works)
+                for pending in group:  # the commit of each, together with others
+                    if pending.trace is not None and pending.trace.sampled:
+                        record(COMMIT, pending.trace.child(), pending.trace, began, {"waggle.commit.tasks": len(written.created)})
+                return written
             except REFUSED:
                 raise
             except OUTAGE_OR_BUSY as error:

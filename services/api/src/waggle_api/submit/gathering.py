@@ -9,6 +9,7 @@ from typing import Final
 import structlog
 
 from waggle.store.tasks import NewTask
+from waggle.telemetry.traces import current
 from waggle_api.refusals import Unavailable
 from waggle_api.submit.insertion import Accepted, Admitted
 
@@ -24,12 +25,13 @@ OVERLOAD_LOG_SECONDS: Final = 10.0
 class Pending:
     """A submission that waits for its commit."""
 
-    __slots__ = ("answer", "arrived", "bytes", "submission")
+    __slots__ = ("answer", "arrived", "bytes", "submission", "trace")
 
     def __init__(self, submission: Admitted) -> None:
         self.submission = submission
         self.answer: asyncio.Future[Accepted] = asyncio.get_running_loop().create_future()
         self.arrived = time.monotonic()
+        self.trace = current()
         self.bytes = sum([_size(new) for new in submission.tasks])
 
 

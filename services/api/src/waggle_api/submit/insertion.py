@@ -16,6 +16,7 @@ from waggle.store.client import PooledConnection
 from waggle.store.idempotency import Key
 from waggle.store.tasks import Inserted, NewTask
 from waggle.task import Priority, Status, Task
+from waggle.telemetry import traces
 from waggle_api.refusals import Refusal, Unavailable
 
 UNIQUE_KEY_TRIES: Final = 5
@@ -117,4 +118,5 @@ def _as_task(new: NewTask, row: Inserted) -> Task:
         timeout=new.timeout,
         deadline=new.deadline,
         unique_key=new.unique_key,
+        trace_id=traces.trace_id(new.traceparent),
     )

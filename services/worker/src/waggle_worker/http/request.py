@@ -9,12 +9,13 @@ import codecs
 import hashlib
 import random
 import re
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from importlib.metadata import version
 from ipaddress import ip_address
-from typing import Annotated, Any, Final, Literal, NamedTuple
+from typing import Annotated, Any, Final, Literal, NamedTuple, get_args
 
 import aiohttp
 import msgspec
@@ -26,6 +27,7 @@ from waggle.context import Context, Reject, Retry
 from waggle.errors import ErrorCode, storable
 from waggle.settings.services import WorkerSettings
 from waggle.task import BREAKER_LENGTH
+from waggle.telemetry.traces import SpanKind, SpanShape, current, record
 from waggle_worker.http.addresses import AddressRefused, AllowList, CheckedResolver
 
 NAME_CHARACTERS: Final = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"
@@ -47,6 +49,9 @@ HeaderName = Annotated[str, Meta(pattern=NAME_CHARACTERS, max_length=200)]
 HeaderValue = Annotated[str, Meta(pattern=VALUE_CHARACTERS, max_length=8000)]
 StatusCode = Annotated[int, Meta(ge=100, le=599)]
 Timeout = Annotated[float, Meta(gt=0, le=604_800)]
+
+
+CALLS: Final = {method: SpanShape(method, SpanKind.CLIENT, {"http.request.method": method}) for method in get_args(Method)}
 
 
 class HttpRequest(NamedTuple):
@@ -104,7 +109,7 @@ class Outgoing:
         call = prepared(ctx, method, url, headers or {}, body, json, timeout)
         self._check_literal(call.url)
         async with ctx.breaker(breaker_name(call.url)):
-            answer = await self._answer(call)
+            answer = await self._traced(call)
             if answer.status >= 500 and not is_expected(answer.status, expected_status):
                 raise unexpected(answer)
         if not is_expected(answer.status, expected_status):
@@ -122,6 +127,28 @@ class Outgoing:
             self._allowed.of(host, [host], url.port or 0)
         except AddressRefused as error:
             raise _refused(error) from None
+
+    async def _traced(self, call: HttpRequest) -> HttpAnswer:
+        """Pass the trace of the task on, unless the task has headers of its own for that; the call is a span."""
+        parent = current()
+        if parent is None:
+            return await self._answer(call)
+        context, began, status, error = parent.child(), time.time_ns(), None, None
+        given = {name.lower() for name in call.headers}
+        if "traceparent" not in given:
+            state = {"tracestate": context.state} if context.state and "tracestate" not in given else {}
+            call = call._replace(headers={**call.headers, "traceparent": context.parent, **state})
+        try:
+            answer = await self._answer(call)
+            status, error = answer.status, str(answer.status) if answer.status >= 400 else None
+        except BaseException as raised:
+            error = type(raised).__name__
+            raise
+        finally:
+            attributes = {"server.address": call.url.host, "server.port": call.url.port}
+            attributes |= {} if status is None else {"http.response.status_code": status}
+            record(CALLS[call.method], context, parent, began, attributes, error=error)
+        return answer
 
     async def _answer(self, call: HttpRequest) -> HttpAnswer:
         try:

@@ -19,7 +19,8 @@ from waggle.context import Context
 from waggle.settings.shared import SettingsError
 from waggle.task import Claimed, Outcome
 from waggle.telemetry import logs
-from waggle_worker import layers, outcomes
+from waggle.telemetry.traces import CURRENT
+from waggle_worker import layers, outcomes, tracing
 from waggle_worker.attempt_log import AttemptLog
 from waggle_worker.processes import frames
 from waggle_worker.processes.frames import Began, Job, Ready, Wrote
@@ -47,6 +48,7 @@ def serve(connection: socket.socket) -> None:
 
 def _run(app: App, claimed: Claimed, lines: AttemptLog | None) -> Outcome:
     handler = app.handlers[claimed.type]
+    CURRENT.set(tracing.submitted(claimed))
     try:
         arguments = handler.arguments(claimed.payload)
     except Exception as error:  # whatever a user's own type raises while it is made

@@ -14,7 +14,7 @@ import asyncpg
 
 from waggle.settings.shared import DEFAULT_SCHEMA
 from waggle.store.client import Connection, schema_of
-from waggle.telemetry import catalogue
+from waggle.telemetry import catalogue, traces
 
 T = TypeVar("T")
 
@@ -73,14 +73,18 @@ class Statement:
 
     async def _timed(self, answer: Awaitable[T]) -> T:
         """The answer of Postgres. One that does not come, or that the server gives because it stops or starts, counts as not connected."""
-        began = time.perf_counter()
+        began, error, traced = time.perf_counter(), None, time.time_ns() if traces.CURRENT.get() is not None else 0
         try:
             found = await answer
-        except NO_ANSWER:
-            ANSWERS.set(0)
+        except BaseException as raised:
+            error = type(raised).__name__
+            if isinstance(raised, NO_ANSWER):
+                ANSWERS.set(0)
             raise
         finally:
             self._seconds.observe(time.perf_counter() - began)
+            if traced:
+                traces.statement(self.name, traced, error)
         ANSWERS.set(1)
         return found
 
