@@ -74,6 +74,7 @@ _group("dlq", WORK, "List, group, retry and remove dead letters. Alone: run the 
 _group("queues", WORK, "List queues, show one, pause and resume them, cancel their waiting tasks.", 2)
 _group("workers", WORK, "List workers: which are alive, which queues they serve, how many tasks they run.", 3)
 _group("types", WORK, "Show the task types: their defaults, and the payload that each expects.", 4)
+_group("alerts", WORK, "List what fires; test the webhook.", 7)
 _group("breakers", WORK, "List circuit breakers, show one, reset one.", 5)
 app.command(
     explain,

@@ -15,7 +15,7 @@ from waggle_api.http.routing import Group, Identify
 from waggle_api.openapi.document import encoded
 from waggle_api.refusals import Unavailable
 from waggle_api.resources import Resources
-from waggle_api.routes import access, breakers, dlq, explain, health, keys, oidc, overview, queues, schema, tasks, trail, users
+from waggle_api.routes import access, alerts, breakers, dlq, explain, health, keys, oidc, overview, queues, schema, tasks, trail, users
 
 PREFIXES: Final = ("/api", "/api/v1")  # the same tree
 
@@ -31,6 +31,7 @@ ACCESS: Final = (access.ROUTES, oidc.ROUTES, keys.ROUTES, users.ROUTES, trail.RO
 GROUPS: Final[tuple[Group, ...]] = (
     tasks.ROUTES,
     explain.ROUTES,
+    alerts.ROUTES,
     breakers.ROUTES,
     dlq.ROUTES,
     queues.ROUTES,

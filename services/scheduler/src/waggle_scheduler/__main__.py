@@ -14,7 +14,7 @@ from waggle.service import Service
 from waggle.settings.services import SchedulerSettings
 from waggle.store import postgres
 from waggle.store.primary import PrimaryGate
-from waggle_scheduler import deadlines, due, figures, odd_rows, orphans, reclaim, retention, topology
+from waggle_scheduler import alerts, deadlines, due, figures, odd_rows, orphans, reclaim, retention, topology
 from waggle_scheduler.waiting_lanes import WaitingLanes
 
 SCHEDULER_CONNECTIONS: Final = 6
@@ -51,6 +51,7 @@ async def _start_loops(scheduler: Service[SchedulerSettings], pool: "asyncpg.Poo
     scheduler.start("retention", retention.delete_expired(pool, retention.ages(settings), stopping))
     scheduler.start("queue figures", figures.keep_queues(pool, stopping))
     scheduler.start("server figures", figures.keep_servers(pool, bus, settings.disks, stopping))
+    scheduler.start("alerts", alerts.keep(pool, bus, ringer, settings, stopping))
     scheduler.start("odd rows", odd_rows.report(pool, stopping))
     return ensured
 

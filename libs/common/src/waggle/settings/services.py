@@ -124,6 +124,14 @@ class ApiSettings(Settings, frozen=True, kw_only=True):
     unknown_types: Annotated[Literal["refuse", "accept"], Meta(description="what the API does with a task type that no worker has announced")] = "refuse"
 
 
+AlertUrl = Annotated[
+    str, Meta(description="the webhook that schedulers tell of alerts, and workers tell again; empty: none", pattern=r"^(https?://[^ ]+)?$", extra=SECRET)
+]
+AlertSecret = Annotated[
+    str, Meta(description="signs the messages, as Standard Webhooks: whsec_ and 24 to 64 bytes in base64", extra={**SECRET, "form": "whsec_…"})
+]
+
+
 class WorkerSettings(Settings, frozen=True, kw_only=True):
     """Settings of a worker."""
 
@@ -164,6 +172,8 @@ class WorkerSettings(Settings, frozen=True, kw_only=True):
     http_allow: Annotated[
         tuple[str, ...], Meta(description="private networks, addresses and hosts that http.request may call, such as 10.0.0.0/8,localhost:8080")
     ] = ()
+    alert_url: AlertUrl = ""
+    alert_secret: AlertSecret = ""
     http_body_limit: Annotated[int, Meta(description="bytes of a response body that http.request keeps", ge=0, le=900_000)] = 262_144
 
 
@@ -193,6 +203,12 @@ class SchedulerSettings(TopologySettings, frozen=True, kw_only=True):
     metrics_host: MetricsHost = "127.0.0.1"
     metrics_port: MetricsPort = 0
     lease: Lease = 15.0
+    alert_url: AlertUrl = ""
+    alert_secret: AlertSecret = ""
+    alert_interval: Annotated[Seconds, Meta(description="seconds between two looks for alerts")] = 10.0
+    alert_wait: Annotated[Seconds, Meta(description="seconds that a queue's first task is due before an alert")] = 300.0
+    alert_error_rate: Annotated[float, Meta(description="the share of failing tries in ten minutes above which an alert fires", ge=0, le=1)] = 0.2
+    alert_dead_letters: Annotated[int, Meta(description="dead letters within half an hour above which an alert fires", ge=0)] = 100
     disks: Annotated[
         tuple[str, ...], Meta(description="folders whose disks the metrics show, such as those of Postgres and NATS", extra={"form": "list of folders"})
     ] = ()
