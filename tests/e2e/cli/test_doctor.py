@@ -6,8 +6,8 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -15,9 +15,12 @@ from typing import Any, TypeAlias
 import asyncpg
 import pytest
 import structlog
+from aiohttp import web
 from nats.aio.msg import Msg
 
 from support import full_disk, given, stream
+from support.called import Called
+from support.called import called as called_service
 from support.command_line import access, called, waggle
 from support.facts import until
 from support.fleet import FleetSettings
@@ -28,8 +31,14 @@ from support.standby import standby as hot_standby
 from support.unchecked import unchecked
 from waggle.bus import storing, subjects, topology
 from waggle.bus.connection import Bus
+from waggle.settings.services import CommandLineSettings
+from waggle.store import alerts
+from waggle.store.alerts import Alert
 from waggle.store.postgres import head
+from waggle_cli.doctor import telemetry
 from waggle_cli.doctor.checks import CHECKS
+from waggle_cli.doctor.deployment import Deployment
+from waggle_cli.doctor.findings import Level
 from waggle_embedded.binaries import find_postgres
 
 AWAY = {"WAGGLE_POSTGRES_URL": "postgresql://u:hunter2@127.0.0.1:1/d", "WAGGLE_NATS_URL": "nats://127.0.0.1:1"}
@@ -88,7 +97,7 @@ def test_a_healthy_waggle_has_no_problems(shop: dict[str, Any], tmp_path: Path) 
     assert run.stdout.rstrip().endswith("No problems found.")
     assert all(line.startswith("✓  ") for line in run.stdout.split("\n\n")[0].splitlines())
     for check in CHECKS:
-        assert f"✓  {check.name} " in run.stdout
+        assert f"✓  {check.name} " in run.stdout or check.name == "metrics", "whose addresses only a `waggle up` of this folder has"
     assert shop["postgres_url"] not in run.stdout  # it has a password
 
 
@@ -98,6 +107,7 @@ async def test_the_waggle_up_of_this_folder_is_found(doctor: Doctor, shop: dict[
     examined = await doctor()
     assert (examined.code, examined.status) == (0, "ok")
     assert shop["api_url"] in examined.one("api", "ok")
+    assert "metrics pages answering, no loop fails" in examined.one("metrics", "ok")
     assert any(str(tmp_path / ".waggle") in item["what"] for item in examined.found["disk"])
 
 
@@ -400,3 +410,39 @@ async def test_synchronous_and_asynchronous_standbys_differ(doctor: Doctor, own_
 
 async def _is(connection: "asyncpg.Connection[asyncpg.Record]", expression: str, value: str) -> bool:
     return bool(await connection.fetchval(f"SELECT {expression}") == value)
+
+
+async def test_scrape_addresses_that_do_not_answer_and_loops_that_fail_are_named() -> None:
+    async with telemetry_target() as target:
+        urls = {"scheduler": [f"{target.url}/metrics"], "worker": ["http://127.0.0.1:1/metrics"]}
+        found = await telemetry.scraped(Deployment(CommandLineSettings(postgres_url="x", nats_url="x"), metrics_urls=urls))
+    assert [finding.level for finding in found] == [Level.WARNING, Level.WARNING]
+    assert found[0].what.startswith("worker http://127.0.0.1:1/metrics does not answer: ")
+    assert found[1].what == "1 loop failing: scheduler: due"
+
+
+@asynccontextmanager
+async def telemetry_target() -> AsyncIterator[Called]:
+    """A metrics page whose loop `due` fails again and again."""
+    async with called_service() as target:
+
+        async def page(_: web.Request) -> web.Response:
+            failures = len(target.calls)
+            return web.Response(text=f'waggle_loop_failures_total{{loop="due"}} {failures}.0\nwaggle_loop_failures_total{{loop="orphans"}} 7.0\n')
+
+        target.answering = page
+        yield target
+
+
+async def test_dead_rows_and_alerts_that_fire_are_reported(doctor: Doctor, servers: dict[str, str], pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(telemetry, "DEAD_LEAST", 10)
+    await pool.execute("ALTER TABLE waggle.tasks SET (autovacuum_enabled = off)")
+    await given.waiting(pool, 50)
+    async with pool.acquire() as connection:
+        await connection.execute("DELETE FROM waggle.tasks")
+        await connection.fetchval("SELECT pg_stat_force_next_flush()")
+    await until(lambda: pool.fetchval("SELECT n_dead_tup > 10 FROM pg_stat_user_tables WHERE schemaname = 'waggle' AND relname = 'tasks'"), 10.0)
+    await alerts.raise_all(pool, [Alert("disk:/data", "disk", "page", "The disk of /data has 5% left", {})])
+    examined = await doctor(**servers)
+    assert "the table tasks has " in examined.one("dead rows", "warning")
+    assert "disk fires: The disk of /data has 5% left" in examined.one("alerts", "warning")

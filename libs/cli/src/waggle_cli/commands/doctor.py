@@ -77,7 +77,9 @@ def _deployment(url: str) -> Any:
         api_url = find(url, os.environ, folder).url
     except Unreachable:
         api_url = ""
-    return Deployment(settings, data=data, api_url=api_url)
+    addresses = running.get("metrics_urls", {}) if settings.postgres_url == running.get("postgres_url") else {}
+    several = {service: urls if isinstance(urls, list) else [urls] for service, urls in addresses.items()}
+    return Deployment(settings, data=data, api_url=api_url, metrics_urls=several)
 
 
 async def _examine(deployment: Any) -> list[Any]:

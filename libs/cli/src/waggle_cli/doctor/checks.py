@@ -8,7 +8,7 @@ import asyncpg
 
 from waggle.bus.connection import NATS_OUTAGE
 from waggle.store.postgres import POSTGRES_OUTAGE
-from waggle_cli.doctor import broker, clocks, database, disk, fleet, primary, snapshots, work
+from waggle_cli.doctor import broker, clocks, database, disk, fleet, primary, snapshots, telemetry, work
 from waggle_cli.doctor.deployment import Deployment
 from waggle_cli.doctor.findings import Finding, error, reason
 
@@ -32,6 +32,7 @@ CHECKS: Final = (
     Check("connections", database.connections, ("database",)),
     Check("old snapshots", snapshots.old, ("database",)),
     Check("schema", database.schema, ("database",)),
+    Check("dead rows", telemetry.bloat, ("database", "schema_fits")),
     Check("nats", broker.reachable),
     Check("nats version", broker.version, ("nats",)),
     Check("jetstream", broker.jetstream, ("bus",)),
@@ -46,6 +47,8 @@ CHECKS: Final = (
     Check("api", fleet.api),
     Check("services", fleet.services, ("database",)),
     Check("workers", fleet.workers, ("database", "schema_fits")),
+    Check("metrics", telemetry.scraped, ("metrics_urls",)),
+    Check("alerts", telemetry.firing, ("database", "schema_fits")),
     Check("due tasks", work.due, ("database", "schema_fits")),
     Check("deadlines", work.deadlines, ("database", "schema_fits")),
     Check("running tasks", work.lost, ("database", "schema_fits")),

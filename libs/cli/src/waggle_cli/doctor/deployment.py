@@ -3,7 +3,7 @@
 import asyncio
 import time
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -50,6 +50,7 @@ class Deployment:
     nats_error: str = ""
     bus: Bus | None = None
     schema_fits: bool = False
+    metrics_urls: dict[str, list[str]] = field(default_factory=dict)  # by service, of a running `waggle up`
 
     @property
     def postgres_address(self) -> str:
