@@ -41,9 +41,10 @@ docs:
     uv run waggle config docs > docs/settings.new && mv docs/settings.new docs/settings.md
     uv run python -m waggle.telemetry.reference > docs/metrics.new && mv docs/metrics.new docs/metrics.md
 
-# write deploy/grafana/dashboards/ and docs/dashboards.md from deploy/grafana/boards.py
+# write the files in deploy/ and docs/dashboards.md that are made by code
 dashboards:
     uv run python deploy/grafana/boards.py
+    uv run python deploy/compose/nats/make.py
 
 # run the benchmarks and print a table (about ten minutes; see `just bench --help`)
 bench *args:

@@ -29,7 +29,17 @@ class NatsUser(NamedTuple):
 
 USERS: Final[Mapping[str, NatsUser]] = {
     "api": NatsUser(
-        publish=(*_TELLING, *_PROBING, *_SHARING_BREAKERS, subjects.WORK_ALL, subjects.CONTROL_ANY, subjects.LOGS_ANY, subjects.DLQ_ALL, subjects.RATES_ALL),
+        publish=(
+            *_TELLING,
+            *_PROBING,
+            *_SHARING_BREAKERS,
+            subjects.WORK_ALL,
+            subjects.CONTROL_ANY,
+            subjects.LOGS_ANY,
+            subjects.DLQ_ALL,
+            subjects.RATES_ALL,
+            subjects.GET_MESSAGE,
+        ),
         subscribe=(subjects.SETTLED, subjects.PRIMARY),
     ),
     "worker": NatsUser(
@@ -40,7 +50,7 @@ USERS: Final[Mapping[str, NatsUser]] = {
     "dlq": NatsUser(publish=_TELLING, subscribe=(subjects.DLQ_ALL, subjects.MICRO_ALL, subjects.PRIMARY), answers=True),
     "scheduler": NatsUser(
         publish=(
-            *(*_TELLING, *_PROBING, subjects.WORK_ALL, subjects.CONTROL_ANY, subjects.GET_MESSAGE),
+            *(*_TELLING, *_PROBING, subjects.WORK_ALL, subjects.CONTROL_ANY, subjects.GET_MESSAGE, subjects.BREAKERS_GET),
             *[subjects.stream_request(verb, stream) for verb in ("INFO", "CREATE", "UPDATE") for stream in _STREAMS],
             *(subjects.CONSUMER_NAMES, subjects.CONSUMER_INFO_ANY, subjects.CONSUMER_CREATE_ANY),
         ),
