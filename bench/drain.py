@@ -10,17 +10,15 @@ The rate is measured by the database's clock, from the first start of a handler 
 
 import argparse
 import asyncio
-import multiprocessing
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from uuid import uuid4
 
 from uuid_utils.compat import uuid7
 
+from collector import collector
 from stage import FleetSettings, all_settled, cpu_seconds, memory_mb, report, stage
 from waggle.bus import connection, subjects, topology
 from waggle.bus.ring import Ringer
@@ -34,33 +32,6 @@ BATCH = 500
 def echo(number: int, task_type: str = "demo.echo", traces: float | None = None) -> tasks.NewTask:
     context = None if traces is None else TraceContext(uuid4().hex, uuid4().hex[:16], number % 1000 < traces * 1000).parent
     return tasks.NewTask(id=uuid7(), type=task_type, queue="default", priority=1, payload=PAYLOAD, max_retries=3, timeout=300.0, traceparent=context)
-
-
-class Sink(BaseHTTPRequestHandler):
-    """A collector that throws everything away."""
-
-    protocol_version = "HTTP/1.1"
-
-    def do_POST(self) -> None:  # the standard library's name
-        self.rfile.read(int(self.headers["content-length"]))
-        self.send_response(200)
-        self.send_header("content-length", "0")
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        """Nothing on the terminal."""
-
-
-@contextmanager
-def collector() -> Iterator[str]:
-    """The address of one, in a process of its own."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Sink)
-    process = multiprocessing.get_context("fork").Process(target=server.serve_forever, daemon=True)
-    process.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        process.terminate()
 
 
 async def fill(settings: FleetSettings, count: int, make: Callable[[int], tasks.NewTask] = echo) -> None:

@@ -1,8 +1,8 @@
 """How long it takes from a POST to the first line of the handler, at a steady rate.
 
-    uv run python bench/latency.py --rate 200 [--seconds 20]
+    uv run python bench/latency.py --rate 200 [--seconds 20] [--traces 0.01]
 
-Prints one JSON line: start_ms with p50, p95 and p99.
+`--traces` sends everything to a collector that throws it away, with this share of the traces sampled. Prints one JSON line: start_ms with p50, p95 and p99.
 """
 
 import argparse
@@ -16,8 +16,9 @@ from urllib.parse import urlsplit
 import msgspec
 import uvloop
 
+from collector import collector
 from load import content_length, post
-from stage import Stage, all_settled, percentiles, report, stage
+from stage import Stage, all_settled, memory_mb, percentiles, report, stage
 from waggle.store import postgres
 
 WARM_UP = 2.0
@@ -61,15 +62,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rate", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--traces", type=float, default=None, metavar="SHARE")
     args = parser.parse_args()
-    with stage(app="handlers:app") as on:
+    with collector() as address:
+        run(args, {} if args.traces is None else {"otlp_endpoint": address, "trace_ratio": args.traces})
+
+
+def run(args: argparse.Namespace, settings: dict[str, object]) -> None:
+    with stage(app="handlers:app", **settings) as on:
         on.start("scheduler")
         on.start("worker")
-        url = on.start("api")["api_url"]
+        api = on.start("api")
+        url = api["api_url"]
         uvloop.run(submit(url, args.rate, WARM_UP + args.seconds))
         values = asyncio.run(starts(on, int(args.rate * WARM_UP)))
         assert len(values) > 0.95 * args.rate * args.seconds, "not every task completed"
-        report(start_ms=percentiles(values), rate=args.rate, tasks=len(values))
+        report(start_ms=percentiles(values), rate=args.rate, tasks=len(values), traces=args.traces, api_mb=round(memory_mb(api["pid"]), 1))
 
 
 if __name__ == "__main__":
