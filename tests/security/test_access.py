@@ -16,6 +16,7 @@ from waggle_api.http.routing import Route
 PLACES = {
     "task_id": str(UUID(int=1)),
     "redrive_id": str(UUID(int=2)),
+    "alert_id": str(UUID(int=3)),
     "queue": "default",
     "name": "a-name",
     "key_id": "NoSuchKey000",

@@ -53,6 +53,9 @@ async def test_a_foreign_task_answers_like_a_missing_one(api: Client, mine: Clie
         ("GET", "/api/tasks/{}"),
         ("GET", "/api/tasks/{}?wait=5"),
         ("GET", "/api/tasks/{}/attempts"),
+        ("GET", "/api/tasks/{}/explain"),
+        ("GET", "/api/tasks/{}/timeline"),
+        ("GET", "/api/tasks/{}/logs"),
         ("DELETE", "/api/tasks/{}"),
         ("DELETE", "/api/tasks/{}?purge=true"),
         ("GET", "/api/dlq/{}"),
@@ -65,6 +68,13 @@ async def test_a_foreign_task_answers_like_a_missing_one(api: Client, mine: Clie
             assert found == without_id(await client.request(method, path.format(missing))), (method, path)
             assert found[0] == 404
     assert (await api.task(foreign))["status"] == ("dead_letter" if dead else "pending")
+
+
+async def test_what_waits_is_counted_inside_the_limits_only(api: Client, mine: Client, echo_only: Client) -> None:
+    for kind, payload in (("test.typed", {"to": "a@example.com"}), ("test.work", {}), ("test.measured", {"body": "x"})):
+        await api.submit(kind, payload, delay=3600)
+    assert {group["queue"] for group in ok(await mine.get("/api/explain"))["items"]} == {"typed"}
+    assert {group["type"] for group in ok(await echo_only.get("/api/explain"))["items"]} == {"test.work"}
 
 
 async def test_own_tasks_are_worked_with_as_ever(mine: Client, process: Process) -> None:

@@ -51,6 +51,10 @@ async def test_no_answer_holds_what_the_key_may_not_read(api: Client, blind: Cli
         await blind.get(f"/api/tasks/{done['id']}"),
         await blind.get(f"/api/tasks/{done['id']}?wait=1"),
         await blind.get(f"/api/tasks/{done['id']}/attempts"),
+        await blind.get(f"/api/tasks/{done['id']}/timeline"),
+        await blind.get(f"/api/tasks/{dead['id']}/timeline"),
+        await blind.get(f"/api/tasks/{done['id']}/explain"),
+        await blind.get(f"/api/tasks/{dead['id']}/explain"),
         await blind.get("/api/tasks", params={"limit": 1000}),
         await blind.get("/api/dlq"),
         await blind.get("/api/dlq/groups"),
@@ -58,6 +62,7 @@ async def test_no_answer_holds_what_the_key_may_not_read(api: Client, blind: Cli
     ]
     for answer in answers:
         assert WORDS not in answer.text
+    assert (await blind.get(f"/api/tasks/{done['id']}/logs")).status_code == 403
         ok(answer)
     shown = answers[0].json()
     assert shown["hidden"] == ["payload", "result", "error.message", "error.details"]
