@@ -62,14 +62,14 @@ async def test_no_answer_holds_what_the_key_may_not_read(api: Client, blind: Cli
     ]
     for answer in answers:
         assert WORDS not in answer.text
-    assert (await blind.get(f"/api/tasks/{done['id']}/logs")).status_code == 403
         ok(answer)
+    assert (await blind.get(f"/api/tasks/{done['id']}/logs")).status_code == 403
     shown = answers[0].json()
     assert shown["hidden"] == ["payload", "result", "error.message", "error.details"]
     assert not {"payload", "result"} & set(shown)
     assert shown["error"]["code"] == "task_execution_failed"
     assert shown["error"]["message"] == "(needs payloads:read)"
-    assert answers[5].json()["items"][0]["hidden"] == ["message"]
+    assert answers[9].json()["items"][0]["hidden"] == ["message"]
 
 
 async def test_who_may_read_payloads_sees_all_and_nothing_is_called_hidden(api: Client, process: Process) -> None:
