@@ -122,3 +122,11 @@ async def test_a_collector_that_does_not_answer_holds_up_neither_work_nor_the_st
 async def test_an_invalid_context_begins_no_trace_and_fails_nothing(api: Client, text: str) -> None:
     task = ok(await api.post("/api/tasks", json={"type": "test.work", "delay": 600}, headers={"traceparent": text[:2000]}), 201)
     assert task.get("trace_id") != TRACE
+
+
+async def test_a_context_that_comes_twice_is_invalid_and_an_odd_method_is_counted_as_other(api: Client) -> None:
+    twice = [("traceparent", SAMPLED["traceparent"]), ("traceparent", SAMPLED["traceparent"])]
+    answer = await api.post("/api/tasks", json={"type": "test.work", "delay": 600}, headers=twice)
+    assert ok(answer, 201).get("trace_id") != TRACE
+    await api.request("BREW", "/api/tasks", headers=SAMPLED)
+    assert 'method="other"' in (await api.get("/metrics")).text

@@ -31,7 +31,11 @@ def test_a_state_is_passed_on_as_it_came_up_to_a_length() -> None:
     found = parse(f"00-{TRACE}-{SPAN}-01", "a=1,b=2")
     assert found is not None
     assert found.child().state == "a=1,b=2"
-    assert len((parse(f"00-{TRACE}-{SPAN}-01", "a" * 1000) or found).state or "") == traces.STATE_LENGTH
+    long = ",".join(f"v{number}=x" for number in range(100))
+    kept = (parse(f"00-{TRACE}-{SPAN}-01", long) or found).state or ""
+    assert len(kept) <= traces.STATE_LENGTH
+    assert long.startswith(kept + ",")
+    assert [(parse(f"00-{TRACE}-{SPAN}-01", text) or found).state for text in ("", "a=\n", "a=\xe9", "x" * 1000)] == [None] * 4
 
 
 def test_a_child_is_in_the_same_trace_and_as_sampled() -> None:

@@ -5,19 +5,20 @@ Whether an attempt is traced was decided where the trace began; those that are n
 
 import time
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import lru_cache
 from typing import Final
 
 from waggle.errors import TaskError
 from waggle.task import Claimed, Done, Failed, Outcome, Snoozed
 from waggle.telemetry.traces import SWITCH, SpanKind, SpanShape, TraceContext, parse, record
 
+SHAPES: Final = 5_000
 TRACEPARENT_LENGTH: Final = 55
 SAMPLED_ENDS: Final = frozenset("13579bdf")  # of a traceparent: the last bit of its flags
 WORDS: Final[Mapping[type, str]] = {Done: "completed", Failed: "failed", Snoozed: "snoozed"}
 
 
-@cache
+@lru_cache(SHAPES)
 def shape(operation: str, kind: SpanKind, queue: str, task_type: str, outcome: str = "") -> SpanShape:
     """That of the spans of a type: https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/ (1.45)."""
     attributes = {

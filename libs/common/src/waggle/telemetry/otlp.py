@@ -93,8 +93,8 @@ class Collector:
         await asyncio.to_thread(ending.join, STOP_SECONDS)
 
     def _shut_down(self) -> None:
-        self._metrics.export(self._collected())
         self._spans.stop()
+        self._metrics.export(self._collected())
         self._of_handlers.shutdown()  # type: ignore[no-untyped-call]
         self._logs.shutdown()
         self._metrics.shutdown()

@@ -27,6 +27,7 @@ log = structlog.get_logger()
 SCHEMA: Final = "https://opentelemetry.io/schemas/1.45.0"
 QUEUE: Final = 16_384  # spans that wait; more are dropped, tasks go on
 BATCH: Final = 2_048
+SHAPES: Final = 5_000  # that are kept
 SHORT_PAUSE_SECONDS: Final = 0.05  # between two batches while many spans wait: encoding takes the interpreter from the tasks
 SEND_SECONDS: Final = 5.0
 PAUSE_SECONDS: Final = 1.0
@@ -117,6 +118,8 @@ class SpanSender:
         shape, context = span.shape, span.context
         known = self._shapes.get(shape)
         if known is None:
+            if len(self._shapes) >= SHAPES:  # types and queues are few, unless SQL makes up new ones
+                self._shapes.clear()
             known = self._shapes[shape] = trace_pb2.Span(
                 name=shape.name, kind=KINDS[shape.kind], attributes=[_pair(name, value) for name, value in shape.attributes.items()]
             )

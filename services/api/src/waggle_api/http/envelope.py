@@ -54,11 +54,11 @@ class RequestTrace:
     """The span of a request: below that of the client, if there is one. W3C Trace Context; the answer says its place as Server-Timing `trace`."""
 
     def __init__(self, scope: Scope) -> None:
-        headers = dict(scope["headers"])
+        parents = [value for name, value in scope["headers"] if name == b"traceparent"]
+        state = b",".join(value for name, value in scope["headers"] if name == b"tracestate")
         self._path, self._scheme = scope["path"], scope["scheme"]
         self._began = time.time_ns()
-        state = headers.get(b"tracestate")
-        self._parent = traces.parse(headers.get(b"traceparent", b"").decode("latin-1"), None if state is None else state.decode("latin-1"))
+        self._parent = traces.parse(parents[0].decode("latin-1"), state.decode("latin-1")) if len(parents) == 1 else None
         self.context = traces.begin(self._parent)
         self.headers = ((b"server-timing", f'trace;desc="{self.context.parent}"'.encode()),)
         self.exemplar = {"trace_id": self.context.trace_id} if self.context.sampled else None
@@ -105,7 +105,8 @@ class Envelope:
         finally:
             route = scope.get("path_template", UNMATCHED)
             method = str(scope.get("method"))
-            metrics.requests(method if method in _METHODS else OTHER, route, status).inc()
+            method = method if method in _METHODS else OTHER
+            metrics.requests(method, route, status).inc()
             metrics.seconds(route, status).observe(time.perf_counter() - began, None if trace is None else trace.exemplar)
             if trace is not None:
                 trace.record(method, route, status)
