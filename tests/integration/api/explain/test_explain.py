@@ -7,11 +7,12 @@ import asyncpg
 import pytest
 
 from support import given
-from support.system import Client, Json, ok
+from support.system import Client, Json, Services, client_of, ok
 from waggle.errors import ErrorCode, TaskError
 from waggle.store import leases, tasks
 from waggle.store.leases import LeaseRow
-from waggle.task import Failed, Snoozed, Tries, decide
+from waggle.task import AttemptOutcome, Done, Failed, Snoozed, Tries, decide
+from waggle_api.explain.reasons import ReasonCode
 
 Pool = asyncpg.Pool
 BREAKER = TaskError(ErrorCode.SERVICE_UNAVAILABLE, "waiting for the circuit breaker smtp", retryable=True, details={"breaker": "smtp"})
@@ -27,10 +28,10 @@ async def serving(rows: Pool, queue: str, *types: str) -> str:
     return lease.id
 
 
-async def tried(rows: Pool, queue: str, outcome: Failed | Snoozed, **fields: object) -> UUID:
+async def tried(rows: Pool, queue: str, outcome: Done | Failed | Snoozed, *, dead_letter: bool = True, **fields: object) -> UUID:
     """A task that was tried once."""
     claimed = (await given.running(rows, 1, await serving(rows, queue), queue=queue, **fields))[0]
-    await tasks.settle(rows, [(given.fence(claimed, f"{queue}-worker"), decide(outcome, Tries(claimed.retry_count, claimed.max_retries)))])
+    await tasks.settle(rows, [(given.fence(claimed, f"{queue}-worker"), decide(outcome, Tries(claimed.retry_count, claimed.max_retries, dead_letter)))])
     return claimed.id
 
 
@@ -110,6 +111,18 @@ async def one_whose_worker_died(rows: Pool, queue: str) -> UUID:
     return task
 
 
+async def one_that_was_given_back(rows: Pool, queue: str) -> UUID:
+    return await tried(rows, queue, Snoozed(600.0, AttemptOutcome.GIVEN_BACK))
+
+
+async def a_completed_one(rows: Pool, queue: str) -> UUID:
+    return await tried(rows, queue, Done(None))
+
+
+async def one_whose_type_opted_out(rows: Pool, queue: str) -> UUID:
+    return await tried(rows, queue, Failed(WRONG), max_retries=0, dead_letter=False)
+
+
 async def a_dead_letter(rows: Pool, queue: str) -> UUID:
     return await tried(rows, queue, Failed(WRONG), max_retries=0)
 
@@ -130,6 +143,9 @@ CASES: dict[str, tuple[Callable[[Pool, str], Awaitable[UUID]], str]] = {
     "doorbell_lost": (one_whose_doorbell_is_lost, "Its doorbell, rung at "),
     "running": (one_that_runs, "It runs on running-worker since "),
     "worker_lost": (one_whose_worker_died, "It was held by worker-lost-worker, whose lease is over"),
+    "given_back": (one_that_was_given_back, "A worker gave it back without a try; it runs again at "),
+    "completed": (a_completed_one, "It completed at "),
+    "failed": (one_whose_type_opted_out, "It failed for good at "),
     "dead_letter": (a_dead_letter, "It is a dead letter since "),
 }
 
@@ -143,6 +159,20 @@ async def test_the_answer_is_the_reason(api: Client, rows: Pool, case: str) -> N
     assert found["summary"].startswith(sentence)
     assert found["summary"] == found["reasons"][0]["text"]
     assert found["reasons"][0]["advice"]
+
+
+def test_every_reason_has_its_case() -> None:
+    assert {case.strip() for case in CASES} | {"in_lane", "nats_away", "cancelled"} == {code.value for code in ReasonCode}
+
+
+async def test_without_nats_a_due_task_says_that(start: Services, pool: Pool) -> None:
+    """Through an API that reaches no NATS."""
+    api = await start("api", nats_url="nats://127.0.0.1:1")
+    await serving(pool, "away")
+    task = (await given.waiting(pool, queue="away", ring=False))[0]
+    async with client_of(api) as client:
+        found = ok(await client.get(f"/api/tasks/{task}/explain"))
+    assert ([reason["code"] for reason in found["reasons"]], found["summary"][:10]) == (["nats_away"], "It is due,")
 
 
 async def test_how_a_task_ended_is_said_with_who_cancelled_it(api: Client, rows: Pool) -> None:
