@@ -5,7 +5,7 @@ import os
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from waggle_embedded.child import ServerProcess
@@ -13,6 +13,11 @@ from waggle_embedded.first_key import ADMIN, KEY_FILE, Access
 from waggle_embedded.services import ServiceProcess
 
 T = TypeVar("T")
+
+SCRAPED: Final = {
+    "http": ["  - job_name: waggle"],
+    "https": ["  - job_name: waggle-tls", "    scheme: https", "    tls_config: {insecure_skip_verify: true}"],
+}
 
 
 def facts(postgres_url: str, nats_url: str, running: Iterable[tuple[str, ServerProcess]], *, api_key: str) -> dict[str, Any]:
@@ -59,14 +64,18 @@ def prometheus(metrics: Mapping[str, Any]) -> str:
         "  scrape_interval: 5s",
         "  evaluation_interval: 5s",
         "scrape_configs:",
-        "  - job_name: waggle",
-        "    static_configs:",
     ]
-    for service, urls in metrics.items():
-        targets = [urlsplit(url).netloc for url in (urls if isinstance(urls, list) else [urls]) if url]
+    for scheme, job in SCRAPED.items():
+        targets = [line for service, urls in metrics.items() for line in _targets(service, urls, scheme)]
         if targets:
-            lines += [f"      - targets: {json.dumps(targets)}", f"        labels: {{service: {service}}}"]
+            lines += [*job, "    static_configs:", *targets]
     return "\n".join(lines) + "\n"
+
+
+def _targets(service: str, urls: Any, scheme: str) -> list[str]:
+    several = [urlsplit(url) for url in (urls if isinstance(urls, list) else [urls])]
+    hosts = [url.netloc for url in several if url.scheme == scheme]
+    return [f"      - targets: {json.dumps(hosts)}", f"        labels: {{service: {service}}}"] if hosts else []
 
 
 def banner(api_url: str, data: Path, servers: Path, *, kept: bool, embedded: tuple[bool, bool], access: Access) -> str:

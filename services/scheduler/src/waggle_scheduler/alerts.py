@@ -6,6 +6,7 @@ Several schedulers look alike; Postgres lets one of them raise and tell each ale
 
 import asyncio
 import shutil
+import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,7 +21,7 @@ from waggle.bus import breakers
 from waggle.bus.breakers import State
 from waggle.bus.connection import NATS_OUTAGE, Bus
 from waggle.bus.ring import Ringer
-from waggle.loops import periodic
+from waggle.loops import LONGEST_SECONDS, LOOK_SHARE, periodic, wait_for
 from waggle.settings.services import SchedulerSettings
 from waggle.store import alerts, catalogue, figures, queues, tasks
 from waggle.store.alerts import Alert, Message
@@ -51,6 +52,7 @@ async def keep(pool: Connection, bus: Bus, ringer: Ringer, settings: SchedulerSe
     key = webhooks.read_secret(settings.alert_secret)
 
     async def step() -> bool:
+        began = time.monotonic()
         found = [alert async for alert in reasons(pool, bus, ringer, settings)]
         for name in await alerts.raise_all(pool, found):
             log.warning("alert fires", alert=name)
@@ -59,6 +61,7 @@ async def keep(pool: Connection, bus: Bus, ringer: Ringer, settings: SchedulerSe
         for message in await alerts.claim(pool):
             await _tell(pool, settings.alert_url, key, message)
         await alerts.delete_old(pool, KEPT_SECONDS)
+        await wait_for(stopping, min((time.monotonic() - began) / LOOK_SHARE, LONGEST_SECONDS) - settings.alert_interval)
         return False
 
     await periodic(settings.alert_interval, step, OUTAGE, stopping)
