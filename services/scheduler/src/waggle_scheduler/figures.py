@@ -21,7 +21,8 @@ from waggle.task import Priority
 from waggle.telemetry import catalogue
 from waggle_scheduler import OUTAGE
 
-LOOK_SECONDS: Final = 5.0
+QUEUES_SECONDS: Final = 10.0  # between two looks
+SERVERS_SECONDS: Final = 30.0
 RETRY_SECONDS: Final = 1.0  # in an outage
 
 SIZE: Final = catalogue.QUEUE_SIZE.create()
@@ -72,7 +73,7 @@ async def keep_queues(pool: Connection, stopping: asyncio.Event) -> None:
             WORKERS.labels(queue).set(workers)
             UNSERVED.labels(queue).set(0 if paused or workers else sum(due))
         gone = {*known, *(queue for queue, _ in lanes)}
-        await _rest(began, stopping)
+        await _rest(began, QUEUES_SECONDS, stopping)
         return True
 
     await periodic(RETRY_SECONDS, step, OUTAGE, stopping)
@@ -87,7 +88,7 @@ async def keep_servers(pool: Connection, bus: Bus, folders: Sequence[str], stopp
         await _postgres(pool)
         if bus.connected:
             await _streams(bus)
-        await _rest(began, stopping)
+        await _rest(began, SERVERS_SECONDS, stopping)
         return True
 
     await periodic(RETRY_SECONDS, step, OUTAGE, stopping)
@@ -127,6 +128,6 @@ async def _streams(bus: Bus) -> None:
         STREAM_LIMIT.labels(stream).set(limit if limit is not None and limit > 0 else float("inf"))
 
 
-async def _rest(began: float, stopping: asyncio.Event) -> None:
+async def _rest(began: float, seconds: float, stopping: asyncio.Event) -> None:
     """Wait for the next look."""
-    await wait_for(stopping, max(LOOK_SECONDS, min((time.monotonic() - began) / LOOK_SHARE, LONGEST_SECONDS)))
+    await wait_for(stopping, max(seconds, min((time.monotonic() - began) / LOOK_SHARE, LONGEST_SECONDS)))

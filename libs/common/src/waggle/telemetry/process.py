@@ -7,7 +7,7 @@ from typing import Final
 from waggle import machine
 from waggle.telemetry import catalogue
 
-TICK_SECONDS: Final = 0.25
+TICK_SECONDS: Final = 0.5
 WINDOW_SECONDS: Final = 15.0  # a scrape sees the worst of this one and the one before
 
 CPU: Final = catalogue.CPU.create()
