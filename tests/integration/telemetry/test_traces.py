@@ -128,5 +128,5 @@ async def test_a_context_that_comes_twice_is_invalid_and_an_odd_method_is_counte
     twice = [("traceparent", SAMPLED["traceparent"]), ("traceparent", SAMPLED["traceparent"])]
     answer = await api.post("/api/tasks", json={"type": "test.work", "delay": 600}, headers=twice)
     assert ok(answer, 201).get("trace_id") != TRACE
-    await api.request("BREW", "/api/tasks", headers=SAMPLED)
+    await api.request("PROPFIND", "/api/tasks", headers=SAMPLED)
     assert 'method="other"' in (await api.get("/metrics")).text

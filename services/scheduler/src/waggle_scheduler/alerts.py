@@ -21,7 +21,7 @@ from waggle.bus import breakers
 from waggle.bus.breakers import State
 from waggle.bus.connection import NATS_OUTAGE, Bus
 from waggle.bus.ring import Ringer
-from waggle.loops import LONGEST_SECONDS, LOOK_SHARE, periodic, wait_for
+from waggle.loops import LONGEST_SECONDS, periodic, wait_for
 from waggle.settings.services import SchedulerSettings
 from waggle.store import alerts, catalogue, figures, queues, tasks
 from waggle.store.alerts import Alert, Message
@@ -32,6 +32,7 @@ from waggle_scheduler import OUTAGE
 
 log = structlog.get_logger()
 
+SHARE: Final = 0.1  # of the time that the looks may take
 OVER_SECONDS: Final = 60.0  # that nobody has seen an alert before it is over: it does not flap
 KEPT_SECONDS: Final = 30 * 86_400.0
 ERROR_SECONDS: Final = 600.0  # over which the rate of failures is taken
@@ -61,7 +62,7 @@ async def keep(pool: Connection, bus: Bus, ringer: Ringer, settings: SchedulerSe
         for message in await alerts.claim(pool):
             await _tell(pool, settings.alert_url, key, message)
         await alerts.delete_old(pool, KEPT_SECONDS)
-        await wait_for(stopping, min((time.monotonic() - began) / LOOK_SHARE, LONGEST_SECONDS) - settings.alert_interval)
+        await wait_for(stopping, min((time.monotonic() - began) / SHARE, LONGEST_SECONDS) - settings.alert_interval)
         return False
 
     await periodic(settings.alert_interval, step, OUTAGE, stopping)
