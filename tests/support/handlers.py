@@ -295,4 +295,4 @@ def says_in_thread(ctx: Context) -> None:
 
 @app.task("test.says-in-process", process=True)
 def says_in_process(ctx: Context) -> None:
-    ctx.log.info("in a process", where="\x00there")
+    ctx.log.info("in a process", where="\x00there", text=r"\u0000")

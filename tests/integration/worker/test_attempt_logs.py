@@ -27,7 +27,7 @@ async def test_lines_are_kept_wherever_the_handler_runs_up_to_the_limits(start: 
         [line] = await logs(client, await done(client, "test.says-in-thread"), attempt=1)
         assert (line["level"], line["event"], line["fields"]) == ("warning", "in a thread", {"thing": "<class 'object'>"})
         [line] = await logs(client, await done(client, "test.says-in-process"))
-        assert (line["event"], line["fields"]) == ("in a process", {"where": "there"})
+        assert (line["event"], line["fields"]) == ("in a process", {"where": "\x00there", "text": r"\u0000"})
         many = await logs(client, await done(client, "test.says", {"lines": 20}))
         assert [line["event"] for line in many] == ["said"] * 5 + ["15 more lines were not kept"]
 

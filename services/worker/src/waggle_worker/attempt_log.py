@@ -5,8 +5,9 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from waggle.errors import storable
+
 OWN: Final = frozenset({"event", "level", "timestamp", "task_id", "task_type", "attempt", "service", "exc_info", "trace_id", "span_id"})
-SHOWN: Final = 2_000  # characters of a line that does not fit
 
 _encode: Final = msgspec.json.Encoder(enc_hook=str).encode
 
@@ -38,7 +39,7 @@ class AttemptLog:
         try:
             text = _encode({**line, "fields": fields} if fields else line)
         except Exception:  # whatever a value's own conversion raises
-            text = _encode({**line, "event": line["event"][:SHOWN], "fields": {"unreadable": sorted(fields)[:20]}})
+            text = _encode({**line, "event": storable(line["event"]), "fields": {"unreadable": [storable(name) for name in sorted(fields)[:20]]}})
         if self._bytes + len(text) > self._limits.size:
             self._left += 1
             return
@@ -46,10 +47,10 @@ class AttemptLog:
         self._bytes += len(text)
 
     def text(self) -> str | None:
-        """All lines as a JSON array, None without one. The last says how many more there were. NUL characters are left out: Postgres has none."""
+        """All lines as a JSON array, None without one. The last says how many more there were."""
         lines = list(self._lines)
         if not lines and not self._left:
             return None
         if self._left:
             lines.append(_encode({"at": datetime.now(UTC), "level": "warning", "event": f"{self._left} more lines were not kept"}))
-        return ("[" + b",".join(lines).decode() + "]").replace("\\u0000", "")
+        return "[" + b",".join(lines).decode() + "]"
