@@ -1,4 +1,4 @@
-"""Writes nats.conf for the three nodes of deploy/compose.yaml: `uv run just compose-nats`. Passwords come from the environment of the servers."""
+"""Writes nats.conf for the three nodes of deploy/compose.yaml: `uv run just dashboards`. Passwords come from the environment of the servers."""
 
 from pathlib import Path
 from typing import Final

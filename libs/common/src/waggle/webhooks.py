@@ -52,8 +52,9 @@ def post(url: str, key: bytes, message_id: str, body: bytes) -> None:
     import requests  # it takes 8 MB, and most services send none
 
     try:
-        answer = requests.post(url, data=body, headers=headers(key, message_id, body), timeout=SECONDS, allow_redirects=False)
+        with requests.post(url, data=body, headers=headers(key, message_id, body), timeout=SECONDS, allow_redirects=False, stream=True) as answer:
+            status = answer.status_code  # nobody reads the body, however long it is
     except requests.RequestException as error:
         raise NotTaken(f"{type(error).__name__}: {error}"[:500]) from None
-    if not 200 <= answer.status_code <= 299:
-        raise NotTaken(f"the webhook answered {answer.status_code}", gone=answer.status_code == 410)
+    if not 200 <= status <= 299:
+        raise NotTaken(f"the webhook answered {status}", gone=status == 410)

@@ -43,11 +43,11 @@ BREAKER_SECONDS: Final = 600.0
 TRANSACTION_SECONDS: Final = 900.0
 DISK_SHARE: Final = 0.1
 SEND: Final = "alert.send"
-SEND_RETRIES: Final = 12  # with the usual backoff: for hours
+SEND_RETRIES: Final = 100  # with the usual backoff, at most 5 min and half of that on average: for four hours
 
 
 async def keep(pool: Connection, bus: Bus, ringer: Ringer, settings: SchedulerSettings, stopping: asyncio.Event) -> None:
-    """Nothing without `WAGGLE_ALERT_URL`. Raises SettingsError for a secret that is none."""
+    """Nothing without `WAGGLE_ALERT_URL`. Raises SettingsError for an invalid secret."""
     if not settings.alert_url:
         return
     key = webhooks.read_secret(settings.alert_secret)

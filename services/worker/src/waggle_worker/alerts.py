@@ -12,14 +12,14 @@ from waggle.settings.services import WorkerSettings
 def app(settings: WorkerSettings) -> App:
     """An app with the handler, to be included; empty without `WAGGLE_ALERT_URL`: then such tasks wait for a worker that has it.
 
-    Raises SettingsError for a secret that is none.
+    Raises SettingsError for an invalid secret.
     """
     made = App()
     if not settings.alert_url:
         return made
     url, key = settings.alert_url, webhooks.read_secret(settings.alert_secret)
 
-    @made.task("alert.send", max_retries=12, timeout=30)
+    @made.task("alert.send", max_retries=100, timeout=30)
     async def send(message_id: str, body: str) -> None:
         """The message keeps its id, by which the receiver knows that it is the same."""
         try:

@@ -133,7 +133,7 @@ CASES: dict[str, tuple[Callable[[Pool, str], Awaitable[UUID]], str]] = {
     "breaker_open": (one_before_an_open_breaker, "The circuit breaker smtp was open; it tries again at "),
     "snoozed": (a_snoozed_one, "Its handler asked to run again at "),
     "type_not_served": (one_put_off_without_a_handler, "No live worker of the queue type-not-served has a handler for demo.gone."),
-    "suspect": (a_suspect, "It was lost with a worker (1 times), which may have died of it"),
+    "suspect": (a_suspect, "It was lost with a worker that may have died of it: "),
     "deadline_passed": (one_past_its_deadline, "Its deadline passed at "),
     "queue_paused": (one_of_a_paused_queue, "The queue queue-paused is paused since "),
     "queue_not_served": (one_that_no_worker_serves, "No live worker serves the queue queue-not-served."),

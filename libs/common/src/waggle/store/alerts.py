@@ -11,7 +11,7 @@ import msgspec
 from waggle.store.client import Connection
 from waggle.store.sql import statement
 
-MOST: Final = 20  # messages that one scheduler sends in a turn
+MOST: Final = 5  # messages that one scheduler sends in a turn: a webhook that hangs takes 10 s for each
 CLAIM_SECONDS: Final = 60.0  # that it has for them
 
 

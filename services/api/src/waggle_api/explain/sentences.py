@@ -88,7 +88,7 @@ def _text(of: Reason, row: Facts) -> str:  # noqa: PLR0912  # a sentence for eac
             return f"Its handler asked to run again {at(of.until)} (in {span(of.until, now)})."
         case ReasonCode.SUSPECT:
             turn = f" {at(of.until)}" if of.until and of.until > now else ""
-            return f"It was lost with a worker ({row['lost_count']} times), which may have died of it: few such tasks run at once, its turn comes{turn}."
+            return f"It was lost with {_workers(row['lost_count'])} that may have died of it: few such tasks run at once, its turn comes{turn}."
         case ReasonCode.GIVEN_BACK:
             return f"A worker gave it back without a try; it runs again {at(of.until)} (in {span(of.until, now)})."
         case ReasonCode.DEADLINE_PASSED:
@@ -122,6 +122,10 @@ def _text(of: Reason, row: Facts) -> str:  # noqa: PLR0912  # a sentence for eac
             return f"It failed for good {at(of.since)} after {tries}{_of_error(of)}."
         case ReasonCode.DEAD_LETTER:
             return f"It is a dead letter since {when(of.since)}, after {tries}{_of_error(of)}."
+
+
+def _workers(lost: int) -> str:
+    return "a worker" if lost == 1 else f"{lost} workers"
 
 
 def _of_error(of: Reason) -> str:
