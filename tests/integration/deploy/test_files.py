@@ -133,3 +133,22 @@ def test_grafana_is_provisioned_with_the_dashboards() -> None:
     assert f"./grafana/dashboards:{provider['options']['path']}:ro" in compose["services"]["grafana"]["volumes"]
     sources = yaml.safe_load((DEPLOY / "grafana/provisioning/datasources/waggle.yaml").read_text())["datasources"]
     assert {source["type"] for source in sources} == {"prometheus", "tempo"}
+
+
+def test_the_commands_of_the_image_install_every_service(tmp_path: Path) -> None:
+    """Those of the first RUN, in an environment of this test's own; what they install works without the sources."""
+    lines = (DEPLOY / "Dockerfile").read_text().replace("\\\n", " ").splitlines()
+    [command] = [line.partition("&&")[2] for line in lines if line.startswith("RUN pip install --no-cache-dir uv")]
+    source, wheels, venv = tmp_path / "src", tmp_path / "wheels", tmp_path / "venv"
+    source.mkdir()
+    for name in [line.removeprefix("!") for line in (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines() if line.startswith("!")]:
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, source / name, **({"symlinks": True} if (ROOT / name).is_dir() else {}))
+    there = command.replace("/src", str(source)).replace("/wheels", str(wheels)).replace("--system --no-cache", f"--python {venv}/bin/python")
+    done = subprocess.run(["bash", "-c", f"uv venv -q --python {sys.executable} {venv} && {there}"], capture_output=True, text=True, timeout=150, check=False)
+    assert done.returncode == 0, done.stderr
+    assert not source.exists()
+    for service in ("api", "worker", "dlq", "scheduler"):
+        checked = subprocess.run([venv / "bin/python", "-c", f"import waggle_{service}.__main__"], capture_output=True, text=True, timeout=60, check=False)
+        assert checked.returncode == 0, checked.stderr
+    assert subprocess.run([venv / "bin/waggle", "migrate", "--help"], capture_output=True, timeout=60, check=False).returncode == 0
