@@ -17,7 +17,8 @@ import pytest
 import yaml
 
 import boards
-from boards import BOARDS, Board, rendered
+from boards import BOARDS
+from panels import COLUMNS, Board, rendered
 from support.command_line import up
 from support.facts import until
 from support.processes import kill
@@ -159,4 +160,4 @@ def test_every_panel_has_a_unit_and_says_what_to_do(board: Board) -> None:
     for panel in panels:
         assert panel["fieldConfig"]["defaults"]["unit"], panel["title"]
         assert len(panel["description"]) > 20, panel["title"]
-        assert panel["gridPos"]["x"] + panel["gridPos"]["w"] <= boards.COLUMNS
+        assert panel["gridPos"]["x"] + panel["gridPos"]["w"] <= COLUMNS
