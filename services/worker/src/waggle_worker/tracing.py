@@ -10,7 +10,7 @@ from typing import Final
 
 from waggle.errors import TaskError
 from waggle.task import Claimed, Done, Failed, Outcome, Snoozed
-from waggle.telemetry.traces import SWITCH, SpanKind, SpanShape, TraceContext, parse, record
+from waggle.telemetry.traces import SWITCH, SpanKind, SpanShape, TraceContext, kept_state, parse, record
 
 SHAPES: Final = 5_000
 TRACEPARENT_LENGTH: Final = 55
@@ -59,7 +59,12 @@ def trace_of(claimed: Claimed) -> AttemptTrace | None:
     """That of a task whose trace is recorded here."""
     if SWITCH.recorder is None or not _is_sampled(claimed):
         return None
-    return AttemptTrace(_read(claimed))
+    parent = _read(claimed)
+    try:
+        int(parent.trace_id, 16), int(parent.span_id, 16)
+    except ValueError:  # SQL has made it up
+        return None
+    return AttemptTrace(parent)
 
 
 def received(claimed: Sequence[Claimed], began: int) -> None:
@@ -94,14 +99,14 @@ def settled(task_type: str, queue: str, context: TraceContext, began: int) -> No
 
 
 def _is_sampled(claimed: Claimed) -> bool:
-    """By its look: reading each takes ten times as long. The API has checked it; one that SQL made up fails where it is sent."""
+    """By its look: reading each takes ten times as long. The API has checked it; SQL can make up one that only looks so."""
     parent = claimed.traceparent
     return parent is not None and parent[-1:] in SAMPLED_ENDS and len(parent) == TRACEPARENT_LENGTH and parent.startswith("00-")
 
 
 def _read(claimed: Claimed) -> TraceContext:
     parent = claimed.traceparent or ""
-    return TraceContext(parent[3:35], parent[36:52], True, claimed.tracestate)
+    return TraceContext(parent[3:35], parent[36:52], True, kept_state(claimed.tracestate))
 
 
 def _kind(error: TaskError) -> str:

@@ -106,10 +106,10 @@ def parse(parent: str | None, state: str | None = None) -> TraceContext | None:
     found = _PARENT.fullmatch(parent) if parent else None
     if found is None or ((parent or "").startswith("00-") and found.group(4)):
         return None
-    return TraceContext(found.group(1), found.group(2), bool(int(found.group(3), 16) & 1), _kept_state(state))
+    return TraceContext(found.group(1), found.group(2), bool(int(found.group(3), 16) & 1), kept_state(state))
 
 
-def _kept_state(state: str | None) -> str | None:
+def kept_state(state: str | None) -> str | None:
     """A state as it is passed on: printable, and so many members from its begin as fit."""
     if not state or not (state.isascii() and state.isprintable()):
         return None
