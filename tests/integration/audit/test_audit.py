@@ -28,7 +28,7 @@ from waggle.bus import doorbells, subjects, topology
 from waggle.bus.connection import Bus
 from waggle.bus.pull import Pull
 from waggle.errors import ErrorCode, TaskError
-from waggle.store import postgres, queues, tasks, waiting
+from waggle.store import figures, postgres, queues, snapshots, tasks, waiting
 from waggle.task import Done, Failed, Tries, decide
 
 Pool = asyncpg.Pool
@@ -248,6 +248,26 @@ async def test_a_paused_queue_and_a_full_lane_are_noted_and_in_order(settings: F
     assert await audited(settings) == {}
     await queues.pause(pool, "default", paused=False)
     assert await audited(settings) == {"orphan": 5}
+
+
+async def test_what_slows_everything_down_and_what_schedulers_found_is_noted(settings: FleetSettings, pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshots, "OLD_SECONDS", 0.0)
+    monkeypatch.setattr(figures, "DEAD_LEAST", 0)
+    await pool.execute("INSERT INTO waggle.alerts (key, name, severity, summary) VALUES ('a', 'WaggleDoorbellsRefused', 'page', 'The lane is full.')")
+
+    async def counted() -> bool:  # a session tells its counts once a second
+        await pool.execute("ANALYZE waggle.tasks")
+        return bool(await pool.fetchval("SELECT n_dead_tup >= 3 FROM pg_stat_user_tables WHERE relname = 'tasks'"))
+
+    async with pool.acquire() as holder, holder.transaction(isolation="repeatable_read"):
+        await pool.execute("DELETE FROM waggle.tasks WHERE id = ANY($1)", await given.waiting(pool, 3))
+        await until(counted)
+        session = await holder.fetchval("SELECT pg_backend_pid() FROM (SELECT count(*) FROM waggle.tasks) t")
+        report = await audit(settings, wait=0.0)
+    assert report.seen.holds
+    assert f"session {session} keeps Postgres from removing dead rows: see `waggle doctor`" in report.seen.notes
+    assert any(note.startswith("the table tasks has ") and note.endswith(" dead rows beside 0 live ones: see `waggle doctor`") for note in report.seen.notes)
+    assert "the alert WaggleDoorbellsRefused fires: The lane is full." in report.seen.notes
 
 
 async def test_doorbells_that_a_waiting_worker_should_have_acked_are_found_and_removed(settings: FleetSettings, pool: Pool, bus: Bus, worker: str) -> None:

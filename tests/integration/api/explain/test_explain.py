@@ -15,6 +15,7 @@ from waggle.task import AttemptOutcome, Done, Failed, Snoozed, Tries, decide
 from waggle_api.explain.reasons import ReasonCode
 
 Pool = asyncpg.Pool
+LIMITED = TaskError(ErrorCode.RATE_LIMIT_EXCEEDED, "answered 429", retryable=True)
 BREAKER = TaskError(ErrorCode.SERVICE_UNAVAILABLE, "waiting for the circuit breaker smtp", retryable=True, details={"breaker": "smtp"})
 WRONG = TaskError(ErrorCode.TASK_EXECUTION_FAILED, "ValueError: no such account", retryable=True)
 
@@ -42,6 +43,10 @@ async def a_delayed_one(rows: Pool, queue: str) -> UUID:
 
 async def one_in_backoff(rows: Pool, queue: str) -> UUID:
     return await tried(rows, queue, Failed(WRONG, after=600.0))
+
+
+async def one_that_met_a_rate_limit(rows: Pool, queue: str) -> UUID:
+    return await tried(rows, queue, Failed(LIMITED, after=600.0))
 
 
 async def one_before_an_open_breaker(rows: Pool, queue: str) -> UUID:
@@ -130,6 +135,7 @@ async def a_dead_letter(rows: Pool, queue: str) -> UUID:
 CASES: dict[str, tuple[Callable[[Pool, str], Awaitable[UUID]], str]] = {
     "waits_for_time": (a_delayed_one, "It waits for its time, at "),
     "backoff": (one_in_backoff, "Its last attempt failed: task_execution_failed: ValueError: no such account; retry 1 of 3 comes at "),
+    "rate_limited": (one_that_met_a_rate_limit, "What it calls limits the rate of calls: rate_limit_exceeded: answered 429; retry 1 of 3 comes at "),
     "breaker_open": (one_before_an_open_breaker, "The circuit breaker smtp was open; it tries again at "),
     "snoozed": (a_snoozed_one, "Its handler asked to run again at "),
     "type_not_served": (one_put_off_without_a_handler, "No live worker of the queue type-not-served has a handler for demo.gone."),

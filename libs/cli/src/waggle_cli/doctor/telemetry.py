@@ -12,8 +12,6 @@ from waggle_cli.doctor.findings import Finding, count, listed, ok, reason, warni
 
 SCRAPE_SECONDS: Final = 2.0
 BETWEEN_SECONDS: Final = 1.5  # two scrapes: a loop that fails now fails again
-DEAD_LEAST: Final = 200_000  # rows, below which nobody notices
-DEAD_TIMES: Final = 4  # dead rows for each live one
 FAILURES: Final = re.compile(r'^waggle_loop_failures_total\{loop="([^"]+)"\} ([0-9.e+]+)$', re.MULTILINE)
 
 Pages = dict[str, str]  # by service and address
@@ -51,10 +49,9 @@ async def bloat(deployment: Deployment) -> list[Finding]:
     """Dead rows of the hot tables, as Postgres estimates them."""
     assert deployment.database
     found = []
-    for row in await figures.rows(deployment.database):
-        if row["dead"] > DEAD_LEAST and row["dead"] > DEAD_TIMES * row["live"]:
-            what = f"the table {row['table']} has {row['dead']:,} dead rows beside {row['live']:,} live ones: statements pass over them"
-            found.append(warning(what, f"see old snapshots above; else autovacuum is off or too slow: VACUUM {row['table']} helps once"))
+    for row in await figures.bloated(deployment.database):
+        what = f"the table {row['table']} has {row['dead']:,} dead rows beside {row['live']:,} live ones: statements pass over them"
+        found.append(warning(what, f"see old snapshots above; else autovacuum is off or too slow: VACUUM {row['table']} helps once"))
     return found or [ok("few dead rows in the hot tables")]
 
 

@@ -15,7 +15,7 @@ import asyncpg
 from waggle.bus import doorbells, subjects
 from waggle.bus.connection import Bus
 from waggle.bus.doorbells import QueuedDoorbell, Stream
-from waggle.store import audit, catalogue, waiting
+from waggle.store import alerts, audit, catalogue, figures, snapshots, waiting
 
 GRACE: Final = 5.0  # seconds that a scheduler's loop may take
 RUNG_GRACE: Final = timedelta(seconds=10)  # a doorbell may be on its way for 5 s; after that the orphan loop rings again
@@ -23,6 +23,7 @@ STRAY_GRACE: Final = 20.0  # seconds until a doorbell whose ack was lost has bee
 PAGE: Final = 5_000
 FOUND_LIMIT: Final = 10_000  # tasks found for one condition; orphans and stray doorbells are all counted
 EXAMPLES: Final = 5
+FIRING_LIMIT: Final = 20
 
 Pool = asyncpg.Pool
 
@@ -117,7 +118,19 @@ async def observe(pool: Pool, bus: Bus, since: float | None, before: Observation
     seen.found["unrung"].add_up_to(await audit.unrung(pool, GRACE, FOUND_LIMIT), FOUND_LIMIT)
     seen.found["lost"].add_up_to(await audit.lost(pool, FOUND_LIMIT), FOUND_LIMIT)
     seen.found["overdue"].add_up_to(await audit.overdue(pool, GRACE, FOUND_LIMIT), FOUND_LIMIT)
+    await _surroundings(pool, seen)
     return seen
+
+
+async def _surroundings(pool: Pool, seen: Observation) -> None:
+    """What makes all work slow, and what schedulers have found: no task is inconsistent by it."""
+    for snapshot in await snapshots.held(pool):
+        if snapshot.is_old:
+            seen.notes.append(f"{snapshot.kind} {snapshot.name} keeps Postgres from removing dead rows: see `waggle doctor`")
+    for row in await figures.bloated(pool):
+        seen.notes.append(f"the table {row['table']} has {row['dead']:,} dead rows beside {row['live']:,} live ones: see `waggle doctor`")
+    for row in await alerts.listing(pool, True, FIRING_LIMIT):
+        seen.notes.append(f"the alert {row['name']} fires: {row['summary']}")
 
 
 async def _history(pool: Pool, seen: Observation, since: float | None) -> None:

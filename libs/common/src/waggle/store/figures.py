@@ -8,6 +8,8 @@ from waggle.store import snapshots
 from waggle.store.client import Connection, schema_of
 from waggle.store.sql import statement
 
+DEAD_LEAST: Final = 200_000  # rows, below which nobody notices
+DEAD_TIMES: Final = 4  # dead rows for each live one
 MOST: Final = 10_000  # due tasks without a doorbell that are looked at
 
 
@@ -36,6 +38,11 @@ async def server(connection: Connection) -> asyncpg.Record:
 async def rows(connection: Connection) -> list[asyncpg.Record]:
     """Of each hot table: table, live, dead."""
     return await statement("figures/rows").fetch(connection, schema=schema_of(connection))
+
+
+async def bloated(connection: Connection) -> list[asyncpg.Record]:
+    """The hot tables with so many dead rows that statements slow down: table, live, dead, as Postgres estimates them."""
+    return [row for row in await rows(connection) if row["dead"] > DEAD_LEAST and row["dead"] > DEAD_TIMES * row["live"]]
 
 
 async def dead_letters(connection: Connection, most: int) -> list[asyncpg.Record]:

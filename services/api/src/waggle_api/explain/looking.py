@@ -10,6 +10,7 @@ import msgspec
 from waggle import errors
 from waggle.bus import lane_head
 from waggle.bus.connection import NATS_OUTAGE, Bus
+from waggle.errors import ErrorCode
 from waggle.repair import orphans
 from waggle.store import catalogue, explanations, leases, queues, tasks
 from waggle.store.client import PooledConnection
@@ -79,6 +80,7 @@ class Explainer:
                     outcome=_outcome(row["outcome"]),
                     breaker=row["breaker"],
                     lost=row["lost"],
+                    limited=row["code"] == ErrorCode.RATE_LIMIT_EXCEEDED,
                     overdue=row["overdue"],
                     paused=row["queue"] in paused,
                     served=bool(serving),
@@ -120,6 +122,7 @@ class Explainer:
             outcome=_outcome(row["last_outcome"]),
             breaker=_breaker(row["last_error"]),
             lost=row["lost_count"] > 0,
+            limited=_is_rate_limit(row["last_error"]),
             overdue=row["deadline"] is not None and row["deadline"] <= row["now"],
             paused=row["paused"],
             served=bool(serving),
@@ -181,6 +184,10 @@ def _breaker(error: str | None) -> str | None:
     details = None if error is None else errors.stored(error).details
     name = (details or {}).get("breaker")
     return name if isinstance(name, str) else None
+
+
+def _is_rate_limit(error: str | None) -> bool:
+    return error is not None and errors.stored(error).code is ErrorCode.RATE_LIMIT_EXCEEDED
 
 
 def _canceller(row: Facts, status: Status) -> dict[str, Any]:

@@ -16,6 +16,7 @@ class ReasonCode(StrEnum):
     # it waits, and is not due
     WAITS_FOR_TIME = "waits_for_time"
     BACKOFF = "backoff"
+    RATE_LIMITED = "rate_limited"
     BREAKER_OPEN = "breaker_open"
     SNOOZED = "snoozed"
     SUSPECT = "suspect"
@@ -41,7 +42,8 @@ class ReasonCode(StrEnum):
 
 
 class Waiting(msgspec.Struct, frozen=True):
-    """What decides why a pending task waits. `outcome` is that of its last attempt, `breaker` the circuit breaker that this one met.
+    """What decides why a pending task waits. `outcome` is that of its last attempt, `breaker` the circuit breaker that this one met;
+    `limited`: it met the rate limit of what it called.
 
     `later`: it is not due. `served` and `known`: a live worker serves its queue, and one of those its type. `lost`: it was lost with a worker.
     `fits`: its payload, as far as is known. `doorbell`: whether its lane still holds its doorbell, as far as is known.
@@ -60,6 +62,7 @@ class Waiting(msgspec.Struct, frozen=True):
     nats: bool
     fits: bool = True
     doorbell: bool = True
+    limited: bool = False
 
 
 _LATER: Final[Mapping[AttemptOutcome | None, ReasonCode]] = MappingProxyType(
@@ -87,6 +90,8 @@ def _of_later(task: Waiting) -> ReasonCode:
         return ReasonCode.TYPE_NOT_SERVED
     if task.lost and task.outcome is AttemptOutcome.LOST:  # lost tasks run again at once, unless they may have killed their worker
         return ReasonCode.SUSPECT
+    if task.outcome is AttemptOutcome.FAILED and task.limited:
+        return ReasonCode.RATE_LIMITED
     return _LATER.get(task.outcome, ReasonCode.WAITS_FOR_TIME)
 
 
@@ -107,6 +112,7 @@ ADVICE: Final[Mapping[ReasonCode, str]] = MappingProxyType(
     {
         ReasonCode.WAITS_FOR_TIME: "nothing to do: it runs at its time",
         ReasonCode.BACKOFF: "nothing to do: it is tried again; `waggle tasks logs` shows what its handler said",
+        ReasonCode.RATE_LIMITED: "nothing to do: it is tried again when the service that it calls takes more; fewer workers for its queue call less often",
         ReasonCode.BREAKER_OPEN: "repair the service behind the breaker; `waggle breakers reset` ends the wait at once",
         ReasonCode.SNOOZED: "nothing to do: its handler asked for the wait",
         ReasonCode.SUSPECT: "its worker died while it ran: look at the worker's exit code and memory",

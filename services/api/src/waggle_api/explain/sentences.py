@@ -44,6 +44,7 @@ _COLUMNS: Final[Mapping[ReasonCode, Mapping[str, str]]] = {  # fields of a reaso
     ReasonCode.SUSPECT: _UNTIL,
     ReasonCode.GIVEN_BACK: _UNTIL,
     ReasonCode.BACKOFF: {"until": "run_at", "since": "last_ended", "error": "last_error"},
+    ReasonCode.RATE_LIMITED: {"until": "run_at", "since": "last_ended", "error": "last_error"},
     ReasonCode.BREAKER_OPEN: {"until": "run_at", "since": "last_ended"},
     ReasonCode.QUEUE_PAUSED: {"queue": "queue", "since": "paused_since", "by": "paused_by"},
     ReasonCode.QUEUE_NOT_SERVED: {"queue": "queue"},
@@ -79,8 +80,10 @@ def _text(of: Reason, row: Facts) -> str:  # noqa: PLR0912  # a sentence for eac
     match of.code:
         case ReasonCode.WAITS_FOR_TIME:
             return f"It waits for its time, {at(of.until)} (in {span(of.until, now)})."
-        case ReasonCode.BACKOFF:
+        case ReasonCode.BACKOFF | ReasonCode.RATE_LIMITED:
             left = f"retry {row['retry_count']} of {row['max_retries']}"
+            if of.code is ReasonCode.RATE_LIMITED:
+                return f"What it calls limits the rate of calls{_of_error(of)}; {left} comes {at(of.until)} (in {span(of.until, now)})."
             return f"Its last attempt failed{_of_error(of)}; {left} comes {at(of.until)} (in {span(of.until, now)})."
         case ReasonCode.BREAKER_OPEN:
             return f"The circuit breaker {of.breaker} was open; it tries again {at(of.until)} (in {span(of.until, now)})."
