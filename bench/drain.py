@@ -1,9 +1,9 @@
 """How fast one worker process runs waiting no-op tasks, with everything on (attempt rows, metrics, heartbeat, scheduler).
 
-    uv run python bench/drain.py --tasks 100000 [--concurrency 1000] [--traces 0.01] [--logs]
+    uv run python bench/drain.py --tasks 100000 [--concurrency 1000] [--traces 0.01] [--logs] [--events all]
 
 `--traces` sends everything to a collector that throws it away, with this share of the traces sampled; `--logs` runs handlers that log a line each, which is
-kept with the attempt.
+kept with the attempt; `--events` says which changes are told on NATS (off, final, all).
 
 The rate is measured by the database's clock, from the first start of a handler to the last settled task. Prints one JSON line: drain_per_s.
 """
@@ -75,6 +75,7 @@ def main() -> None:
     parser.add_argument("--concurrency", type=int, default=1000)
     parser.add_argument("--traces", type=float, default=None, metavar="SHARE")
     parser.add_argument("--logs", action="store_true")
+    parser.add_argument("--events", default="final", choices=["off", "final", "all"])
     args = parser.parse_args()
     with collector() as address:
         run(args, {} if args.traces is None else {"otlp_endpoint": address})
@@ -82,7 +83,7 @@ def main() -> None:
 
 def run(args: argparse.Namespace, settings: dict[str, object]) -> None:
     app = {"app": "handlers:app"} if args.logs else {}
-    with stage(concurrency=args.concurrency, **app, **settings) as on:
+    with stage(concurrency=args.concurrency, events=args.events, **app, **settings) as on:
         asyncio.run(fill(on.settings, args.tasks, partial(echo, task_type="bench.logs" if args.logs else "demo.echo", traces=args.traces)))
         asyncio.run(vacuum(on.settings))
         on.start("scheduler")
@@ -97,6 +98,7 @@ def run(args: argparse.Namespace, settings: dict[str, object]) -> None:
             tasks=args.tasks,
             traces=args.traces,
             logs=args.logs,
+            events=args.events,
             concurrency=args.concurrency,
             worker_cpu_us_per_task=round(cpu / args.tasks * 1e6, 1),
             worker_peak_mb=round(memory_mb(worker["pid"]), 1),

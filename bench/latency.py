@@ -1,7 +1,8 @@
-"""How long it takes from a POST to the first line of the handler, at a steady rate.
+"""How long it takes from a submission to the first line of the handler, at a steady rate.
 
-    uv run python bench/latency.py --rate 200 [--seconds 20] [--traces 0.01]
+    uv run python bench/latency.py --rate 200 [--seconds 20] [--traces 0.01] [--door nats]
 
+`--door` says how tasks are submitted: by POST (http), by a message published to NATS (nats), or by `waggle.enqueue` in a transaction (sql).
 `--traces` sends everything to a collector that throws it away, with this share of the traces sampled. Prints one JSON line: start_ms with p50, p95 and p99.
 """
 
@@ -10,10 +11,13 @@ import asyncio
 import json
 import time
 from collections.abc import Callable
+from functools import partial
 from itertools import chain
 from urllib.parse import urlsplit
 
+import asyncpg
 import msgspec
+import nats
 import uvloop
 
 from collector import collector
@@ -51,6 +55,32 @@ async def sender(url: str, began: float, period: float, seconds: float, request:
     return answered
 
 
+async def publish(on: Stage, rate: int, seconds: float) -> None:
+    """Publish a message every 1/rate seconds."""
+    client = await nats.connect(on.settings.nats_url)
+    began = time.perf_counter() + 0.1
+    for number in range(int(rate * seconds)):
+        await asyncio.sleep(max(0.0, began + number / rate - time.perf_counter()))
+        await client.publish("waggle.submit.bench.bench.start", msgspec.json.encode({"payload": {"sent": time.time()}}))
+        await client.flush()
+    await client.close()
+
+
+async def enqueue(on: Stage, rate: int, seconds: float) -> None:
+    """A transaction every 1/rate seconds, by connections that take turns. `sent` is when it begins."""
+    async with asyncpg.create_pool(on.settings.postgres_url, min_size=CONNECTIONS, max_size=CONNECTIONS) as pool:
+        began, going = time.perf_counter() + 0.1, set[asyncio.Task[None]]()
+
+        async def one() -> None:
+            async with pool.acquire() as connection, connection.transaction():
+                await connection.execute("SELECT waggle.enqueue('bench.start', $1)", msgspec.json.encode({"sent": time.time()}).decode())
+
+        for number in range(int(rate * seconds)):
+            await asyncio.sleep(max(0.0, began + number / rate - time.perf_counter()))
+            going.add(asyncio.create_task(one()))
+        await asyncio.wait(going)
+
+
 async def starts(on: Stage, skip: int) -> list[float]:
     async with postgres.pool(on.settings, "bench", 1) as pool:
         await all_settled(pool)
@@ -62,6 +92,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rate", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--door", choices=["http", "nats", "sql"], default="http")
     parser.add_argument("--traces", type=float, default=None, metavar="SHARE")
     args = parser.parse_args()
     with collector() as address:
@@ -74,10 +105,11 @@ def run(args: argparse.Namespace, settings: dict[str, object]) -> None:
         on.start("worker")
         api = on.start("api")
         url = api["api_url"]
-        uvloop.run(submit(url, args.rate, WARM_UP + args.seconds))
+        by = {"http": lambda: submit(url, args.rate, WARM_UP + args.seconds), "nats": partial(publish, on, args.rate, WARM_UP + args.seconds)}
+        uvloop.run((by | {"sql": partial(enqueue, on, args.rate, WARM_UP + args.seconds)})[args.door]())
         values = asyncio.run(starts(on, int(args.rate * WARM_UP)))
         assert len(values) > 0.95 * args.rate * args.seconds, "not every task completed"
-        report(start_ms=percentiles(values), rate=args.rate, tasks=len(values), traces=args.traces, api_mb=round(memory_mb(api["pid"]), 1))
+        report(start_ms=percentiles(values), rate=args.rate, door=args.door, tasks=len(values), traces=args.traces, api_mb=round(memory_mb(api["pid"]), 1))
 
 
 if __name__ == "__main__":
