@@ -36,10 +36,25 @@ format:
 definitions url:
     uv run python -m waggle.store.definitions {{ url }} > definitions.new && mv definitions.new libs/common/src/waggle/store/definitions.json
 
-# write docs/settings.md and docs/metrics.md from the declarations in the code
+# write docs/settings.md, docs/metrics.md and docs/asyncapi.json from the declarations in the code
 docs:
     uv run waggle config docs > docs/settings.new && mv docs/settings.new docs/settings.md
     uv run python -m waggle.telemetry.reference > docs/metrics.new && mv docs/metrics.new docs/metrics.md
+    uv run python -m waggle_api.openapi.asyncapi > docs/asyncapi.new && mv docs/asyncapi.new docs/asyncapi.json
+
+# check docs/asyncapi.json with the official parser (downloads packages)
+asyncapi:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    folder=$(mktemp -d) && trap 'rm -rf "$folder"' EXIT
+    npm install --silent --prefix "$folder" @asyncapi/parser@3.6.6
+    cp docs/asyncapi.json "$folder"
+    cd "$folder" && node -e 'const { Parser } = require("@asyncapi/parser");
+    new Parser().parse(require("fs").readFileSync("asyncapi.json", "utf8")).then(({ document, diagnostics }) => {
+      const wrong = diagnostics.filter((found) => found.severity === 0);
+      console.log(wrong.length ? wrong : `valid: ${document.operations().all().length} operations`);
+      process.exit(wrong.length ? 1 : 0);
+    })'
 
 # write the files in deploy/ and docs/dashboards.md that are made by code
 dashboards:

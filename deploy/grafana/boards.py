@@ -538,6 +538,29 @@ API: Final = Board(
             ],
         ),
         (
+            "Publishers and events",
+            [
+                Panel(
+                    "Messages of publishers",
+                    [(rate("waggle_messages_ingested_total", "outcome"), "{{outcome}}")],
+                    "ops",
+                    "`later`: Postgres does not answer, and the messages wait in WAGGLE_SUBMIT.",
+                ),
+                Panel(
+                    "Messages rejected",
+                    [(rate("waggle_messages_rejected_total", "code"), "{{code}}")],
+                    "ops",
+                    "`waggle rejected list` says why; after the repair `waggle rejected resubmit`.",
+                ),
+                Panel(
+                    "Events published, and who listens",
+                    [(rate("waggle_events_published_total"), "events"), (f"sum(waggle_http_listening_readers{{{JOB}}})", "readers")],
+                    "short",
+                    "None is needed: WAGGLE_EVENTS says which changes are published.",
+                ),
+            ],
+        ),
+        (
             "Security",
             [
                 Panel(

@@ -19,7 +19,7 @@ Pool = asyncpg.Pool
 
 SECONDS = sized(0.5, 30.0)
 TASKS = sized(500, 10_000)
-MAX_CONNECTIONS = 40
+MAX_CONNECTIONS = 48
 
 
 class Greedy:

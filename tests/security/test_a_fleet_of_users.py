@@ -13,6 +13,7 @@ from support.facts import until
 from support.servers import NatsServer
 from support.system import Client, Services, client_of, ok
 from waggle.bus import users
+from waggle.bus.users import NatsPublisher
 from waggle_embedded import services
 from waggle_embedded.binaries import find_nats
 
@@ -71,6 +72,7 @@ def test_the_printed_configuration_is_one(folder: Path) -> None:
     assert {(urlsplit(url).scheme, urlsplit(url).hostname, urlsplit(url).port) for url in addresses.values()} == {("nats", "n1.example", 4333)}
     file = folder / "nats.conf"
     file.write_text(text)
+    (folder / users.PUBLISHERS_FILE).write_text(users.publishers([NatsPublisher("shop", "$2a$06$" + "x" * 53)]))
     subprocess.run([find_nats(), "-t", "-c", file], check=True, capture_output=True)
     assert printed(folder)[0] != printed(folder)[0], "passwords are made up each time"
     assert 'cert_file: "c.pem"' in printed(folder, "--tls-cert", "c.pem", "--tls-key", "k.pem")[0]

@@ -21,6 +21,8 @@ PLACES = {
     "name": "a-name",
     "key_id": "NoSuchKey000",
     "user": "no-such-user",
+    "publisher": "no-such-publisher",
+    "rejection": "1",
     "address": "203.0.113.1",
 }
 ROUTES = [(route, prefix) for group in GROUPS for prefix in ([""] if group.is_probe else PREFIXES) for route in group]
@@ -72,11 +74,16 @@ async def test_without_a_valid_key_every_route_answers_the_same(process: Process
             assert answer == first, route.name
 
 
+ENDLESS = {"events_listen"}  # tests/integration/doors/test_events.py listens
+
+
 async def test_every_route_needs_its_scope(api: Client, process: Process) -> None:
     for scope in sorted(GRANTED - {Scope.ADMIN}):
         async with client_of(process, await made(api, scopes=[scope])) as client:
             for route, prefix in GUARDED:
                 if route.scope is Scope.SIGNED_IN or (route.scope is scope and route.name in SPARED):
+                    continue
+                if route.scope is scope and route.name in ENDLESS:
                     continue
                 answer = await client.request(route.method, address(route, prefix), headers={"content-type": "application/json"}, content=b"[")
                 if route.scope is scope:

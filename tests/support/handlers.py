@@ -39,6 +39,26 @@ async def work(ctx: Context, seconds: float = 0.0) -> dict[str, int]:
     return {"attempt": ctx.attempt}
 
 
+@app.task("test.emits")
+async def emits(ctx: Context, values: int, tries: int = 1) -> None:
+    for number in range(values):
+        await ctx.emit({"n": number})
+        await asyncio.sleep(0.01)
+    if ctx.attempt < tries:
+        raise Retry(after=0.1)
+
+
+@app.task("test.emits_in_a_thread")
+def emits_in_a_thread(ctx: Context) -> None:
+    for value in ("a", "b", {"c": 1}):
+        ctx.emit(value)
+
+
+@app.task("test.emits_too_much")
+async def emits_too_much(ctx: Context) -> None:
+    await ctx.emit("x" * 65_536)
+
+
 @app.task("test.typed", queue="typed", max_retries=1, timeout=5)
 async def typed(to: str, count: int = 1, tags: list[str] | None = None) -> dict[str, Any]:
     return {"to": to, "count": count, "tags": tags}

@@ -49,7 +49,7 @@ def one_api(postgres: PostgresServer, folder: Path, name: str) -> Iterator[Proce
             run(prepare(settings))
             process = launch("api", settings, folder)
             try:
-                _wait_until_ready(process)
+                wait_until_ready(process)
                 yield process
                 process.process.terminate()
                 assert process.process.wait(20) == 0, process.tail()
@@ -59,7 +59,8 @@ def one_api(postgres: PostgresServer, folder: Path, name: str) -> Iterator[Proce
         nats.kill()
 
 
-def _wait_until_ready(process: Process) -> None:
+def wait_until_ready(process: Process) -> None:
+    """Wait for a service that was launched outside of a loop."""
     deadline = time.monotonic() + START_SECONDS
     while not process.ready():
         assert time.monotonic() < deadline, process.tail()

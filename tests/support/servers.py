@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import asyncpg
 
 from support.keys import add_admin_key
+from waggle.bus.users import NatsPublisher
 from waggle.store.migrate import migrate
 from waggle_embedded import nats, postgres
 from waggle_embedded.nats import Nats
@@ -100,6 +101,12 @@ class NatsServer(Server):
         """Its address for the user of a service."""
         assert isinstance(self._running, Nats)
         return self._running.url_of(service)
+
+    def let_in(self, *publishers: NatsPublisher) -> None:
+        """Take these publishers, as `waggle up` does."""
+        assert isinstance(self._running, Nats)
+        self._running.let_in(publishers)
+        time.sleep(0.5)
 
     def wipe(self) -> None:
         """Kill it (SIGKILL), delete the JetStream store, and start it."""

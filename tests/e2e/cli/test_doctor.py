@@ -32,7 +32,7 @@ from support.unchecked import unchecked
 from waggle.bus import storing, subjects, topology
 from waggle.bus.connection import Bus
 from waggle.settings.services import CommandLineSettings
-from waggle.store import alerts
+from waggle.store import alerts, figures
 from waggle.store.alerts import Alert
 from waggle.store.postgres import head
 from waggle_cli.doctor import telemetry
@@ -435,7 +435,7 @@ async def telemetry_target() -> AsyncIterator[Called]:
 
 
 async def test_dead_rows_and_alerts_that_fire_are_reported(doctor: Doctor, servers: dict[str, str], pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(telemetry, "DEAD_LEAST", 10)
+    monkeypatch.setattr(figures, "DEAD_LEAST", 10)
     await pool.execute("ALTER TABLE waggle.tasks SET (autovacuum_enabled = off)")
     await given.waiting(pool, 50)
     async with pool.acquire() as connection:

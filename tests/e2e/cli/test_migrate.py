@@ -43,6 +43,7 @@ async def test_it_makes_the_schema_and_the_streams_and_can_be_repeated(empty_dat
     first = waggle("migrate", place=folder, WAGGLE_POSTGRES_URL=empty_database, WAGGLE_NATS_URL=nats.url)
     assert (first.returncode, first.stderr) == (0, "")
     created = "WAGGLE_WORK, KV_waggle_breakers, default-low, default-medium, default-high, default-critical, WAGGLE_RATES"
+    created += ", WAGGLE_SUBMIT, WAGGLE_REJECTED, ingest, WAGGLE_EVENTS, WAGGLE_STREAMS"
     assert first.stdout == f"Postgres: the schema was created ({head()})\nNATS: created {created}\n"
     assert (await bus.jetstream().stream_info("WAGGLE_WORK")).state.consumer_count == 4
 

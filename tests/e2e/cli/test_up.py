@@ -131,7 +131,7 @@ async def test_one_command_starts_everything_and_its_ready_file_names_all_addres
     up = start("--app", "shop:app")
     facts = await up.ready()
 
-    assert set(facts) == {"api_url", "api_key", "nats_url", "postgres_url", "metrics_urls", "pids"}
+    assert set(facts) == {"api_url", "api_key", "nats_url", "nats_publisher_url", "postgres_url", "metrics_urls", "pids"}
     assert set(facts["pids"]) == {*SERVICES, "nats", "postgres", "up"}
     assert facts["pids"]["up"] == up.process.pid
     assert not any(gone(pid) for pid in up.pids.values())

@@ -24,7 +24,7 @@ from support.unchecked import unchecked
 from waggle.audit import conditions, rounds
 from waggle.audit.conditions import CONDITIONS
 from waggle.audit.rounds import AuditReport, CannotAudit, audit
-from waggle.bus import doorbells, subjects, topology
+from waggle.bus import stored, subjects, topology
 from waggle.bus.connection import Bus
 from waggle.bus.pull import Pull
 from waggle.errors import ErrorCode, TaskError
@@ -134,7 +134,7 @@ async def worker(pool: Pool, lanes: None) -> str:
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that a few tasks and doorbells fill several."""
     monkeypatch.setattr(conditions, "PAGE", 2)
-    monkeypatch.setattr(doorbells, "FETCH_BATCH", 2)
+    monkeypatch.setattr(stored, "BATCH", 2)
 
 
 async def test_tasks_of_every_kind_are_in_order(settings: FleetSettings, pool: Pool, bus: Bus, worker: str, small_pages: None) -> None:

@@ -10,11 +10,13 @@ from waggle.bus import connection, subjects, topology
 from waggle.bus.connection import Bus
 from waggle.task import Priority
 
+DOORS = [subjects.SUBMIT_STREAM, subjects.REJECTED_STREAM, subjects.INGEST, subjects.EVENTS_STREAM, subjects.STREAMS_STREAM]
+
 
 async def test_everything_that_is_missing_is_made_once(bus: Bus, settings: FleetSettings) -> None:
     made = await topology.ensure(bus, settings, ["default", "mail"])
     lanes = [subjects.consumer(queue, priority) for queue in ("default", "mail") for priority in Priority]
-    assert made == [subjects.WORK_STREAM, subjects.BREAKERS_STREAM, *lanes, subjects.RATES_STREAM]
+    assert made == [subjects.WORK_STREAM, subjects.BREAKERS_STREAM, *lanes, subjects.RATES_STREAM, *DOORS]
     assert await topology.ensure(bus, settings, ["default", "mail"]) == []
     assert await stream.consumers(bus) == set(lanes)
 
@@ -37,7 +39,7 @@ async def test_several_that_make_it_at_once_do_not_harm_each_other(bus: Bus, set
         while not other.connected:  # noqa: ASYNC110  # the second connection is no more than a moment away
             await asyncio.sleep(0.01)
         made = await asyncio.gather(*(topology.ensure(each, settings, queues) for each in (bus, other) * 3))
-    assert len({name for each in made for name in each}) == 3 + 4 * len(queues)
+    assert len({name for each in made for name in each}) == 3 + len(DOORS) + 4 * len(queues)
     assert len(await stream.consumers(bus)) == 4 * len(queues)
 
 

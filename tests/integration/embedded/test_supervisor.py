@@ -178,7 +178,7 @@ def test_the_ready_file_has_lists_where_a_service_has_several_processes(supervis
     members = [make("worker-1", STEADY), make("worker-2", STEADY), make("dlq", STEADY)]
     supervisor.start(*members)
     facts = announcement.facts(
-        "postgresql://…", "nats://…", [(member.name.partition("-")[0], member.child) for member in members if member.child], api_key="wgl_…"
+        "postgresql://…", "nats://…", [(member.name.partition("-")[0], member.child) for member in members if member.child], api_key="wgl_…", publisher_url=""
     )
     assert facts["api_key"] == "wgl_…"
     pids = [member.child.pid for member in members if member.child]

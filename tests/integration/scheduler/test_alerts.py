@@ -26,7 +26,7 @@ def messages(target: Called) -> list[Any]:
     """What came, each with a signature that fits."""
     found = []
     for request, body in zip(target.calls, target.bodies, strict=True):
-        signed = webhooks.headers(webhooks.read_secret(SECRET), request.headers["webhook-id"], body, float(request.headers["webhook-timestamp"]))
+        signed = webhooks.headers([webhooks.read_secret(SECRET)], request.headers["webhook-id"], body, float(request.headers["webhook-timestamp"]))
         assert request.headers["webhook-signature"] == signed["webhook-signature"]
         found.append(json.loads(body))
     return found

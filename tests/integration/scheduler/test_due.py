@@ -18,6 +18,7 @@ from waggle.bus.connection import Bus
 from waggle.bus.due import LOOK_SECONDS, announce
 from waggle.bus.ring import Ringer
 from waggle_scheduler import due
+from waggle_scheduler.due import DueRinger
 
 Pool = asyncpg.Pool
 
@@ -27,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("lanes")
 @asynccontextmanager
 async def ringing(pool: Pool, bus: Bus) -> AsyncIterator[None]:
     """The loop of a scheduler for due tasks."""
-    async with loop(due.ring(pool, bus, Ringer(bus, subjects.IDS_LIMIT), asyncio.Event())):
+    async with loop(DueRinger(pool, bus, Ringer(bus, subjects.IDS_LIMIT)).ring(asyncio.Event())):
         yield
 
 

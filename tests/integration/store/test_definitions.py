@@ -41,9 +41,9 @@ DAMAGE = {
     "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'waggle.tasks_due'::regclass": "index tasks.tasks_due was changed: CREATE INDEX",
     "DROP TRIGGER tasks_owe_cleanup ON waggle.tasks": "trigger tasks.tasks_owe_cleanup is missing",
     "ALTER TABLE waggle.tasks DISABLE TRIGGER tasks_owe_cleanup": "trigger tasks.tasks_owe_cleanup was changed",
-    "DROP FUNCTION waggle.dead_letter_fits": "function dead_letter_fits is missing",
+    "DROP FUNCTION waggle.dead_letter_fits": "function dead_letter_fits(uuid, ",
     "CREATE OR REPLACE FUNCTION waggle.claimable(status text, run_at timestamptz, deadline timestamptz) RETURNS boolean LANGUAGE sql STABLE AS 'SELECT true'": (
-        "function claimable was changed"
+        "function claimable(text, timestamp with time zone, timestamp with time zone) was changed"
     ),
 }
 

@@ -93,7 +93,7 @@ class Settled(Settler):
     def holds(self, fence: Fence) -> bool:  # noqa: ARG002  # the settler's shape
         return False
 
-    def add(self, fence: Fence, step: Step, task_type: str, traced: Traced | None = None) -> None:  # noqa: ARG002  # the settler's shape
+    def add(self, fence: Fence, step: Step, task_type: str, queue: str, traced: Traced | None = None) -> None:  # noqa: ARG002  # the settler's shape
         self.steps.append(step)
 
 

@@ -75,6 +75,7 @@ _group("queues", WORK, "List queues, show one, pause and resume them, cancel the
 _group("workers", WORK, "List workers: which are alive, which queues they serve, how many tasks they run.", 3)
 _group("types", WORK, "Show the task types: their defaults, and the payload that each expects.", 4)
 _group("alerts", WORK, "List what fires; test the webhook.", 7)
+_group("rejected", WORK, "Submissions over NATS that were not accepted: list, show, resubmit.", 8)
 _group("breakers", WORK, "List circuit breakers, show one, reset one.", 5)
 app.command(
     explain,
@@ -85,6 +86,7 @@ app.command(
 )
 _group("users", OPERATE, "Users: list, create, change, delete.")
 _group("keys", OPERATE, "API keys: list, create, replace the secret, revoke.")
+_group("publishers", OPERATE, "Who may publish tasks to NATS: list, add, rotate, remove.")
 _group("blocks", OPERATE, "Addresses that may not sign in: list, block, lift.")
 app.command("waggle_cli.commands.audit_log:app", name="audit-log", group=OPERATE, help="The audit trail: who did what, and whether it was changed.")
 _group("config", OPERATE, "Show the settings, and where each one comes from.")

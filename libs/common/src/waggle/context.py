@@ -1,7 +1,7 @@
 """What a handler receives besides its payload, and the exceptions with which it says more than "it failed"."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Final, Protocol
@@ -76,6 +76,8 @@ class Lines(Protocol):
     def add(self, event: dict[str, Any]) -> None: ...
 
 
+Emit = Callable[[Any], Awaitable[None]]
+
 KEPT_IN: Final = "_lines"
 """The field of a log line that names its `Lines`; it is not written."""
 
@@ -90,15 +92,21 @@ def checked_breaker(name: str) -> str:
 class Context:
     """One attempt of a task, as its handler sees it."""
 
-    __slots__ = ("_breakers", "_claimed", "_is_cancelled", "_log", "_open_log")
+    __slots__ = ("_breakers", "_claimed", "_emit", "_is_cancelled", "_log", "_open_log")
 
     def __init__(
-        self, claimed: Claimed, is_cancelled: Callable[[], bool], breakers: BreakerFactory | None = None, open_log: Callable[[], Lines] | None = None
+        self,
+        claimed: Claimed,
+        is_cancelled: Callable[[], bool],
+        breakers: BreakerFactory | None = None,
+        open_log: Callable[[], Lines] | None = None,
+        emit: Emit | None = None,
     ) -> None:
         self._claimed = claimed
         self._is_cancelled = is_cancelled
         self._breakers = breakers
         self._open_log = open_log
+        self._emit = emit
         self._log: Any = None
 
     @property
@@ -142,6 +150,16 @@ class Context:
         if self._breakers is None:
             raise RuntimeError(f"ctx.breaker({name!r}) does not work in a process=True handler: use @app.task(…, breaker={name!r})")
         return self._breakers(checked_breaker(name), ignore)
+
+    def emit(self, value: Any) -> Awaitable[None]:
+        """Tell whoever follows the task (`waggle tasks follow`) a JSON value: progress, a token, a part of the result. `await` it in an async handler.
+
+        It is sent at most once; the last 20 values (16 KiB) are kept with the attempt. Raises TypeError for a value that is no JSON, ValueError for one over
+        64 KiB of JSON, RuntimeError in a `process=True` handler and in a cleanup.
+        """
+        if self._emit is None:
+            raise RuntimeError("ctx.emit does not work in a process=True handler, nor in a cleanup")
+        return self._emit(value)
 
     @property
     def log(self) -> Any:

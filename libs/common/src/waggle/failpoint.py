@@ -8,7 +8,7 @@ import os
 import signal
 from typing import Final
 
-POINTS: Final = ("api.inserted", "api.committed", "api.answered", "scheduler.locked")
+POINTS: Final = ("api.inserted", "api.committed", "api.answered", "api.ingested", "scheduler.locked")
 PATTERN: Final = rf"^(({'|'.join(POINTS).replace('.', '[.]')}):[1-9][0-9]*(:stop)?)?$"
 
 _left: dict[str, int] = {}

@@ -22,6 +22,8 @@ MAX_RETRIES_LIMIT: Final = 1_000
 TIMEOUT_LIMIT: Final = 7 * 86_400  # seconds
 DELAY_LIMIT: Final = 365 * 86_400  # seconds
 UNIQUE_KEY_LENGTH: Final = 256
+URL_LENGTH: Final = 2_048
+URL_PATTERN: Final = r"^[hH][tT][tT][pP][sS]?://[^\s/?#@]+([/?#]\S*)?$"
 
 EMPTY: Final = Raw(b"{}")
 # A priority's name is accepted in any case; the OpenAPI document shows the two usual ones.
@@ -32,7 +34,10 @@ PriorityOrName = Annotated[int, Meta(ge=0, le=3)] | Annotated[str, Meta(extra_js
 
 
 class CreateTask(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A task to create. `type` and `queue` are checked against the catalogue; `timeout` and `delay` are in seconds."""
+    """A task to create. `type` and `queue` are checked against the catalogue; `timeout` and `delay` are in seconds.
+
+    `callback_url`: where the end of the task is reported, as a message of Standard Webhooks.
+    """
 
     type: Annotated[str, Meta(extra_json_schema={"pattern": TYPE_PATTERN, "maxLength": TYPE_LENGTH})]
     payload: Object = msgspec.field(default_factory=lambda: EMPTY)  # a plain default would appear in the JSON Schema, which cannot hold a Raw
@@ -46,6 +51,7 @@ class CreateTask(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     run_at: Moment | None = None
     delay: Annotated[float, Meta(ge=0, le=DELAY_LIMIT)] | None = None
     unique_key: Annotated[str, Meta(min_length=1, max_length=UNIQUE_KEY_LENGTH)] | None = None
+    callback_url: Annotated[str, Meta(max_length=URL_LENGTH, extra_json_schema={"pattern": URL_PATTERN, "minLength": 1})] | None = None
 
 
 Tasks = Annotated[list[CreateTask], Meta(min_length=1, max_length=BATCH_LIMIT)]
@@ -81,6 +87,7 @@ _raw_fields: Final = msgspec.json.Decoder(dict[str, Raw])
 _fields: Final = {field.name: msgspec.json.Decoder(field.type) for field in msgspec.structs.fields(CreateTask)}
 _decode: Final = msgspec.json.Decoder().decode
 _type_name: Final = re.compile(TYPE_PATTERN)
+_url: Final = re.compile(URL_PATTERN)
 _exponent: Final = re.compile(rb"[0-9][eE][+-]?[0-9]")
 
 
@@ -105,6 +112,7 @@ def check(submission: Submission) -> FieldErrors:
         read_metadata(task.metadata, errors)
         read_priority(task.priority, errors)
         read_times(task, errors)
+        check_url(task.callback_url, errors)
         check_nul(task, errors)
     return errors
 
@@ -196,6 +204,11 @@ def _utc(moment: datetime | None, field: str, errors: FieldErrors) -> datetime |
         errors.add(field, "is outside the years 2 to 9998")
         return None
     return None if moment is None else moment.astimezone(UTC)
+
+
+def check_url(url: str | None, errors: FieldErrors) -> None:
+    if url is not None and not _url.fullmatch(url):
+        errors.add("callback_url", "must be an http or https address, without user and password")
 
 
 def may_hold_nul(text: bytes) -> bool:

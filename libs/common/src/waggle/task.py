@@ -127,6 +127,7 @@ class Step(msgspec.Struct, frozen=True):
     counted: bool = False  # raises retry_count
     lost: bool = False  # raises lost_count
     logs: str | None = None  # JSON: what the handler logged
+    emitted: str | None = None  # JSON: the last values that it emitted
 
 
 LOST_ERROR: Final = TaskError(ErrorCode.TASK_EXECUTION_FAILED, "the worker stopped answering while it ran this task", retryable=True)
@@ -171,7 +172,7 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """A task as the API shows it. Absent optional fields are left out.
 
     `payload`, `result` and `metadata` are raw JSON. Times are UTC; `timeout` is in seconds. `hidden`: the fields that this caller may not see.
-    `trace_id`: its trace, from its submission to its end, and `trace_url` where to see it.
+    `trace_id`: its trace, from its submission to its end, and `trace_url` where to see it. `callback_url`, of one task alone: where its end is reported.
     """
 
     id: UUID
@@ -200,6 +201,7 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     hidden: list[str] | None = None
     trace_id: str | None = None
     trace_url: str | None = None
+    callback_url: str | None = None
 
 
 class Claimed(msgspec.Struct, frozen=True):

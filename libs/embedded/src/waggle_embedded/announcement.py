@@ -20,7 +20,7 @@ SCRAPED: Final = {
 }
 
 
-def facts(postgres_url: str, nats_url: str, running: Iterable[tuple[str, ServerProcess]], *, api_key: str) -> dict[str, Any]:
+def facts(postgres_url: str, nats_url: str, running: Iterable[tuple[str, ServerProcess]], *, api_key: str, publisher_url: str) -> dict[str, Any]:
     """The content of the ready file. `running` has a pair (service, process) for each process; a service with several processes gets lists.
 
     Without an API key, there is none in it: nobody is asked for one.
@@ -38,6 +38,7 @@ def facts(postgres_url: str, nats_url: str, running: Iterable[tuple[str, ServerP
         "api_url": api_url,
         **({"api_key": api_key} if api_key else {}),
         "nats_url": nats_url,
+        "nats_publisher_url": publisher_url,
         "postgres_url": postgres_url,
         "metrics_urls": {service: _one_or_all(urls) for service, urls in metrics.items()},
         "pids": {**{service: _one_or_all(numbers) for service, numbers in pids.items()}, "up": os.getpid()},

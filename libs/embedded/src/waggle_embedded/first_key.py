@@ -34,7 +34,7 @@ class Access(NamedTuple):
 
 def secret(data: Path) -> str:
     """The secret of this folder's keys."""
-    return _read(data / SECRET_FILE) or _kept(data / SECRET_FILE, api_keys.instance_secret())
+    return read(data / SECRET_FILE) or kept(data / SECRET_FILE, api_keys.instance_secret())
 
 
 def access(data: Path, settings: Settings, api_secret: str) -> Access:
@@ -53,16 +53,16 @@ async def _access(file: Path, settings: Settings, api_secret: str) -> Access:
 
 
 async def _key(file: Path, connection: SingleConnection, fingerprints: Fingerprints, trail: Trail) -> str:
-    text = _read(file)
-    kept = api_keys.parse(text)
-    if kept is not None:
-        found = await callers.find_key(connection, kept.id)
+    text = read(file)
+    parsed = api_keys.parse(text)
+    if parsed is not None:
+        found = await callers.find_key(connection, parsed.id)
         if found is not None and same(found.secret, fingerprints.of(text.encode())):
             return text
     async with connection.transaction():
         stored, made = await keys.create(connection, NewKey(comment=BY, scopes=[Scope.ADMIN]), BY, fingerprints)
         await trail.add(connection, Event(BY, "key.create", stored.id, "", "", after={"scopes": stored.scopes}))
-    return _kept(file, made.text)
+    return kept(file, made.text)
 
 
 async def _first_admin(connection: SingleConnection, trail: Trail) -> str | None:
@@ -75,14 +75,15 @@ async def _first_admin(connection: SingleConnection, trail: Trail) -> str | None
     return password
 
 
-def _read(file: Path) -> str:
+def read(file: Path) -> str:
+    """The text of a file; empty without one."""
     try:
         return file.read_text().strip()
     except FileNotFoundError:
         return ""
 
 
-def _kept(file: Path, text: str) -> str:
+def kept(file: Path, text: str) -> str:
     """Replace the file by one that only its owner can read."""
     fresh = file.with_name(f".{file.name}.new")
     fresh.unlink(missing_ok=True)

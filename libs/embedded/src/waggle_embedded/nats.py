@@ -9,15 +9,17 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Final
 
 from waggle.bus import users
+from waggle.bus.users import NatsPublisher
 from waggle_embedded.binaries import find_nats
 from waggle_embedded.child import Busy, ServerError, ServerProcess, rotate, spawn, until
 from waggle_embedded.placement import choose_port, make_folder
@@ -52,6 +54,10 @@ class Nats(ServerProcess):
         """That of the operator, who may do everything."""
         return self.url_of(users.OPERATOR)
 
+    def publisher_url(self, name: str, password: str) -> str:
+        """That of a publisher."""
+        return f"nats://{users.PUBLISHER}{name}:{password}@127.0.0.1:{self.port}"
+
     def url_of(self, user: str) -> str:
         """That of a service."""
         return f"nats://{user}:{self.passwords[user]}@127.0.0.1:{self.port}"
@@ -60,6 +66,13 @@ class Nats(ServerProcess):
     def monitor_url(self) -> str:
         """Its HTTP endpoint (`/healthz`, `/jsz`, …), once it is ready."""
         return self._addresses()["monitoring"][0]
+
+    def let_in(self, publishers: Iterable[NatsPublisher]) -> None:
+        """Take these publishers from now on, if they are not the ones that it has."""
+        file, text = self.store.parent / users.PUBLISHERS_FILE, users.publishers(publishers)
+        if file.read_text() != text:
+            file.write_text(text)
+            self.process.send_signal(signal.SIGHUP)  # it reads its configuration again
 
     def check_alive(self) -> None:
         """Also that it stores: after a full disk it takes publishes and loses them until it is started again. Raises NotStoring when there is room again."""
@@ -123,7 +136,9 @@ def launch(folder: Path, *, port: int = 0, log: Path | None = None, extra: str =
         stale.unlink()
     shutil.rmtree(store / "jetstream" / "$G", ignore_errors=True)  # doorbells of a Waggle that had no users: the orphan rule rings their tasks
     passwords = _passwords(folder / PASSWORDS_FILE)
-    configuration.touch(0o600)
+    publishers = folder / users.PUBLISHERS_FILE
+    for file in (configuration, publishers):
+        file.touch(0o600)
     configuration.chmod(0o600)
     configuration.write_text(_configuration(store, passwords) + extra)
     port = port or choose_port(folder)

@@ -5,14 +5,15 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Any, Final
 
 import msgspec
 
+from waggle.bus.users import NatsPublisher
 from waggle.settings.services import UpSettings
 from waggle.store.postgres import POSTGRES_OUTAGE
-from waggle_embedded import announcement, dead_workers, first_key, nats, postgres, services
+from waggle_embedded import announcement, dead_workers, first_key, nats, postgres, publishers, services
 from waggle_embedded.child import ServerProcess
 from waggle_embedded.data_folder import CannotStart
 from waggle_embedded.placement import free_port, make_folder, reachable_folder, server_account
@@ -36,6 +37,10 @@ class Stack:
     servers: Path = field(init=False)
     access: first_key.Access = field(init=False, default=first_key.Access("", None))
     nats_urls: dict[str, str] = field(init=False, default_factory=dict)  # by service: each has a user of its own
+    nats_server: nats.Nats | None = field(init=False, default=None)
+    publisher_url: str = field(init=False, default="")
+    publisher_password: str = field(init=False, default="")
+    stopping: Event = field(init=False, default_factory=Event)
 
     def __post_init__(self) -> None:
         self.own_postgres = not self.environ.get("WAGGLE_POSTGRES_URL")
@@ -59,6 +64,7 @@ class Stack:
             self.supervisor.start(*self._server_members())
             self.supervisor.run_once("migrate", services.launch("waggle.store.migrate", "migrate", self.environ, run=self.data / "run", logs=self.logs))
             self._make_key()
+            self._make_publisher()
             self.supervisor.start(*[self._service_member(service, name) for service in services.SERVICES for name in self._processes(service)])
             self.announce()
             embedded = (self.own_postgres, self.own_nats)
@@ -68,6 +74,7 @@ class Stack:
             pass
         finally:
             self._remove_announcement()
+            self.stopping.set()
             screen.say("Stopping …")
             self.supervisor.stop()
         screen.say(f"Stopped. The data is kept in {self.data}" if self.kept else "Stopped.")
@@ -84,6 +91,22 @@ class Stack:
             self.access = first_key.access(self.data, settings, secret)
         except POSTGRES_OUTAGE as error:
             raise CannotStart(f"Postgres does not take the API key of this folder: {error}") from error
+
+    def _make_publisher(self) -> None:
+        """Who may publish to NATS: everybody on a server of the user's own without users, else the publisher `default` and those that are added."""
+        if not self.own_nats:
+            self.publisher_url = self.environ["WAGGLE_NATS_URL"]
+            return
+        settings = msgspec.structs.replace(self.settings, postgres_url=self.environ["WAGGLE_POSTGRES_URL"])
+        try:
+            self.publisher_password = publishers.make_default(self.data, settings, self.environ.get("WAGGLE_API_SECRET", ""))
+        except POSTGRES_OUTAGE as error:
+            raise CannotStart(f"Postgres does not take the publisher of this folder: {error}") from error
+        publishers.keep(settings, self._let_in, self.stopping)
+
+    def _let_in(self, them: list[NatsPublisher]) -> None:
+        if self.nats_server is not None and self.nats_server.alive:
+            self.nats_server.let_in(them)
 
     def _check_disk(self) -> None:
         needed = POSTGRES_BYTES * self.own_postgres + self.settings.work_max_bytes * 5 // 4 * self.own_nats
@@ -111,6 +134,7 @@ class Stack:
             port = server.port
             self.environ[f"WAGGLE_{name.upper()}_URL"] = server.url
             if isinstance(server, nats.Nats):
+                self.nats_server = server
                 self.nats_urls = {service: server.url_of(service) for service in services.SERVICES}
             return server
 
@@ -139,7 +163,9 @@ class Stack:
     def _facts(self) -> dict[str, Any]:
         # Several processes of one service are called worker-1, worker-2, …
         running = [(member.name.partition("-")[0], member.child) for member in self.supervisor.members if member.child]
-        return announcement.facts(self.environ["WAGGLE_POSTGRES_URL"], self.environ["WAGGLE_NATS_URL"], running, api_key=self.access.key)
+        server, urls = self.nats_server, (self.environ["WAGGLE_POSTGRES_URL"], self.environ["WAGGLE_NATS_URL"])
+        publisher = self.publisher_url if server is None else server.publisher_url(publishers.DEFAULT, self.publisher_password)
+        return announcement.facts(*urls, running, api_key=self.access.key, publisher_url=publisher)
 
     def announce(self) -> None:
         """Write the ready files: all processes are ready, and these are their addresses and pids."""

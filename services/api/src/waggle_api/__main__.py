@@ -17,10 +17,12 @@ from waggle.store import postgres
 from waggle.store.primary import PrimaryGate
 from waggle.telemetry import endpoint
 from waggle_api import metrics
-from waggle_api.app import GROUPS, PROBES, create_app
+from waggle_api.app import GROUPS, PROBES, create_app, routed
+from waggle_api.control.feed import Feed
+from waggle_api.control.following import Following
 from waggle_api.control.waits import Waits
 from waggle_api.edge.blocking import Blocking
-from waggle_api.edge.identity import Identity, everybody
+from waggle_api.edge.identity import Identity, by_request, everybody
 from waggle_api.edge.logins import Passwords
 from waggle_api.edge.pages import Pages
 from waggle_api.edge.provider import Provider, ProviderSettings
@@ -29,7 +31,11 @@ from waggle_api.edge.tokens import Tokens
 from waggle_api.explain.looking import Explainer
 from waggle_api.health import Health
 from waggle_api.http.connections import Connections
+from waggle_api.http.envelope import Envelope
 from waggle_api.http.server import Certificate, Server, certificate
+from waggle_api.nats import rpc
+from waggle_api.nats.ingest import Ingest
+from waggle_api.nats.publishers import Publishers
 from waggle_api.resources import Resources
 from waggle_api.submit.accept import Intake
 from waggle_api.submit.catalogue import Catalogue
@@ -53,6 +59,7 @@ async def run(settings: ApiSettings) -> None:
         gate = PrimaryGate()
         catalogue, ringer, resources = await _opened(api, gate)
         api.start("primary", primaries.share(gate, resources.pool, resources.bus, api.stopping))
+        publishers = Publishers(resources.pool, anybody=resources.identity is None)
         servers = _servers(settings, resources, listener, probes, tls)
         for number, server in enumerate(servers):
             api.start(f"http {number}", server.serve())
@@ -65,11 +72,18 @@ async def run(settings: ApiSettings) -> None:
             api.start("blocks", resources.blocking.keep(api.stopping))
         await api.until(_accept_requests(catalogue, resources))
         api.start("catalogue", catalogue.keep(api.stopping))
+        api.start("publishers", publishers.keep(api.stopping))
+        api.start("ingest", Ingest(resources.pool, resources.bus, resources.intake, publishers).run(api.stopping))
+        requests = rpc.gateway(resources.bus, Envelope(routed(resources, by_request(resources.identity))))
+        await requests.open()
         api.start("doorbell sizes", doorbell_sizes.keep(resources.pool, ringer, api.stopping))
         address = endpoint.address(listener, "https" if tls else "http")
         api.ready(api_url=address, metrics_url=f"{endpoint.address(probes) if probes else address}/metrics")
         await api.stopped()
         resources.waits.end()
+        resources.feed.end()
+        resources.following.end()
+        await requests.close()
         for server in servers:
             await server.stop()
         await _drain(resources.intake)
@@ -92,11 +106,12 @@ async def _opened(api: Service[ApiSettings], gate: PrimaryGate) -> tuple[Catalog
     pool = await api.enter(postgres.pool(api.settings, "api", API_CONNECTIONS, gate=gate))
     health_pool = await api.enter(postgres.pool(api.settings, "api-health", 1, gate=gate))
     nats = await api.enter(bus.connection(api.settings, "api"))
-    ringer, catalogue, waits = Ringer(nats), Catalogue(pool), Waits(pool, nats)
+    ringer, catalogue, waits, feed = Ringer(nats), Catalogue(pool), Waits(pool, nats), Feed(nats)
     await ringer.open()
     await waits.open()
+    await feed.open()
     api.start("storing", ringer.storing.watch())
-    intake = Intake(pool, nats, ringer, catalogue, accept_unknown=api.settings.unknown_types == "accept")
+    intake = Intake(pool, nats, ringer, catalogue, accept_unknown=api.settings.unknown_types == "accept", callbacks=bool(api.settings.callback_secrets))
     tokens = Tokens(api.settings.api_secret, api.settings.api_issuer, api.settings.api_signing)
     trail = Trail(api.settings.api_secret)
     blocking = Blocking(pool, trail, api.settings.api_block_failures, api.settings.api_block_seconds)
@@ -110,6 +125,8 @@ async def _opened(api: Service[ApiSettings], gate: PrimaryGate) -> tuple[Catalog
         bus=nats,
         intake=intake,
         waits=waits,
+        feed=feed,
+        following=Following(pool, nats, waits),
         health=health,
         identity=identity,
         passwords=passwords,

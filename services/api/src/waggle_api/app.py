@@ -15,7 +15,25 @@ from waggle_api.http.routing import Group, Identify
 from waggle_api.openapi.document import encoded
 from waggle_api.refusals import Unavailable
 from waggle_api.resources import Resources
-from waggle_api.routes import access, alerts, breakers, dlq, explain, health, keys, oidc, overview, queues, schema, tasks, trail, users
+from waggle_api.routes import (
+    access,
+    alerts,
+    breakers,
+    dlq,
+    events,
+    explain,
+    health,
+    keys,
+    oidc,
+    overview,
+    publishers,
+    queues,
+    rejected,
+    schema,
+    tasks,
+    trail,
+    users,
+)
 
 PREFIXES: Final = ("/api", "/api/v1")  # the same tree
 
@@ -31,10 +49,13 @@ ACCESS: Final = (access.ROUTES, oidc.ROUTES, keys.ROUTES, users.ROUTES, trail.RO
 GROUPS: Final[tuple[Group, ...]] = (
     tasks.ROUTES,
     explain.ROUTES,
+    events.ROUTES,
     alerts.ROUTES,
     breakers.ROUTES,
     dlq.ROUTES,
     queues.ROUTES,
+    publishers.ROUTES,
+    rejected.ROUTES,
     overview.ROUTES,
     *ACCESS,
     PROBES,

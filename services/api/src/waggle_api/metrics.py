@@ -12,10 +12,15 @@ _REQUESTS: Final = catalogue.HTTP_REQUESTS.create()
 _SECONDS: Final = catalogue.HTTP_REQUEST_SECONDS.create()
 CONNECTIONS: Final = catalogue.HTTP_CONNECTIONS.create()
 _REFUSED: Final = catalogue.HTTP_CONNECTIONS_REFUSED.create()
+LISTENING: Final = catalogue.HTTP_LISTENING.create()
 WAITING: Final = catalogue.HTTP_WAITING.create()
 _RATE_LIMITED: Final = catalogue.RATE_LIMITED.create()
 AUTH_FAILURES: Final = catalogue.AUTH_FAILURES.create()
 COMMIT_BATCH: Final = catalogue.COMMIT_BATCH_SIZE.create()
+_INGESTED: Final = catalogue.INGESTED.create()
+INGESTED: Final = _INGESTED.labels("accepted")
+INGESTED_LATER: Final = _INGESTED.labels("later")
+_REJECTED: Final = catalogue.REJECTED.create()
 
 
 @cache
@@ -32,6 +37,11 @@ def requests(method: str, route: str, status: int) -> Counter:
 def refused(limit: str) -> Counter:
     """Connections refused by the limit `address` or `all`."""
     return _REFUSED.labels(limit)
+
+
+@cache
+def rejected(code: str) -> Counter:
+    return _REJECTED.labels(code)
 
 
 @cache

@@ -11,6 +11,8 @@ from waggle.admin.trail import Trail
 from waggle.bus.connection import Bus
 from waggle.store.client import PooledConnection
 from waggle_api.connections import READ_TIMEOUT_SECONDS, borrowed
+from waggle_api.control.feed import Feed
+from waggle_api.control.following import Following
 from waggle_api.control.waits import Waits
 from waggle_api.edge.blocking import Blocking
 from waggle_api.edge.identity import Identity
@@ -35,6 +37,8 @@ class Resources:
         bus: Bus,
         intake: Intake,
         waits: Waits,
+        feed: Feed,
+        following: Following,
         health: Health,
         identity: Identity | None,
         passwords: Passwords,
@@ -47,7 +51,7 @@ class Resources:
         explainer: Explainer,
         trace_url: str,
     ) -> None:
-        self.pool, self.bus, self.intake, self.waits, self.health = pool, bus, intake, waits, health
+        self.pool, self.bus, self.intake, self.waits, self.feed, self.following, self.health = pool, bus, intake, waits, feed, following, health
         self.identity, self.passwords = identity, passwords
         self.trail, self.blocking, self.rates, self.policies, self.proxies = trail, blocking, rates, policies, proxies
         self.provider, self.explainer, self.trace_url = provider, explainer, trace_url

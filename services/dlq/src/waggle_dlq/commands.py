@@ -11,15 +11,16 @@ import msgspec
 import structlog
 
 from waggle import nesting
-from waggle.bus import dlq_commands, due, subjects
+from waggle.bus import dlq_commands, due, events, subjects
 from waggle.bus.connection import Bus
 from waggle.bus.dlq_commands import Cleaned, CommandRefused, DlqCommand, RefusalCode
+from waggle.bus.events import TaskEvent
 from waggle.redrive import Redrive
 from waggle.settings.services import DlqSettings
 from waggle.store import dead_letters, redrives, tasks
 from waggle.store.client import Connection, SingleConnection
 from waggle.store.postgres import POSTGRES_OUTAGE, REFUSED
-from waggle.task import Status
+from waggle.task import Status, Task
 from waggle_dlq import cleanup, metrics
 
 log = structlog.get_logger()
@@ -62,11 +63,12 @@ class Commands:
                 if not left:
                     raise CommandRefused(RefusalCode.CONFLICT, OBSTACLES["unique_key"]) from None
         await due.announce(self._bus)
+        await self._tell(found)
         metrics.RETRIED.labels("manual").inc()
         log.info("dead letter retried", task_id=str(command.id), edited=command.payload is not None, asked_by=command.asked_by)
         return found
 
-    async def _retry(self, command: dlq_commands.RetryTask) -> object:
+    async def _retry(self, command: dlq_commands.RetryTask) -> Task:
         async with self._transaction(command) as connection:
             revival = await dead_letters.retry(connection, [command.id], how="manual", retried_by=command.asked_by, payload=command.payload)
             if command.id in revival.obstacles:
@@ -78,8 +80,13 @@ class Commands:
         async with self._transaction(command) as connection:
             found = await _task(connection, command.id, await dead_letters.remove(connection, command.id))
         metrics.REMOVED.inc()
+        await self._tell(found)
         log.info("dead letter removed", task_id=str(command.id), asked_by=command.asked_by)
         return found
+
+    async def _tell(self, task: Task) -> None:
+        code = None if task.error is None else task.error.code
+        await events.tell(self._bus, [TaskEvent(task.id, task.type, task.queue, task.status, task.attempt, events.now(), code)])
 
     async def clean(self, command: dlq_commands.CleanUp) -> Cleaned:
         """Clean up by the settings, or only by the age in the command."""
@@ -126,7 +133,7 @@ class Commands:
             yield connection
 
 
-async def _task(connection: Connection, task_id: UUID, changed: bool) -> object:
+async def _task(connection: Connection, task_id: UUID, changed: bool) -> Task:
     """The changed task, without its payload. Raises CommandRefused when it was no dead letter."""
     found = (await tasks.get_many(connection, [task_id])).get(task_id)
     if found is None:

@@ -14,7 +14,8 @@ from waggle.service import Service
 from waggle.settings.services import SchedulerSettings
 from waggle.store import postgres
 from waggle.store.primary import PrimaryGate
-from waggle_scheduler import alerts, deadlines, due, figures, odd_rows, orphans, reclaim, retention, topology
+from waggle_scheduler import alerts, deadlines, figures, odd_rows, orphans, reclaim, retention, sql_door, topology
+from waggle_scheduler.due import DueRinger
 from waggle_scheduler.waiting_lanes import WaitingLanes
 
 SCHEDULER_CONNECTIONS: Final = 6
@@ -29,13 +30,13 @@ async def run(settings: SchedulerSettings) -> None:
         bus = await scheduler.enter(connection.connection(settings, "scheduler"))
         scheduler.start("primary", primaries.share(gate, pool, bus, scheduler.stopping))
         await scheduler.until(postgres.wait_until_migrated(pool))
-        ensured = await _start_loops(scheduler, pool, bus)
+        ensured = await _start_loops(scheduler, pool, bus, gate)
         await scheduler.until(wait_for(ensured, NATS_WAIT_SECONDS))
         scheduler.ready(metrics_url=metrics_url)
         await scheduler.stopped()
 
 
-async def _start_loops(scheduler: Service[SchedulerSettings], pool: "asyncpg.Pool[asyncpg.Record]", bus: Bus) -> asyncio.Event:
+async def _start_loops(scheduler: Service[SchedulerSettings], pool: "asyncpg.Pool[asyncpg.Record]", bus: Bus, gate: PrimaryGate) -> asyncio.Event:
     """Returns an event that is set once the topology exists."""
     settings, stopping = scheduler.settings, scheduler.stopping
     ringer = Ringer(bus)
@@ -44,7 +45,9 @@ async def _start_loops(scheduler: Service[SchedulerSettings], pool: "asyncpg.Poo
     scheduler.start("doorbell sizes", doorbell_sizes.keep(pool, ringer, stopping))
     ensured, lanes = asyncio.Event(), WaitingLanes()
     scheduler.start("topology", topology.keep(pool, bus, settings, lanes, ensured, stopping))
-    scheduler.start("due", due.ring(pool, bus, ringer, stopping))
+    due = DueRinger(pool, bus, ringer)
+    scheduler.start("due", due.ring(stopping))
+    scheduler.start("sql door", sql_door.listen(settings, gate, due.look, stopping))
     scheduler.start("orphans", orphans.ring(pool, bus, ringer, lanes, stopping))
     scheduler.start("reclaim", reclaim.keep_reclaiming(pool, bus, settings.lease, stopping))
     scheduler.start("deadlines", deadlines.fail_overdue(pool, bus, stopping))

@@ -11,12 +11,14 @@ from uuid import UUID
 
 import structlog
 
+from waggle.bus import events
+from waggle.bus.events import TaskEvent
 from waggle.bus.pull import Part
 from waggle.loops import wait_for
 from waggle.store import tasks
 from waggle.store.client import Connection
 from waggle.store.postgres import POSTGRES_OUTAGE
-from waggle.task import Claimed
+from waggle.task import Claimed, Status
 from waggle.telemetry import traces
 from waggle_worker import layers, metrics, tracing
 from waggle_worker.ahead import Ahead
@@ -185,6 +187,9 @@ class Claims:
                 claimed.sort(key=lambda task: place[task.id])
             for task in claimed:
                 self._start(task, worker_id)
+            if events.wants(self._lanes.bus, Status.RUNNING):
+                at = events.now()
+                await events.tell(self._lanes.bus, [TaskEvent(task.id, task.type, task.queue, Status.RUNNING, task.attempt, at) for task in claimed])
             got = {task.id for task in claimed}
             passed = await self._passed_over([task_id for task_id in ids if task_id not in got], worker_id)
             await self._lanes.decided(parts, passed)

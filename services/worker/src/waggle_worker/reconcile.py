@@ -26,4 +26,4 @@ async def reconcile(connection: Connection, lease: Lease, lease_seconds: float, 
     for fence, old in holdings:
         if old and (fence.id, fence.attempt, fence.started_at) not in here and fence.id not in claims.under_way and not settler.holds(fence):
             log.warning("unknown running task given back", task_id=str(fence.id), attempt=fence.attempt, worker_id=fence.worker_id)
-            settler.add(fence, decide(Snoozed(0.0, AttemptOutcome.GIVEN_BACK), Tries(0, 0)), OTHER)
+            settler.add(fence, decide(Snoozed(0.0, AttemptOutcome.GIVEN_BACK), Tries(0, 0)), OTHER, "")

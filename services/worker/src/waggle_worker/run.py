@@ -5,9 +5,10 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Final
 from uuid import UUID
@@ -17,6 +18,7 @@ from waggle.context import Context
 from waggle.task import Claimed, Done, Outcome
 from waggle_worker import outcomes, tracing
 from waggle_worker.attempt_log import AttemptLog, LogLimits
+from waggle_worker.emitting import Emissions, Emitter
 from waggle_worker.protect.breakers import Breakers
 from waggle_worker.protect.calls import BreakerCall
 
@@ -55,10 +57,12 @@ class Run:
 
     __slots__ = (
         "_breakers",
+        "_emitter",
         "_log_limits",
         "_loop",
         "calls",
         "claimed",
+        "emissions",
         "handler",
         "lines",
         "logs",
@@ -73,11 +77,19 @@ class Run:
     )
 
     def __init__(
-        self, claimed: Claimed, handler: Handler, worker_id: str, breakers: Breakers, loop: asyncio.AbstractEventLoop, log_limits: LogLimits | None = None
+        self,
+        claimed: Claimed,
+        handler: Handler,
+        worker_id: str,
+        breakers: Breakers,
+        loop: asyncio.AbstractEventLoop,
+        log_limits: LogLimits | None = None,
+        emitter: Emitter | None = None,
     ) -> None:
         self.claimed, self.handler, self.worker_id, self._breakers, self._loop = claimed, handler, worker_id, breakers, loop
         self.state = WAITING
-        self._log_limits = log_limits
+        self._log_limits, self._emitter = log_limits, emitter
+        self.emissions: Emissions | None = None  # from the first use of `ctx.emit` on
         self.trace = None if claimed.traceparent is None else tracing.trace_of(claimed)
         self.lines: AttemptLog | None = None  # from the first use of `ctx.log` on
         self.logs: str | None = None  # what a handler in a process of its own wrote
@@ -105,7 +117,24 @@ class Run:
         return self.state not in WANTED
 
     def context(self) -> Context:
-        return Context(self.claimed, self.is_cancelled, self.breaker, None if self._log_limits is None else self._open_log)
+        return Context(
+            self.claimed,
+            self.is_cancelled,
+            self.breaker,
+            None if self._log_limits is None else self._open_log,
+            None if self._emitter is None else self._emit,
+        )
+
+    def _emit(self, value: Any) -> Awaitable[None]:
+        if self.emissions is None:
+            assert self._emitter is not None
+            masked = partial(outcomes.text_without_secrets, payload=self.claimed.payload, schema=self.handler.schema) if self.handler.has_secrets else None
+            self.emissions = Emissions(self.claimed, self._emitter, masked)
+        return self.emissions.emit(value)
+
+    def emitted(self) -> str | None:
+        """The last values that its handler emitted, as JSON."""
+        return None if self.emissions is None else self.emissions.text()
 
     def _open_log(self) -> AttemptLog:
         assert self._log_limits is not None

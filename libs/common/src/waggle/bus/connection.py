@@ -61,10 +61,11 @@ NOT_SENT: Final[tuple[type[Exception], ...]] = (*NATS_OUTAGE, nats.errors.BadSub
 
 
 class Bus:
-    """One connection. `generation` rises with each reconnect, by which a puller knows that its requests are gone."""
+    """One connection. `generation` rises with each reconnect, by which a puller knows that its requests are gone. For `events` see waggle.bus.events."""
 
-    def __init__(self, servers: list[str], name: str) -> None:
+    def __init__(self, servers: list[str], name: str, events: str = "off", *, cloud_events: bool = False) -> None:
         self._servers, self._name = servers, name
+        self.events, self.cloud_events = events, cloud_events
         self._client: NatsClient | None = None
         self._subscriptions: dict[str, Callback] = {}
         self._open: dict[str, Subscription] = {}
@@ -78,6 +79,13 @@ class Bus:
     @property
     def connected(self) -> bool:
         return self._client is not None and self._client.is_connected and self._said == ""
+
+    @property
+    def max_payload(self) -> int:
+        """Bytes of a message with its headers that the server takes. Raises ConnectionClosedError without a connection."""
+        if self._client is None or not self._client.is_connected:
+            raise nats.errors.ConnectionClosedError
+        return self._client.max_payload
 
     async def publish(self, subject: str, data: bytes, reply: str = "") -> bool:
         """Publish without waiting for an ack; False when there is no connection or it refuses. The caller limits the size of `data`."""
@@ -255,7 +263,7 @@ def _servers(urls: str) -> list[str]:
 async def connection(settings: Settings, service: str) -> AsyncIterator[Bus]:
     """The bus of a service. It connects in the background, so that a service starts without NATS."""
     nats_client.require()
-    bus = Bus(_servers(settings.nats_url), f"waggle-{service}")
+    bus = Bus(_servers(settings.nats_url), f"waggle-{service}", settings.events, cloud_events=settings.events_format == "cloudevents")
     CONNECTED.set_function(lambda: bus.connected)
     keeper, owner = asyncio.create_task(bus.keep(), name="bus"), asyncio.current_task()
 

@@ -1,23 +1,15 @@
-"""Reads all doorbells in the stream without consuming them: a work queue allows no second consumer.
+"""Reads all doorbells in the stream without consuming them: a work queue allows no second consumer."""
 
-With several replicas an answer may come from one that lags a moment behind.
-"""
-
-import asyncio
 from collections.abc import AsyncIterator
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
-import msgspec
 from nats.aio.msg import Msg
 
-from waggle.bus import subjects
+from waggle.bus import stored, subjects
 from waggle.bus.connection import Bus, UnexpectedReply
 from waggle.bus.jetstream import NO_CONSUMER, NO_STREAM, api_request
-
-FETCH_BATCH: Final = 5_000
-FETCH_TIMEOUT_SECONDS: Final = 10.0  # for a batch to arrive
 
 
 class Stream(NamedTuple):
@@ -57,26 +49,8 @@ async def stream(bus: Bus) -> Stream:
 
 async def walk(bus: Bus, subject: str, last: int) -> AsyncIterator[list[QueuedDoorbell]]:
     """The doorbells of a subject up to number `last`, in batches, oldest first. Raises one of NATS_OUTAGE."""
-    inbox, batch, ended = bus.inbox(), _Batch(), None
-    await bus.subscribe(inbox, batch.take)
-    try:
-        number = 1
-        while number <= last:
-            body = {"seq": number, "next_by_subj": subject, "batch": FETCH_BATCH}
-            batch.begin()
-            if not await bus.publish(subjects.GET_MESSAGES, msgspec.json.encode(body), inbox):
-                raise ConnectionError("NATS is not connected")
-            async with asyncio.timeout(FETCH_TIMEOUT_SECONDS):
-                ended = await batch.end
-            if ended.get("Status") not in ("204", "404"):
-                raise UnexpectedReply(f"the stream replied {ended}")
-            if batch.messages:
-                yield [doorbell for doorbell in map(_read, batch.messages) if doorbell.number <= last]
-            number = int(ended.get("Nats-Last-Sequence", last)) + 1
-            if ended["Status"] == "404" or ended.get("Nats-Num-Pending") == "0":
-                return
-    finally:
-        await bus.unsubscribe(inbox)
+    async for messages in stored.walk(bus, subjects.GET_MESSAGES, subject, last):
+        yield [_read(message) for message in messages]
 
 
 async def is_awaited(bus: Bus, queue: str, priority: int) -> bool:
@@ -94,26 +68,8 @@ async def delete(bus: Bus, number: int) -> bool:
     return "error" not in await api_request(bus, subjects.DELETE_MESSAGE, {"seq": number, "no_erase": True})
 
 
-class _Batch:
-    """The messages that arrive in an inbox, until the server reports the end."""
-
-    def __init__(self) -> None:
-        self.begin()
-
-    def begin(self) -> None:
-        self.messages: list[Msg] = []
-        self.end: asyncio.Future[dict[str, str]] = asyncio.get_running_loop().create_future()
-
-    async def take(self, message: Msg) -> None:
-        headers = message.headers or {}
-        if "Status" not in headers:
-            self.messages.append(message)
-        elif not self.end.done():
-            self.end.set_result(headers)
-
-
 def _read(message: Msg) -> QueuedDoorbell:
-    number = int((message.headers or {})["Nats-Sequence"])
+    number = stored.number(message)
     try:
         return QueuedDoorbell(number, subjects.read_doorbell(message.data), message.data)
     except ValueError:

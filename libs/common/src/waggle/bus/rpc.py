@@ -6,7 +6,7 @@ here each request runs in its own task, up to REQUESTS_IN_FLIGHT, and `close` wa
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 import nats.errors
 import nats.micro
@@ -26,6 +26,17 @@ REQUESTS_IN_FLIGHT: Final = 8
 DRAIN_SECONDS: Final = 10.0
 
 Handler = Callable[[bytes], Awaitable[bytes]]
+
+
+class RpcReply(NamedTuple):
+    """A reply with headers; `error` is the code and the description of a refusal, as NATS micro services have them."""
+
+    data: bytes
+    headers: dict[str, str]
+    error: tuple[str, str] | None = None
+
+
+Serve = Callable[[bytes, Mapping[str, str]], Awaitable[RpcReply]]
 
 
 class NoResponders(Exception):
@@ -59,14 +70,14 @@ async def request(bus: Bus, subject: str, data: bytes, seconds: float) -> bytes:
 
 
 class Endpoints:
-    """The endpoints of a service, by their subjects, registered on each connection of the bus."""
+    """The endpoints of a service, by their subjects, registered on each connection of the bus. Each handler is a Handler; of a Gateway, a Serve."""
 
-    def __init__(self, bus: Bus, name: str, handlers: Mapping[str, Handler]) -> None:
+    def __init__(self, bus: Bus, name: str, handlers: Mapping[str, Any], in_flight: int = REQUESTS_IN_FLIGHT) -> None:
         self._bus, self._name, self._handlers = bus, name, handlers
         self._client: NatsClient | None = None
         self._service: Service | None = None
         self._going: set[asyncio.Task[None]] = set()
-        self._slots = asyncio.Semaphore(REQUESTS_IN_FLIGHT)
+        self._slots = asyncio.Semaphore(in_flight)
 
     async def open(self) -> None:
         """Register the endpoints, now and on each reconnect; works without NATS."""
@@ -92,7 +103,7 @@ class Endpoints:
         for subject, handler in self._handlers.items():
             await self._service.add_endpoint(name=subject.rpartition(".")[2], subject=subject, handler=self._taking(handler))
 
-    def _taking(self, handler: Handler) -> Callable[[Request], Awaitable[None]]:
+    def _taking(self, handler: Any) -> Callable[[Request], Awaitable[None]]:
         async def take(request: Request) -> None:
             if not expects_reply(request):
                 log.warning("request without a reply subject ignored", subject=request.subject)
@@ -108,7 +119,7 @@ class Endpoints:
         self._going.discard(task)
         self._slots.release()
 
-    async def _answer(self, handler: Handler, request: Request) -> None:
+    async def _answer(self, handler: Any, request: Request) -> None:
         """Answer one request; its failure affects no other."""
         try:
             answer = await handler(request.data)
@@ -128,3 +139,21 @@ class Endpoints:
             await request.respond_error(refused.refusal, refused.refusal, refused.detail.encode())
         except NATS_OUTAGE as error:
             log.warning("reply not sent", subject=request.subject, error=str(error) or type(error).__name__)
+
+
+class Gateway(Endpoints):
+    """Endpoints whose handlers know the headers of a request, and answer every request themselves."""
+
+    async def _answer(self, handler: Serve, request: Request) -> None:
+        try:
+            reply = await handler(request.data, request.headers or {})
+            if len(reply.data) > MESSAGE_BYTES:
+                reply = RpcReply(b"", {}, ("500", "it was done, but its reply is too large to send"))
+            if reply.error is None:
+                await request.respond(reply.data, reply.headers)
+            else:
+                await request.respond_error(*reply.error, reply.data, reply.headers)
+        except NATS_OUTAGE as error:
+            log.warning("reply not sent", subject=request.subject, error=str(error) or type(error).__name__)
+        except Exception as error:
+            log.error("request crashed", subject=request.subject, exc_info=error)

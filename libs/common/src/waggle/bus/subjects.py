@@ -6,13 +6,13 @@ import struct
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from typing import Annotated, Final
+from typing import Annotated, Final, NamedTuple
 from uuid import UUID
 
 import msgspec
 from asyncpg.pgproto.pgproto import UUID as FastUUID  # noqa: N811  # a uuid.UUID made in C: one is made for each doorbell
 
-from waggle.task import AT_REST, QUEUE_LENGTH, QUEUE_PATTERN, Priority, Status
+from waggle.task import AT_REST, QUEUE_LENGTH, QUEUE_PATTERN, TYPE_LENGTH, TYPE_PATTERN, Priority, Status
 
 WORK_STREAM: Final = "WAGGLE_WORK"
 WORK_ALL: Final = "waggle.work.>"
@@ -46,8 +46,38 @@ DLQ_CLEANUP: Final = "waggle.rpc.dlq.cleanup"
 DLQ_REDRIVE: Final = "waggle.rpc.dlq.redrive"
 DLQ_CANCEL: Final = "waggle.rpc.dlq.cancel"
 
+# What happened to tasks.
+EVENTS_STREAM: Final = "WAGGLE_EVENTS"
+EVENTS_ALL: Final = "waggle.event.>"
+GET_EVENTS: Final = f"$JS.API.DIRECT.GET.{EVENTS_STREAM}"
+
+# What handlers emit.
+STREAMS_STREAM: Final = "WAGGLE_STREAMS"
+STREAMS_ALL: Final = "waggle.stream.*"
+GET_STREAMS: Final = f"$JS.API.DIRECT.GET.{STREAMS_STREAM}"
+
+# Tasks that publishers hand over, and what could not be accepted of it.
+SUBMIT_STREAM: Final = "WAGGLE_SUBMIT"
+SUBMIT_ALL: Final = "waggle.submit.>"
+INGEST: Final = "ingest"  # the durable consumer that all APIs share
+NEXT_SUBMITTED: Final = f"$JS.API.CONSUMER.MSG.NEXT.{SUBMIT_STREAM}.{INGEST}"
+CREATE_INGEST: Final = f"$JS.API.CONSUMER.DURABLE.CREATE.{SUBMIT_STREAM}.{INGEST}"
+INGEST_INFO: Final = f"$JS.API.CONSUMER.INFO.{SUBMIT_STREAM}.{INGEST}"
+ACK_PREFIX: Final = "$JS.ACK."
+ACK_SUBMITTED: Final = f"$JS.ACK.{SUBMIT_STREAM}.>"
+REJECTED_STREAM: Final = "WAGGLE_REJECTED"
+REJECTED_ALL: Final = "waggle.rejected.>"
+GET_REJECTED: Final = f"$JS.API.DIRECT.GET.{REJECTED_STREAM}"
+DELETE_REJECTED: Final = f"$JS.API.STREAM.MSG.DELETE.{REJECTED_STREAM}"
+NOBODY: Final = "unknown"  # stands for a publisher or a type that a subject does not name
+
+# What callers ask for by request and reply, by the names of its endpoints.
+API_SERVICE: Final = "waggle"
+RPC_ALL: Final = "waggle.rpc.*"
+RPC_VERBS: Final = ("submit", "submit_batch", "get", "cancel", "stats", "explain")
+
 RATES_STREAM: Final = "WAGGLE_RATES"
-STREAMS: Final = (WORK_STREAM, RATES_STREAM, "KV_waggle_breakers")
+STREAMS: Final = (WORK_STREAM, SUBMIT_STREAM, REJECTED_STREAM, RATES_STREAM, EVENTS_STREAM, STREAMS_STREAM, "KV_waggle_breakers")
 RATES_ALL: Final = "waggle.rate.>"  # counters: see bus.counters
 
 BREAKERS_STREAM: Final = "KV_waggle_breakers"  # the stream of the KV bucket `waggle_breakers`
@@ -56,6 +86,7 @@ BREAKERS_INFO: Final = f"$JS.API.STREAM.INFO.{BREAKERS_STREAM}"
 BREAKERS_GET: Final = f"$JS.API.STREAM.MSG.GET.{BREAKERS_STREAM}"
 
 _QUEUE: Final = re.compile(QUEUE_PATTERN)
+_TYPE: Final = re.compile(TYPE_PATTERN)
 _KEY: Final = str.maketrans(":.", "=/")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -76,6 +107,47 @@ def fits(queue: str) -> bool:
 def work(queue: str, priority: int) -> str:
     """The subject of a lane."""
     return f"waggle.work.{queue}.{Priority(priority).name.lower()}"
+
+
+def submit(publisher: str, task_type: str = ">") -> str:
+    """Where a publisher hands over tasks of a type, or of all."""
+    return f"waggle.submit.{publisher}.{task_type}"
+
+
+def read_submit(subject: str) -> tuple[str, str] | None:
+    """The publisher and the type of a subject; None if it does not name both."""
+    publisher, _, task_type = subject.removeprefix("waggle.submit.").partition(".")
+    return (publisher, task_type) if fits(publisher) and names(task_type) else None
+
+
+def rejected(publisher: str, task_type: str) -> str:
+    """Where a submission of theirs goes that could not be accepted."""
+    return f"waggle.rejected.{publisher}.{task_type}"
+
+
+def events(status: str | None, task_id: UUID | None, task_type: str | None) -> str:
+    """Those of a status, a task or a type; None: all."""
+    return f"waggle.event.{status or '*'}.{task_id or '*'}.{task_type or '>'}"
+
+
+def stream(task_id: UUID) -> str:
+    """Where the values are told that the handler of a task emits."""
+    return f"waggle.stream.{task_id}"
+
+
+def event(status: Status, task_id: UUID, task_type: str) -> str:
+    """Where is told that a task got this status."""
+    return f"waggle.event.{status}.{task_id}.{task_type}"
+
+
+@cache
+def names(task_type: str) -> bool:
+    """Whether a type's name is valid, so that it can be in a subject. A task inserted by SQL may have any."""
+    return len(task_type) <= TYPE_LENGTH and bool(_TYPE.fullmatch(task_type))
+
+
+def rpc(verb: str) -> str:
+    return f"waggle.rpc.{verb}"
 
 
 def rate(policy: str, who: str, minute: int) -> str:
@@ -207,6 +279,21 @@ def primary_message(system: int, timeline: int) -> bytes:
 def read_primary_message(data: bytes) -> PrimaryMessage:
     """Raises msgspec.DecodeError for a malformed message."""
     return msgspec.json.decode(data, type=PrimaryMessage)
+
+
+class StreamPlace(NamedTuple):
+    """Where a message of a stream stands: its number and when it was stored (nanoseconds since 1970), and how often it was delivered."""
+
+    number: int
+    stored: int
+    delivered: int
+
+
+def place(reply: str) -> StreamPlace:
+    """Of a message, by its ack subject. Raises ValueError for another subject."""
+    parts = reply.split(".")
+    first = 4 if len(parts) == OLD_ACK_PARTS else 6
+    return StreamPlace(int(parts[first + 1]), int(parts[first + 3]), int(parts[first]))
 
 
 def delivered_before(reply: str) -> bool:

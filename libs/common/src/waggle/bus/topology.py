@@ -1,7 +1,7 @@
 """The stream, the consumers of its lanes and the bucket of the breakers: created when missing, updated when settings change. The scheduler and
 `waggle migrate` call it."""
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from typing import Final
 
 import msgspec
@@ -12,6 +12,7 @@ from nats.js.errors import NotFoundError
 
 from waggle.bus import subjects
 from waggle.bus.connection import NATS_OUTAGE, Bus
+from waggle.bus.users import MAX_PAYLOAD
 from waggle.settings.services import TopologySettings
 from waggle.task import Priority
 
@@ -24,6 +25,15 @@ RATES_BYTES: Final = 64 << 20
 RATES_AGE: Final = 180.0  # three minutes: a count is of use for two
 BREAKER_AGE: Final = 7 * 86_400.0
 CHANGEABLE: Final = ("max_msgs_per_subject", "max_bytes", "num_replicas", "allow_direct")  # of a work stream in use
+REASON_BYTES: Final = 256 << 10  # that a message must leave free: what is rejected gets a header more
+DEDUPLICATE_SECONDS: Final = 0.1  # the least that the server takes
+REJECTED_AGE: Final = 7 * 86_400.0
+EVENTS_AGE: Final = 86_400.0
+STREAM_VALUES: Final = 1_000  # of a task
+STREAMS_BYTES: Final = 64 << 20
+STREAMS_AGE: Final = 600.0
+REPEAT_SECONDS: Final = 600.0
+INGEST_ACK_WAIT: Final = 30.0
 MAX_ACK_PENDING: Final = 1_000_000  # no limit in practice: held doorbells must not stall a lane
 
 
@@ -60,6 +70,79 @@ def breakers_stream(settings: TopologySettings) -> StreamConfig:
         allow_direct=True,
         num_replicas=settings.nats_replicas,
         duplicate_window=0,
+    )
+
+
+def submit_stream(settings: TopologySettings, max_payload: int = MAX_PAYLOAD) -> StreamConfig:
+    """What publishers handed over and no API has ingested. It must not deduplicate on its own: it would drop a second body under one id, and the equal
+    ids of two publishers. So its window is the smallest that the server takes, and Postgres decides.
+    """
+    return StreamConfig(
+        name=subjects.SUBMIT_STREAM,
+        subjects=[subjects.SUBMIT_ALL],
+        retention=RetentionPolicy.WORK_QUEUE,
+        storage=StorageType.FILE,
+        discard=DiscardPolicy.NEW,
+        max_bytes=settings.submit_max_bytes,
+        max_msg_size=max(max_payload - REASON_BYTES, REASON_BYTES),
+        num_replicas=settings.nats_replicas,
+        duplicate_window=DEDUPLICATE_SECONDS,
+    )
+
+
+def rejected_stream(settings: TopologySettings) -> StreamConfig:
+    """What could not be accepted. A rejection that is published twice, because its ack was lost, is stored once."""
+    return StreamConfig(
+        name=subjects.REJECTED_STREAM,
+        subjects=[subjects.REJECTED_ALL],
+        storage=StorageType.FILE,
+        discard=DiscardPolicy.OLD,
+        max_bytes=settings.rejected_max_bytes,
+        max_age=REJECTED_AGE,
+        allow_direct=True,
+        num_replicas=settings.nats_replicas,
+        duplicate_window=REPEAT_SECONDS,
+    )
+
+
+def events_stream(settings: TopologySettings) -> StreamConfig:
+    """What happened to tasks in the last day."""
+    return StreamConfig(
+        name=subjects.EVENTS_STREAM,
+        subjects=[subjects.EVENTS_ALL],
+        storage=StorageType.FILE,
+        discard=DiscardPolicy.OLD,
+        max_bytes=settings.events_max_bytes,
+        max_age=EVENTS_AGE,
+        allow_direct=True,
+        num_replicas=settings.nats_replicas,
+        duplicate_window=DEDUPLICATE_SECONDS,
+    )
+
+
+def streams_stream() -> StreamConfig:
+    """What handlers emit, for who follows a task late. It is in memory, on one node: it is gone after ten minutes anyway."""
+    return StreamConfig(
+        name=subjects.STREAMS_STREAM,
+        subjects=[subjects.STREAMS_ALL],
+        storage=StorageType.MEMORY,
+        discard=DiscardPolicy.OLD,
+        max_msgs_per_subject=STREAM_VALUES,
+        max_bytes=STREAMS_BYTES,
+        max_age=STREAMS_AGE,
+        allow_direct=True,
+        num_replicas=1,
+        duplicate_window=DEDUPLICATE_SECONDS,
+    )
+
+
+def ingest_consumer() -> ConsumerConfig:
+    return ConsumerConfig(
+        durable_name=subjects.INGEST,
+        ack_policy=AckPolicy.EXPLICIT,
+        ack_wait=INGEST_ACK_WAIT,
+        max_ack_pending=MAX_ACK_PENDING,
+        max_deliver=-1,
     )
 
 
@@ -103,7 +186,10 @@ async def ensure(bus: Bus, settings: TopologySettings, queues: Iterable[str]) ->
             if name not in there:
                 await js.add_consumer(subjects.WORK_STREAM, lane_consumer(queue, priority))
                 created.append(name)
-    created += await _ensure_rates(js)
+    created += await _if_allowed(_ensure_rates(js), "rate limits cannot be counted")
+    created += await _if_allowed(_ensure_ingest(js, settings, bus.max_payload), "tasks cannot be published to NATS")
+    created += await _if_allowed(_ensure_sized(js, events_stream(settings)), "events are not kept")
+    created += await _if_allowed(_ensure_streams(js), "what handlers emit is not told")
     if created:
         log.info("topology created", names=created)
     return created
@@ -135,15 +221,58 @@ async def _ensure_breakers(js: JetStreamContext, settings: TopologySettings) -> 
 
 
 async def _ensure_rates(js: JetStreamContext) -> list[str]:
-    """Last, and no error: a NATS user of an older configuration may not create it. Then each API counts by itself, and nobody signs in."""
+    """Without it each API counts by itself, and nobody signs in."""
     try:
         await js.stream_info(subjects.RATES_STREAM)
     except NotFoundError:
         await js.add_stream(rates_stream())
         return [subjects.RATES_STREAM]
-    except NATS_OUTAGE as error:
-        log.warning("rate limits cannot be counted: make a new configuration with `waggle nats config`", error=str(error) or type(error).__name__)
     return []
+
+
+async def _ensure_ingest(js: JetStreamContext, settings: TopologySettings, max_payload: int) -> list[str]:
+    """The streams of publishers, and the consumer that APIs share."""
+    created = list[str]()
+    for wanted in (submit_stream(settings, max_payload), rejected_stream(settings)):
+        created += await _ensure_sized(js, wanted)
+    try:
+        await js.consumer_info(subjects.SUBMIT_STREAM, subjects.INGEST)
+    except NotFoundError:
+        await js.add_consumer(subjects.SUBMIT_STREAM, ingest_consumer())
+        created.append(subjects.INGEST)
+    return created
+
+
+async def _ensure_streams(js: JetStreamContext) -> list[str]:
+    try:
+        await js.stream_info(subjects.STREAMS_STREAM)
+    except NotFoundError:
+        await js.add_stream(streams_stream())
+        return [subjects.STREAMS_STREAM]
+    return []
+
+
+async def _ensure_sized(js: JetStreamContext, wanted: StreamConfig) -> list[str]:
+    """A stream whose size and replicas follow the settings."""
+    assert wanted.name
+    try:
+        found = (await js.stream_info(wanted.name)).config
+    except NotFoundError:
+        await js.add_stream(wanted)
+        return [wanted.name]
+    if any(getattr(found, name) != getattr(wanted, name) for name in ("max_bytes", "max_msg_size", "num_replicas") if getattr(wanted, name) is not None):
+        await js.update_stream(wanted)
+        log.info("topology changed", stream=wanted.name, max_bytes=wanted.max_bytes, replicas=wanted.num_replicas)
+    return []
+
+
+async def _if_allowed(ensuring: Awaitable[list[str]], otherwise: str) -> list[str]:
+    """Last, and no error: a NATS user of an older configuration may not create this."""
+    try:
+        return await ensuring
+    except NATS_OUTAGE as error:
+        log.warning(f"{otherwise}: make a new configuration with `waggle nats config`", error=str(error) or type(error).__name__)
+        return []
 
 
 async def _consumer_names(bus: Bus) -> list[str]:

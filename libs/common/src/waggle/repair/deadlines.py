@@ -3,8 +3,10 @@
 from collections import defaultdict
 from uuid import UUID
 
-from waggle.bus import subjects
+from waggle.bus import events, subjects
 from waggle.bus.connection import Bus
+from waggle.bus.events import TaskEvent
+from waggle.errors import ErrorCode
 from waggle.store.waiting import Overdue
 from waggle.task import Status
 
@@ -19,3 +21,5 @@ async def announce(bus: Bus, failed: list[Overdue]) -> None:
         await bus.publish(subjects.control(worker_id), subjects.control_message(attempts))
     if failed:
         await bus.publish(subjects.SETTLED, subjects.settled((task.id, Status.FAILED) for task in failed))
+        at, code = events.now(), ErrorCode.TASK_TIMEOUT
+        await events.tell(bus, (TaskEvent(task.id, task.type, task.queue, Status.FAILED, task.attempt, at, code) for task in failed))

@@ -6,8 +6,9 @@ from collections.abc import Callable, Collection
 import asyncpg
 
 from waggle import failpoint
-from waggle.bus import due, subjects
+from waggle.bus import due, events, subjects
 from waggle.bus.connection import Bus
+from waggle.bus.events import TaskEvent
 from waggle.loops import Looks
 from waggle.store import leases, tasks
 from waggle.store.client import Connection
@@ -89,3 +90,9 @@ async def announce(bus: Bus, reclaimed: list[LostTask]) -> None:
     ended = [(task.fence.id, task.step.status) for task in reclaimed if task.step.status in AT_REST]
     if ended:
         await bus.publish(subjects.SETTLED, subjects.settled(ended))
+    at = events.now()
+    await events.tell(bus, (TaskEvent(task.fence.id, task.type, task.queue, task.step.status, task.fence.attempt, at, _code(task)) for task in reclaimed))
+
+
+def _code(task: LostTask) -> str | None:
+    return None if task.step.error is None else task.step.error.code

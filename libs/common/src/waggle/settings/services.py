@@ -43,12 +43,37 @@ class DirectSettings(Settings, frozen=True, kw_only=True):
     postgres_direct_url: Annotated[str, Meta(description="Postgres itself, where postgres_url is a pooler; for `waggle migrate`", extra=SECRET)] = ""
 
 
+SubmitMaxBytes = Annotated[
+    int, Meta(description="bytes that the stream WAGGLE_SUBMIT may take: what publishers handed over while Postgres is away", ge=1 << 20, le=1 << 44)
+]
+RejectedMaxBytes = Annotated[
+    int, Meta(description="bytes that the stream WAGGLE_REJECTED may take: the oldest submissions that were not accepted go first", ge=1 << 20, le=1 << 44)
+]
+
+
+EventsMaxBytes = Annotated[
+    int, Meta(description="bytes that the stream WAGGLE_EVENTS may take: the oldest events go first, and all after a day", ge=1 << 20, le=1 << 44)
+]
+
+
 class TopologySettings(DirectSettings, frozen=True, kw_only=True):
     """What creating the streams needs."""
 
     nats_replicas: Annotated[int, Meta(description="replicas of the JetStream streams: 1, or 3 on a cluster", ge=1, le=5)] = 1
     lane_limit: Annotated[int, Meta(description="doorbells that one lane holds at most", ge=1, le=1_000_000_000)] = 1_000_000
     work_max_bytes: WorkMaxBytes = 1 << 30
+    submit_max_bytes: SubmitMaxBytes = 512 << 20
+    rejected_max_bytes: RejectedMaxBytes = 128 << 20
+    events_max_bytes: EventsMaxBytes = 256 << 20
+
+
+CallbackSecrets = Annotated[
+    tuple[str, ...],
+    Meta(
+        description="signs what is sent to a task's callback_url, as Standard Webhooks: one whsec_… or several, while they are replaced; empty: no callbacks",
+        extra={**SECRET, "form": "list of whsec_…"},
+    ),
+]
 
 
 class ApiSettings(Settings, frozen=True, kw_only=True):
@@ -121,6 +146,7 @@ class ApiSettings(Settings, frozen=True, kw_only=True):
             extra={"form": "address with {trace_id}"},
         ),
     ] = ""
+    callback_secrets: CallbackSecrets = ()
     unknown_types: Annotated[Literal["refuse", "accept"], Meta(description="what the API does with a task type that no worker has announced")] = "refuse"
 
 
@@ -174,6 +200,7 @@ class WorkerSettings(Settings, frozen=True, kw_only=True):
     ] = ()
     alert_url: AlertUrl = ""
     alert_secret: AlertSecret = ""
+    callback_secrets: CallbackSecrets = ()
     http_body_limit: Annotated[int, Meta(description="bytes of a response body that http.request keeps", ge=0, le=900_000)] = 262_144
 
 

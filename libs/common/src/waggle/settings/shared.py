@@ -55,6 +55,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     trace_ratio: Annotated[
         float, Meta(description="the share of traces that are recorded, of those that begin here; failed tries are recorded in any case", ge=0, le=1)
     ] = 0.01
+    events: Annotated[
+        Literal["off", "final", "all"],
+        Meta(description="which changes of tasks are published to waggle.event.>: those to completed, failed, cancelled and dead_letter, or all"),
+    ] = "final"
+    events_format: Annotated[Literal["plain", "cloudevents"], Meta(description="how they are written")] = "plain"
     grace: Annotated[float, Meta(description="seconds that running work gets to finish when the service stops", ge=0, le=86_400)] = 25.0
     failpoint: Annotated[
         str,

@@ -30,7 +30,7 @@ async def _read(connection: Connection, schema: str) -> Definitions:
         found[kind] = {f"{row['relation']}.{row['name']}": _portable(row["definition"], schema) for row in rows}
     found["table"] = {name.partition(".")[0]: "" for name in found["column"]}
     rows = await statement("schema/functions").fetch(connection, schema=f'"{schema}"')
-    found["function"] = {row["name"]: _portable(row["definition"], schema) for row in rows}
+    found["function"] = {_portable(row["name"], schema): _portable(row["definition"], schema) for row in rows}
     return found
 
 
@@ -56,7 +56,7 @@ def differences(wanted: Definitions, found: Definitions) -> list[str]:
 
 
 def _portable(definition: str, schema: str) -> str:
-    return definition.replace(f'"{schema}".', f"{DEFAULT_SCHEMA}.").replace(f" {schema}.", f" {DEFAULT_SCHEMA}.")
+    return definition.replace(f'"{schema}"', DEFAULT_SCHEMA).replace(f" {schema}.", f" {DEFAULT_SCHEMA}.")
 
 
 def _short(definition: str) -> str:

@@ -39,6 +39,7 @@ class LostTask(NamedTuple):
     fence: Fence
     type: str
     step: Step
+    queue: str
 
 
 async def register(connection: Connection, lease: LeaseRow) -> None:
@@ -100,6 +101,7 @@ async def lock_lost(connection: Connection, worker_ids: Collection[str], most: i
             Fence(row["id"], row["attempt"], row["worker_id"] or "", row["started_at"]),
             row["type"],
             decide(Lost(), Tries(row["retry_count"], row["max_retries"], row["dead_letter"])),
+            row["queue"],
         )
         for row in rows
     ]

@@ -4,7 +4,7 @@ The ids of a page are found in one of two ways: tasks of a status, type or queue
 reads a bounded number of tasks. If that does not fill a page, the page is shorter or empty, and says where to continue (docs/adr/0008).
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -23,6 +23,8 @@ UNFINISHED_ENOUGH: Final = 20_000  # unfinished tasks that a page sorts; their i
 KINDS_ENOUGH: Final = 1_000  # kinds of final tasks that a page looks up
 KINDS_SHARED: Final = 10  # combinations that share the tasks that a page reads; with more, each would get too few
 FIRST, LAST = UUID(int=0), UUID(int=(1 << 128) - 1)
+RESTED_FILTERS: Final = frozenset({"statuses", "types", "queue", "queues", "priority"})
+LATE_SECONDS: Final = 30.0  # that a transaction of Waggle's may take from its begin to its commit, several times over
 UNFINISHED: Final = frozenset({Status.PENDING, Status.RUNNING})
 
 SLACK: Final = 60_000
@@ -40,6 +42,13 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
     created_from: datetime | None = None
     created_to: datetime | None = None
     metadata: str | None = None
+
+
+class RestPlace(NamedTuple):
+    """Where a task stands in the order in which tasks came to rest."""
+
+    updated: datetime
+    id: UUID
 
 
 class FoundIds(NamedTuple):
@@ -70,6 +79,37 @@ async def page(
             found = await _walk(connection, asked)
         rows = await statement("lists/page").fetch(connection, ids=found.ids[:most], bytes=PAGE_BYTES)
     return [as_task(row) for row in rows], rows[-1]["id"] if len(rows) < len(found.ids) else found.horizon
+
+
+class RestedPage(NamedTuple):
+    """Tasks in the order in which they came to rest, and the place to go on from; `more`: the list did not end here."""
+
+    tasks: list[Task]
+    place: RestPlace
+    more: bool
+
+
+async def rested(connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]", filters: Filters, after: RestPlace, most: int) -> RestedPage:
+    """Up to `most` tasks that came to rest after a place, without payloads.
+
+    A commit may become visible after one with a later time. So at the end of the list the place is LATE_SECONDS ago at the latest: what came to rest since
+    is listed again by whoever goes on from it.
+    """
+    asked = {name: value for name, value in msgspec.structs.asdict(filters).items() if name in RESTED_FILTERS}
+    async with connection.transaction(readonly=True, isolation="repeatable_read"):
+        await connection.execute("SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL seq_page_cost = 0; SET LOCAL random_page_cost = 0")
+        row = await _row(connection, "lists/rested", after=after.updated, after_id=after.id, examine=EXAMINED, most=most, **asked)
+        found = {task["id"]: task for task in await statement("lists/page").fetch(connection, ids=row["ids"], bytes=PAGE_BYTES)}
+    tasks = [as_task(found[task_id]) for task_id in row["ids"] if task_id in found]
+    cut = len(tasks) < row["found"] or row["found"] == most
+    if cut and tasks:
+        last = tasks[-1]
+        place, more = RestPlace(last.completed_at or last.updated, last.id), True
+    elif row["seen"]:
+        place, more = RestPlace(row["last_at"], row["last_id"]), row["seen"] == EXAMINED
+    else:
+        place, more = after, False
+    return RestedPage(tasks, place if more else min(place, RestPlace(row["now"] - timedelta(seconds=LATE_SECONDS), FIRST)), more)
 
 
 async def _walk(connection: Connection, asked: dict[str, Any], only: Status | None = None) -> FoundIds:

@@ -37,6 +37,6 @@ async def waiting(connection: Connection, name: str, until: datetime, most: int,
     return [row["id"] for row in rows]
 
 
-async def cancel_waiting(connection: Connection, ids: Sequence[UUID], by: str | None = None) -> list[UUID]:
-    """Cancel those of these tasks that wait and whose rows are not locked; returns them."""
-    return [row["id"] for row in await statement("tasks/cancel_waiting").fetch(connection, ids=ids, error=as_text(cancelled_by(by)))]
+async def cancel_waiting(connection: Connection, ids: Sequence[UUID], by: str | None = None) -> list[asyncpg.Record]:
+    """Cancel those of these tasks that wait and whose rows are not locked; returns their id, type, queue and attempt."""
+    return await statement("tasks/cancel_waiting").fetch(connection, ids=ids, error=as_text(cancelled_by(by)))

@@ -41,6 +41,7 @@ class NewTask(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     door: str | None = None
     traceparent: str | None = None
     tracestate: str | None = None
+    callback_url: str | None = None
 
 
 class Inserted(NamedTuple):
@@ -138,6 +139,7 @@ async def settle(connection: Connection, steps: Sequence[tuple[Fence, Step]]) ->
         delays=[step.delay for _, step in special],
         errors=[None if step.error is None else as_text(step.error) for _, step in special],
         logs=[step.logs for _, step in ordered] if any(step.logs is not None for _, step in ordered) else [],
+        emitted=[step.emitted for _, step in ordered] if any(step.emitted is not None for _, step in ordered) else [],
         worker_ids=worker_ids,
         statuses=statuses,
         ended=ended,
@@ -172,6 +174,11 @@ async def delete(connection: Connection, task_id: UUID) -> bool:
 async def attempts(connection: Connection, task_id: UUID) -> list[asyncpg.Record]:
     """A task's ended attempts: attempt, worker_id, started_at, ended_at, outcome, error (JSON text), has_logs."""
     return await statement("attempts/list").fetch(connection, id=task_id)
+
+
+async def emitted(connection: Connection, task_id: UUID) -> list[str]:
+    """The last values that each ended attempt emitted, as JSON arrays, the first attempt first."""
+    return [row["emitted"] for row in await statement("attempts/emitted").fetch(connection, id=task_id)]
 
 
 async def at_rest(connection: Connection, ids: Sequence[UUID]) -> list[UUID]:
@@ -216,4 +223,5 @@ def as_task(row: asyncpg.Record) -> Task:
         unique_key=row["unique_key"],
         lost_count=row["lost_count"],
         trace_id=traces.trace_id(row.get("traceparent")),
+        callback_url=row.get("callback_url"),
     )

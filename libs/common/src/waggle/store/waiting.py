@@ -23,6 +23,7 @@ class Overdue(NamedTuple):
     was: Status
     attempt: int
     worker_id: str | None
+    queue: str
 
 
 class RetentionStep(NamedTuple):
@@ -69,7 +70,7 @@ async def mark_orphans(connection: Connection, lane: tuple[str, int], before: da
 async def fail_overdue(connection: Connection, most: int, back: float | None = None) -> list[Overdue]:
     """Fail tasks that passed their deadline, since `back` seconds ago or ever; those that ran must be stopped."""
     rows = await statement("tasks/fail_overdue").fetch(connection, most=most, back=back, error=as_text(OVERDUE))
-    return [Overdue(row["id"], row["type"], Status(row["was"]), row["attempt"], row["worker_id"]) for row in rows]
+    return [Overdue(row["id"], row["type"], Status(row["was"]), row["attempt"], row["worker_id"], row["queue"]) for row in rows]
 
 
 async def unvalidated(connection: Connection) -> list[str]:

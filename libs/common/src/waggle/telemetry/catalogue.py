@@ -441,6 +441,13 @@ HTTP_CONNECTIONS_REFUSED: Final = MetricSpec(
     advice="`address`: one client opens too many; `all`: start another API process, or raise the limit",
     meaning="Connections that were one too many: of one address, or in all",
 )
+HTTP_LISTENING: Final = MetricSpec(
+    kind=Gauge,
+    name="waggle_http_listening_readers",
+    where=("api",),
+    advice="None is needed. Each holds a connection of the API's limit",
+    meaning="Readers of the events of tasks, and of what a task emits",
+)
 HTTP_WAITING: Final = MetricSpec(
     kind=Gauge,
     name="waggle_http_waiting",
@@ -455,6 +462,33 @@ COMMIT_BATCH_SIZE: Final = MetricSpec(
     advice="None is needed. It grows with the load; always 1 under load means that submissions do not meet one another",
     meaning="Tasks committed together",
     buckets=(1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2000),
+)
+
+INGESTED: Final = MetricSpec(
+    kind=Counter,
+    name="waggle_messages_ingested_total",
+    labels=("outcome",),
+    values=("accepted", "later"),
+    where=("api",),
+    advice="None is needed for accepted. Later: Postgres did not answer, and the messages wait in WAGGLE_SUBMIT",
+    meaning="Messages of publishers that were accepted, or were given back to come again later",
+)
+REJECTED: Final = MetricSpec(
+    kind=Counter,
+    name="waggle_messages_rejected_total",
+    labels=("code",),
+    values=("invalid_input", "validation_error", "unauthorized", "internal_error"),
+    where=("api",),
+    advice="`waggle rejected list` says why; after the repair `waggle rejected resubmit`",
+    meaning="Messages of publishers that could not be accepted, and are kept in WAGGLE_REJECTED for a week",
+)
+
+EVENTS: Final = MetricSpec(
+    kind=Counter,
+    name="waggle_events_published_total",
+    where=("api", "worker", "dlq", "scheduler"),
+    advice="None is needed. WAGGLE_EVENTS says which changes are published",
+    meaning="Changes of tasks that were published to waggle.event.>",
 )
 
 # The worker.

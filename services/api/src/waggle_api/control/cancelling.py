@@ -5,8 +5,10 @@ from uuid import UUID
 
 import structlog
 
-from waggle.bus import subjects
+from waggle.bus import events, subjects
 from waggle.bus.connection import Bus
+from waggle.bus.events import TaskEvent
+from waggle.errors import ErrorCode
 from waggle.store import tasks
 from waggle.store.tasks import Cancelled
 from waggle.task import FINAL, Status, Task
@@ -35,6 +37,9 @@ async def cancel(borrow: Borrow, bus: Bus, task_id: UUID, by: str) -> Task:
             if cancelled is not None:
                 await _notify_cancelled(bus, cancelled)
             task = existing(await tasks.get(connection, task_id))
+        if cancelled is not None:
+            event = TaskEvent(task.id, task.type, task.queue, Status.CANCELLED, task.attempt, events.now(), ErrorCode.TASK_CANCELLED)
+            await events.tell(bus, [event])
         match task.status:
             case Status.CANCELLED:
                 return task

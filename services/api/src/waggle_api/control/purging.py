@@ -3,8 +3,10 @@
 import time
 from typing import Final, NamedTuple
 
-from waggle.bus import subjects
+from waggle.bus import events, subjects
 from waggle.bus.connection import Bus
+from waggle.bus.events import TaskEvent
+from waggle.errors import ErrorCode
 from waggle.store import queues, waiting
 from waggle.store.client import Connection
 from waggle.task import Status
@@ -31,7 +33,9 @@ async def purge(connection: Connection, bus: Bus, which: PurgeFilter, by: str, s
             gone = await queues.cancel_waiting(connection, ids[start : start + CANCEL_BATCH], by)
             cancelled += len(gone)
             if gone:
-                await bus.publish(subjects.SETTLED, subjects.settled((task_id, Status.CANCELLED) for task_id in gone))
+                await bus.publish(subjects.SETTLED, subjects.settled((task["id"], Status.CANCELLED) for task in gone))
+                at, code = events.now(), ErrorCode.TASK_CANCELLED
+                await events.tell(bus, (TaskEvent(row["id"], row["type"], row["queue"], Status.CANCELLED, row["attempt"], at, code) for row in gone))
             if time.monotonic() >= ends:
                 return cancelled, True
         if cancelled == before:  # the rest is locked: it is being claimed or cancelled

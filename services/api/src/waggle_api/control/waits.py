@@ -36,7 +36,7 @@ class Waits:
     async def task_at_rest(self, task_id: UUID, seconds: float, receive: Callable[[], Awaitable[Any]]) -> Task | None:
         """The task once it is at rest, or as it is after `seconds`, or when the reader disconnects or this process stops. Raises one of POSTGRES_OUTAGE."""
         give_up = time.monotonic() + seconds
-        with self._wake(task_id) as woken:  # before the first read, so that a task that settles in between is not missed
+        with self.watching(task_id) as woken:  # before the first read, so that a task that settles in between is not missed
             reader = WaitingReader(woken)
             watching = asyncio.create_task(reader.watch(receive), name="reader")  # not in a group, which would wrap what the wait raises
             try:
@@ -80,7 +80,8 @@ class Waits:
                 woken.set()
 
     @contextmanager
-    def _wake(self, task_id: UUID) -> Iterator[asyncio.Event]:
+    def watching(self, task_id: UUID) -> Iterator[asyncio.Event]:
+        """An event that is set when the task comes to rest."""
         woken = asyncio.Event()
         self._woken.setdefault(task_id, set()).add(woken)
         metrics.WAITING.inc()

@@ -13,6 +13,7 @@ from contextlib import nullcontext
 from typing import Any, Final, NamedTuple
 
 import asyncpg
+import msgspec
 from litestar import Request
 
 from waggle import api_keys
@@ -30,7 +31,7 @@ from waggle_api.edge.blocking import Blocking
 from waggle_api.edge.pages import READS
 from waggle_api.edge.rates import Policy, Rates
 from waggle_api.edge.tokens import Tokens
-from waggle_api.http.routing import Route
+from waggle_api.http.routing import Identify, Route
 from waggle_api.refusals import Forbidden, Unauthenticated
 
 KEY_START: Final = f"{PREFIX}_".encode()
@@ -41,6 +42,7 @@ OUTAGE_SECONDS: Final = 300.0
 KEYS_LIMIT: Final = 10_000  # remembered
 LOOKUPS_AT_ONCE: Final = 2  # a flood of keys that do not exist must leave connections to the others
 NOTE_SECONDS: Final = 10.0
+BY_REQUEST: Final = "nats request"  # the door of requests over NATS
 
 
 class Found(NamedTuple):
@@ -75,20 +77,30 @@ class Identity:
         self._used: set[str] = set()
         self._lookups = asyncio.Semaphore(LOOKUPS_AT_ONCE)
 
-    async def __call__(self, request: Request[Any, Any, Any], route: Route) -> Caller:
-        """The caller. Raises Unauthenticated, Forbidden if they may not use this route, or OverQuota."""
+    async def __call__(self, request: Request[Any, Any, Any], route: Route, *, by_address: bool = True) -> Caller:
+        """The caller. Raises Unauthenticated, Forbidden if they may not use this route, or OverQuota. `by_address`: a failure counts against the address."""
         if route.scope is Scope.PUBLIC:
             return NOBODY
         try:
             caller = await self._caller(request.scope)
         except Unauthenticated as refused:
-            if refused.counts:
+            if refused.counts and by_address:
                 await self._blocking.failed(addresses.client(request.scope, self._proxies), request.scope["state"]["request_id"])
             raise
         check(caller, route)
         if (rate := await self._rates.admit(self._requests, caller.name)) is not None:
             request.scope["state"]["headers"] = rate.headers()
         return caller
+
+    async def still_knows(self, scope: Any) -> bool:
+        """Whether the key or session of a request that goes on is still good; also while Postgres is away."""
+        try:
+            await self._caller(scope)
+        except (Unauthenticated, Forbidden):
+            return False
+        except POSTGRES_OUTAGE:
+            return True
+        return True
 
     async def _caller(self, scope: Any) -> Caller:
         text, by_cookie = credential(scope["headers"], self.tokens.cookie_name)
@@ -190,6 +202,17 @@ class Identity:
 async def everybody(request: Request[Any, Any, Any], route: Route) -> Caller:  # noqa: ARG001  # the shape of Identify
     """Where nobody is asked who they are."""
     return ANONYMOUS
+
+
+def by_request(identity: Identity | None) -> Identify:
+    """As over HTTP, for requests over NATS: a failure counts against nobody, because a message has no address."""
+    if identity is None:
+        return everybody
+
+    async def identify(request: Request[Any, Any, Any], route: Route) -> Caller:
+        return msgspec.structs.replace(await identity(request, route, by_address=False), door=BY_REQUEST)
+
+    return identify
 
 
 def check(caller: Caller, route: Route) -> None:

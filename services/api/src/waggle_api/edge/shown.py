@@ -18,7 +18,7 @@ Secrets = Callable[[str], Mapping[str, Any] | None]
 
 HIDDEN_MESSAGE: Final = "(needs payloads:read)"
 PAYLOADS: Final = ("payload", "original_payload")
-VALUES: Final = ("payload", "original_payload", "result")
+VALUES: Final = ("payload", "original_payload", "result", "callback_url")
 
 
 def existing(caller: Caller, task: T | None) -> T:

@@ -13,7 +13,7 @@ from waggle.errors import ShownError
 from waggle.task import AttemptOutcome, Status
 
 
-class TaskEvent(StrEnum):
+class TaskMoment(StrEnum):
     """What happened to a task."""
 
     SUBMITTED = "submitted"
@@ -27,7 +27,7 @@ class TaskEvent(StrEnum):
     CANCELLED = "cancelled"
 
 
-ORDER: Final = {event: place for place, event in enumerate(TaskEvent)}  # of events at the same time
+ORDER: Final = {event: place for place, event in enumerate(TaskMoment)}  # of events at the same time
 SQL: Final = "sql"  # the door of tasks that were inserted by SQL
 
 
@@ -39,7 +39,7 @@ class TimelineEvent(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tru
     """
 
     at: datetime
-    event: TaskEvent
+    event: TaskMoment
     attempt: int | None = None
     worker_id: str | None = None
     outcome: AttemptOutcome | None = None
@@ -53,18 +53,18 @@ class TimelineEvent(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tru
 
 def timeline(task: asyncpg.Record, attempts: Sequence[asyncpg.Record], retries: Sequence[asyncpg.Record]) -> list[TimelineEvent]:
     """All that is known, in the order of time. `task` is a row of `store.explanations.task`."""
-    events = [TimelineEvent(at=task["created"], event=TaskEvent.SUBMITTED, by=task["submitted_by"], door=task["door"] or SQL)]
+    events = [TimelineEvent(at=task["created"], event=TaskMoment.SUBMITTED, by=task["submitted_by"], door=task["door"] or SQL)]
     died = {row["attempt"] for row in retries} | ({task["attempt"]} if task["status"] == Status.DEAD_LETTER else set())
     for row in attempts:
         error = None if row["error"] is None else errors.stored(row["error"]).shown()
         seconds = (row["ended_at"] - row["started_at"]).total_seconds()
         of = {"attempt": row["attempt"], "worker_id": row["worker_id"]}
         outcome, has_logs = AttemptOutcome(row["outcome"]), row["has_logs"]
-        events.append(TimelineEvent(at=row["started_at"], event=TaskEvent.STARTED, **of))
-        events.append(TimelineEvent(at=row["ended_at"], event=TaskEvent.ENDED, **of, outcome=outcome, seconds=seconds, error=error, has_logs=has_logs))
+        events.append(TimelineEvent(at=row["started_at"], event=TaskMoment.STARTED, **of))
+        events.append(TimelineEvent(at=row["ended_at"], event=TaskMoment.ENDED, **of, outcome=outcome, seconds=seconds, error=error, has_logs=has_logs))
         if row["attempt"] in died:
-            events.append(TimelineEvent(at=row["ended_at"], event=TaskEvent.DEAD_LETTER, attempt=row["attempt"]))
-    events += [TimelineEvent(at=row["retried_at"], event=TaskEvent.RETRIED, by=row["retried_by"], how=row["how"]) for row in retries]
+            events.append(TimelineEvent(at=row["ended_at"], event=TaskMoment.DEAD_LETTER, attempt=row["attempt"]))
+    events += [TimelineEvent(at=row["retried_at"], event=TaskMoment.RETRIED, by=row["retried_by"], how=row["how"]) for row in retries]
     return sorted([*events, *_now(task)], key=lambda event: (event.at, ORDER[event.event]))
 
 
@@ -72,11 +72,11 @@ def _now(task: asyncpg.Record) -> list[TimelineEvent]:
     """Where it stands."""
     match Status(task["status"]):
         case Status.PENDING:
-            due = [TimelineEvent(at=task["run_at"], event=TaskEvent.DUE)] if task["run_at"] > task["created"] else []
-            return due + ([TimelineEvent(at=task["rung_at"], event=TaskEvent.RUNG)] if task["rung_at"] else [])
+            due = [TimelineEvent(at=task["run_at"], event=TaskMoment.DUE)] if task["run_at"] > task["created"] else []
+            return due + ([TimelineEvent(at=task["rung_at"], event=TaskMoment.RUNG)] if task["rung_at"] else [])
         case Status.RUNNING:
-            rung = [TimelineEvent(at=task["rung_at"], event=TaskEvent.RUNG)] if task["rung_at"] and task["rung_at"] <= task["started_at"] else []
-            return [*rung, TimelineEvent(at=task["started_at"], event=TaskEvent.STARTED, attempt=task["attempt"], worker_id=task["worker_id"])]
+            rung = [TimelineEvent(at=task["rung_at"], event=TaskMoment.RUNG)] if task["rung_at"] and task["rung_at"] <= task["started_at"] else []
+            return [*rung, TimelineEvent(at=task["started_at"], event=TaskMoment.STARTED, attempt=task["attempt"], worker_id=task["worker_id"])]
         case Status.DEAD_LETTER:
             return []
         case Status.COMPLETED:  # its last attempt says so
@@ -85,4 +85,4 @@ def _now(task: asyncpg.Record) -> list[TimelineEvent]:
             error = None if task["error"] is None else errors.stored(task["error"])
             by = (error.details or {}).get("by") if error and ended is Status.CANCELLED else None
             at = task["completed_at"] or task["updated"]
-            return [TimelineEvent(at=at, event=TaskEvent(ended.value), by=by if isinstance(by, str) else None, error=error.shown() if error else None)]
+            return [TimelineEvent(at=at, event=TaskMoment(ended.value), by=by if isinstance(by, str) else None, error=error.shown() if error else None)]

@@ -14,10 +14,11 @@ TEXT: Final = b"text/plain; charset=utf-8"
 
 
 class Page(msgspec.Struct, Generic[T], frozen=True, omit_defaults=True):
-    """A list, or the answer to a batch; without a cursor it is the last page."""
+    """A list, or the answer to a batch; without a cursor it is the last page. `caught_up`: it has a cursor, and there is nothing after it by now."""
 
     items: list[T]
     next_cursor: str | None = None
+    caught_up: bool = False
 
 
 class EncodedResponse:
@@ -39,9 +40,9 @@ def ok(found: msgspec.Struct) -> EncodedResponse:
     return EncodedResponse(200, encode(found))
 
 
-def page(found: list[Any], next_cursor: str | None = None) -> EncodedResponse:
+def page(found: list[Any], next_cursor: str | None = None, *, caught_up: bool = False) -> EncodedResponse:
     """200 with a page of a list."""
-    return EncodedResponse(200, encode(Page(found, next_cursor)))
+    return EncodedResponse(200, encode(Page(found, next_cursor, caught_up)))
 
 
 def no_content() -> EncodedResponse:

@@ -19,7 +19,7 @@ S = TypeVar("S", bound=msgspec.Struct)
 BODY_TIMEOUT_SECONDS: Final = 30.0  # a client that sends half a body occupies its memory
 
 _JSON: Final = re.compile(rb"\s*application/json\s*(;\s*charset\s*=\s*\"?utf-8\"?\s*)?;?\s*", re.IGNORECASE)
-_KEY: Final = re.compile(rb"[\x20-\x7e]{1,255}")
+IDEMPOTENCY_KEY: Final = re.compile(rb"[\x20-\x7e]{1,255}")
 _QUOTED: Final = re.compile(rb'"((?:[^"\\]|\\["\\])*)"')
 _ESCAPED: Final = re.compile(rb'\\(["\\])')
 
@@ -131,6 +131,6 @@ def idempotency_key(headers: Mapping[bytes, bytes]) -> str | None:
         return None
     if quoted := _QUOTED.fullmatch(key):
         key = _ESCAPED.sub(rb"\1", quoted[1])
-    if not _KEY.fullmatch(key):
+    if not IDEMPOTENCY_KEY.fullmatch(key):
         raise Malformed("the header Idempotency-Key must have 1 to 255 printable ASCII characters")
     return key.decode("ascii")

@@ -91,7 +91,7 @@ def response(scope: Any, error: Exception) -> EncodedResponse:
 
 
 def _answered(scope: Any, error: Exception) -> tuple[int, bytes, dict[str, str]]:
-    kind, detail, headers = _classify(error)
+    kind, detail, headers = classified(error)
     errors = error.errors if isinstance(error, Invalid | refusals.UsedKey) else None
     _log_problem(scope, kind, error)
     found = problem(kind, detail, scope["state"]["request_id"], errors)
@@ -117,7 +117,7 @@ def problem(kind: Kind, detail: str, request_id: str, errors: list[FieldError] |
     )
 
 
-def _classify(error: Exception) -> tuple[Kind, str, dict[str, str]]:
+def classified(error: Exception) -> tuple[Kind, str, dict[str, str]]:
     """The kind of error, its detail for the caller, and the headers of the answer."""
     if isinstance(error, HTTPException) and error.status_code < 500:
         code, detail = ROUTING.get(error.status_code, (ErrorCode.INVALID_INPUT, error.detail))

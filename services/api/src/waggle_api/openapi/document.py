@@ -142,7 +142,8 @@ def _answer(route: Route, status: int, schemas: Schemas, examples: Json, names: 
         headers["Idempotent-Replayed"] = HEADERS["Idempotent-Replayed"]
     answer: Json = {"description": HTTPStatus(status).phrase, "headers": headers}
     if isinstance(kind, tuple):  # media types
-        answer["content"] = {media: {"schema": {"type": "object" if media == "application/json" else "string"}} for media in kind}
+        shown = _example(examples, str(status)) if len(kind) == 1 else {}
+        answer["content"] = {media: {"schema": {"type": "object" if media == "application/json" else "string"}, **shown} for media in kind}
     elif kind is not None:
         answer["content"] = {"application/json": {"schema": schemas.of(kind), **_example(examples, str(status))}}
     if route.links and kind is not None:

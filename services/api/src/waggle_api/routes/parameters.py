@@ -11,7 +11,7 @@ from waggle import nesting
 from waggle.field_errors import NUL, UNREADABLE, holds_nul
 from waggle.submission import PRIORITY_NAMES, parse_priority
 from waggle.task import BREAKER_LENGTH, BREAKER_PATTERN, QUEUE_LENGTH, QUEUE_PATTERN, TYPE_LENGTH, TYPE_PATTERN, Priority, Status
-from waggle_api.http import queries
+from waggle_api.http import cursors, queries
 from waggle_api.http.queries import Parameter, Value
 from waggle_api.refusals import NotFound
 
@@ -80,6 +80,9 @@ TASKS: Final[Mapping[str, Parameter]] = {
     "created_from": queries.one(queries.moment, "created at this time or later; with an offset"),
     "created_to": queries.one(queries.moment, "created before this time; with an offset"),
     "metadata": queries.one(json_object, "a JSON object that the metadata contain"),
+    "updated_after": queries.one(queries.moment, "instead the tasks that came to rest after this time, the first of them first; with an offset"),
     "limit": queries.LIMIT,
-    "cursor": queries.CURSOR,
+    "cursor": queries.one(
+        Value(cursors.read_any, {"type": "string", "pattern": "^([A-Za-z0-9_-]{22}|[A-Za-z0-9_-]{32})$"}), "the `next_cursor` of the previous page"
+    ),
 }

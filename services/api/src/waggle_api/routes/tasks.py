@@ -10,10 +10,12 @@ from litestar.types import ASGIApp
 
 from waggle import errors
 from waggle.errors import ShownError
+from waggle.field_errors import FieldError, FieldErrors, Invalid
 from waggle.scopes import Scope
 from waggle.store import lists, tasks
+from waggle.store.lists import RestPlace
 from waggle.submission import Batch, CreateTask, Submission, Tasks, read_batch, read_task
-from waggle.task import AttemptOutcome, Task
+from waggle.task import AT_REST, AttemptOutcome, Task
 from waggle_api.caller import Caller
 from waggle_api.control import cancelling
 from waggle_api.edge import narrow, shown
@@ -28,6 +30,8 @@ from waggle_api.submit.insertion import Accepted
 
 ONE_TASK_BYTES: Final = 2 << 20
 BATCH_BYTES: Final = 16 << 20
+Cursor = UUID | tuple[datetime, UUID]
+NOT_OF_RESTED: Final = frozenset({"created_from", "created_to", "metadata"})
 REPLAYED: Final = (b"idempotent-replayed", b"true")
 
 ROUTES: Final = Group("Tasks", {"task_id": parameters.TASK_ID})
@@ -83,8 +87,16 @@ async def create_tasks(call: Call, body: Submission, key: str | None) -> ASGIApp
 
 
 @ROUTES.route("GET", "/tasks", name="tasks_listing", scope=Scope.TASKS_READ, limited=True, query=parameters.TASKS, answers={200: Page[Task]})
-async def list_tasks(call: Call, limit: int = queries.PAGE_DEFAULT, cursor: UUID | None = None, **given: Any) -> ASGIApp:
-    """A page of tasks, the newest first, without payloads."""
+async def list_tasks(
+    call: Call, limit: int = queries.PAGE_DEFAULT, cursor: Cursor | None = None, updated_after: datetime | None = None, **given: Any
+) -> ASGIApp:
+    """A page of tasks, the newest first, without payloads.
+
+    With `updated_after` those that came to rest since (completed, failed, cancelled or a dead letter), the first of them first. Then there is always a
+    `next_cursor`: go on with it, and later once a page is `caught_up`. What came to rest in the last 30 s is listed again, so that nothing is missed.
+    """
+    if updated_after is not None or isinstance(cursor, tuple):
+        return await _list_rested(call, limit, _place(cursor, updated_after), given)
     wanted = narrow.to_reach(call.caller, given.pop("type", None), given.pop("queue", None))
     if wanted is None:
         return answers.page([])
@@ -136,6 +148,33 @@ async def cancel_task(call: Call, task_id: UUID, purge: bool = False) -> ASGIApp
         await cancelling.delete(call.resources.connection, task_id)
         return answers.no_content()
     return answers.ok(seen.one(call, await cancelling.cancel(call.resources.connection, call.resources.bus, task_id, call.caller.name)))
+
+
+async def _list_rested(call: Call, limit: int, after: RestPlace, given: dict[str, Any]) -> ASGIApp:
+    """Raises Invalid for filters that this list does not have."""
+    errors = FieldErrors()
+    for name in sorted(given.keys() & NOT_OF_RESTED):
+        errors.add(name, "cannot be combined with updated_after")
+    for status in given.get("status") or ():
+        if status not in AT_REST:
+            errors.add("status", f"{status} tasks are not at rest: updated_after lists completed, failed, cancelled and dead_letter")
+    errors.check()
+    wanted = narrow.to_reach(call.caller, given.pop("type", None), given.pop("queue", None))
+    if wanted is None:
+        return answers.page([], cursors.write_place(*after), caught_up=True)
+    filters = lists.Filters(statuses=given.pop("status", None), types=wanted.types, queue=wanted.queue, queues=wanted.queues, **given)
+    async with call.resources.connection() as connection:
+        found = await lists.rested(connection, filters, after, limit)
+    return answers.page(seen.each(call, found.tasks), cursors.write_place(*found.place), caught_up=not found.more)
+
+
+def _place(cursor: Cursor | None, updated_after: datetime | None) -> RestPlace:
+    if isinstance(cursor, tuple):
+        return RestPlace(*cursor)
+    if cursor is not None:
+        raise Invalid([FieldError("cursor", "is not a cursor of this list: pass its own next_cursor")])
+    assert updated_after is not None
+    return RestPlace(updated_after, lists.LAST)
 
 
 async def _check_reach(call: Call, task_id: UUID) -> None:

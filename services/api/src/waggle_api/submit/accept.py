@@ -2,6 +2,7 @@
 
 import hashlib
 from typing import Final
+from uuid import UUID
 
 import asyncpg
 import msgspec
@@ -26,18 +27,22 @@ FOREIGN_HOLDER: Final = "a task that this key may not see holds the unique_key"
 class Intake:
     """Accepts submissions. `run` is its loop; `drained` returns when everything that was accepted is committed and rung."""
 
-    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", bus: Bus, ringer: Ringer, catalogue: Catalogue, *, accept_unknown: bool) -> None:
-        self.admission = Admission(catalogue, accept_unknown=accept_unknown)
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", bus: Bus, ringer: Ringer, catalogue: Catalogue, *, accept_unknown: bool, callbacks: bool) -> None:
+        self.admission = Admission(catalogue, accept_unknown=accept_unknown, callbacks=callbacks)
         self._committer = Committer(pool, bus, ringer, catalogue)
 
-    async def accept(self, submission: Submission, caller: Caller, key: str | None) -> Accepted:
+    async def accept(self, submission: Submission, caller: Caller, key: str | None, task_id: UUID | None = None) -> Accepted:
         """Check and commit the tasks of a submission, all or none. `caller` is who submits it, and the owner of its idempotency `key`.
+
+        `task_id` is that of its task, where a submission that is repeated must have the same one.
 
         Raises Unreadable, Invalid, a Refusal, or one of POSTGRES_OUTAGE or REFUSED.
         """
         request = current()
         with sending(request) as sent:
             tasks = await self.admission.admit(submission, caller)
+            if task_id is not None:
+                tasks = [msgspec.structs.replace(new, id=task_id) for new in tasks]
             sent.tasks = tasks
             accepted = await self._committer.commit(tasks, None if key is None else _owned_key(submission, caller.name, key, tasks))
         if caller.is_limited and not all(caller.sees(task) for task in accepted.tasks):  # such as one of the same type in another queue

@@ -16,7 +16,7 @@ from msgspec import Raw
 
 from waggle.field_errors import NUL, FieldErrors, holds_nul
 from waggle.store.tasks import NewTask
-from waggle.submission import CreateTask, Submission, check_nul, check_type_name, may_hold_nul, read_metadata, read_object, read_priority, read_times
+from waggle.submission import CreateTask, Submission, check_nul, check_type_name, check_url, may_hold_nul, read_metadata, read_object, read_priority, read_times
 from waggle.task import DEFAULT_MAX_RETRIES, DEFAULT_QUEUE, DEFAULT_TIMEOUT, PAYLOAD_LIMIT
 from waggle.telemetry.traces import TraceContext, current
 from waggle_api.caller import Caller
@@ -30,10 +30,10 @@ UNKNOWN: Final = KnownType("", DEFAULT_QUEUE, DEFAULT_MAX_RETRIES, DEFAULT_TIMEO
 
 
 class Admission:
-    """Turns submissions into tasks to insert. `accept_unknown` admits types that the catalogue does not have."""
+    """Turns submissions into tasks to insert. `accept_unknown` admits types that the catalogue does not have, `callbacks` those whose end is to be reported."""
 
-    def __init__(self, catalogue: Catalogue, *, accept_unknown: bool) -> None:
-        self._catalogue, self._accept_unknown = catalogue, accept_unknown
+    def __init__(self, catalogue: Catalogue, *, accept_unknown: bool, callbacks: bool) -> None:
+        self._catalogue, self._accept_unknown, self._callbacks = catalogue, accept_unknown, callbacks
 
     async def admit(self, submission: Submission, caller: Caller) -> list[NewTask]:
         """The tasks of a submission. Raises Forbidden, Unreadable, Invalid with every error, or one of POSTGRES_OUTAGE."""
@@ -74,6 +74,8 @@ class Admission:
         if caller.is_limited:  # before anything else is said of a type or a queue
             self._check_limits(task, caller)
         known = self._catalogue.types.get(task.type) or self._unknown(task.type, caller, errors)
+        if task.callback_url is not None:
+            self._check_callback(task.callback_url, errors)
         run_at, deadline = (None, None) if task.run_at is None and task.deadline is None else _times(task, now, errors)
         return NewTask(
             id=UUID(uuid_utils.uuid7(nanoseconds=time_of_ids).bytes),  # this UUID is a uuid.UUID made in C
@@ -93,7 +95,14 @@ class Admission:
             door=caller.door,
             traceparent=None if trace is None else trace.parent,
             tracestate=None if trace is None else trace.state,
+            callback_url=task.callback_url,
         )
+
+    def _check_callback(self, url: str, errors: FieldErrors) -> None:
+        if self._callbacks:
+            check_url(url, errors)
+        else:
+            errors.add("callback_url", "no callbacks are sent: WAGGLE_CALLBACK_SECRETS is not set")
 
     def _check_limits(self, task: CreateTask, caller: Caller) -> None:
         """Raises Forbidden."""

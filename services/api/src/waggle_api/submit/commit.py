@@ -16,13 +16,15 @@ import asyncpg
 import structlog
 
 from waggle import failpoint
-from waggle.bus import due
+from waggle.bus import due, events
 from waggle.bus.connection import Bus
+from waggle.bus.events import TaskEvent
 from waggle.bus.ring import Ringer
 from waggle.store.client import PooledConnection
 from waggle.store.idempotency import Key
 from waggle.store.postgres import POSTGRES_OUTAGE, REFUSED
 from waggle.store.tasks import NewTask
+from waggle.task import Status
 from waggle.telemetry.catalogue import OTHER
 from waggle.telemetry.traces import SpanKind, SpanShape, record
 from waggle_api import metrics
@@ -94,6 +96,9 @@ class Committer:
             await asyncio.sleep(0)  # the answers first
             failpoint.passed("api.answered")
             await self._ringer.ring(written.doorbells)
+            if events.wants(self._bus, Status.PENDING):
+                at = events.now()
+                await events.tell(self._bus, (TaskEvent(new.id, new.type, new.queue, Status.PENDING, 0, at) for new in written.created))
             if (seconds := _until_due(written)) is not None:
                 await due.announce(self._bus, seconds)
         finally:

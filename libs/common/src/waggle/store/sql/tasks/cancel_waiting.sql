@@ -5,4 +5,4 @@ WITH picked AS MATERIALIZED (
 )
 UPDATE waggle.tasks t SET status = 'cancelled', updated = now(), completed_at = now(), error = :error::jsonb
 WHERE t.id = ANY (ARRAY(SELECT id FROM picked)) AND t.status || '' = 'pending'
-RETURNING t.id;
+RETURNING t.id, t.type, t.queue, t.attempt;

@@ -11,9 +11,9 @@ WITH late AS MATERIALIZED (
     UPDATE waggle.tasks t
     SET status = 'failed', updated = now(), completed_at = now(), error = :error::jsonb
     WHERE t.id = ANY (ARRAY(SELECT id FROM late)) AND t.status || '' IN ('pending', 'running') AND t.deadline <= now()
-    RETURNING t.id, t.type, t.attempt, t.worker_id, t.started_at
+    RETURNING t.id, t.type, t.queue, t.attempt, t.worker_id, t.started_at
 ), recorded AS (
     INSERT INTO waggle.task_attempts (task_id, attempt, worker_id, started_at, outcome, error)
     SELECT id, attempt, worker_id, started_at, 'deadline', :error::jsonb FROM overdue JOIN late USING (id) WHERE late.status = 'running'
 )
-SELECT id, type, late.status AS was, attempt, worker_id FROM overdue JOIN late USING (id);
+SELECT id, type, late.status AS was, attempt, worker_id, queue FROM overdue JOIN late USING (id);

@@ -17,16 +17,16 @@ WITH settled AS (
         fingerprint = CASE WHEN o.status = 'dead_letter' THEN waggle.fingerprint(t.type, coalesce(o.error, t.error)) END,
         result = o.result
     FROM (
-        SELECT o.id, o.attempt, o.started_at, o.delay, o.error, o.result, o.logs, k.worker_id, k.status, k.ended, k.counted, k.lost
+        SELECT o.id, o.attempt, o.started_at, o.delay, o.error, o.result, o.logs, o.emitted, k.worker_id, k.status, k.ended, k.counted, k.lost
         FROM unnest(:ids::uuid[], :attempts::int[], :started_ats::timestamptz[], :kinds::int[], :results::json[], :delays::float8[], :errors::jsonb[],
-                    :logs::json[]) AS o(id, attempt, started_at, kind, result, delay, error, logs)
+                    :logs::json[], :emitted::json[]) AS o(id, attempt, started_at, kind, result, delay, error, logs, emitted)
         JOIN unnest(:worker_ids::text[], :statuses::text[], :ended::text[], :counted::bool[], :lost::bool[])
              WITH ORDINALITY AS k(worker_id, status, ended, counted, lost, kind) ON k.kind = coalesce(o.kind, :usual)
     ) o
     WHERE t.id = ANY (ARRAY[o.id]) AND t.attempt = o.attempt AND t.worker_id = o.worker_id AND t.started_at = o.started_at AND t.status || '' = 'running'
-    RETURNING t.id, o.attempt, o.worker_id, o.started_at, t.status, o.ended, o.error, o.logs
+    RETURNING t.id, o.attempt, o.worker_id, o.started_at, t.status, o.ended, o.error, o.logs, o.emitted
 ), recorded AS (
-    INSERT INTO waggle.task_attempts (task_id, attempt, worker_id, started_at, outcome, error, logs)
-    SELECT id, attempt, worker_id, started_at, ended, error, logs FROM settled
+    INSERT INTO waggle.task_attempts (task_id, attempt, worker_id, started_at, outcome, error, logs, emitted)
+    SELECT id, attempt, worker_id, started_at, ended, error, logs, emitted FROM settled
 )
 SELECT id, attempt FROM settled;
