@@ -85,7 +85,7 @@ class Feed:
                 more = False
                 try:
                     if place is None:
-                        place = await self._last()
+                        place = await self.last()
                     batch = await stored.read(self._bus, subjects.GET_EVENTS, wanted.subject, place + 1, BATCH)
                     more = batch.more
                     for message in batch.messages:
@@ -103,7 +103,7 @@ class Feed:
             metrics.LISTENING.dec()
             self._waiting.discard(woken)
 
-    async def _last(self) -> int:
+    async def last(self) -> int:
         """The number of the last event. Raises one of NATS_OUTAGE."""
         message = await stored.latest(self._bus, subjects.GET_EVENTS, subjects.EVENTS_ALL)
         return 0 if message is None else stored.number(message)

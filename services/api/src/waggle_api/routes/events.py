@@ -9,6 +9,7 @@ from uuid import UUID
 
 from litestar.types import ASGIApp
 
+from waggle.bus.connection import NATS_OUTAGE
 from waggle.bus.events import TaskEvent
 from waggle.field_errors import FieldError, Invalid
 from waggle.scopes import Scope
@@ -62,7 +63,11 @@ async def listen(call: Call, after: int | None = None, task_id: UUID | None = No
     else:
         types = None if wanted.types is None else frozenset(wanted.types)
     statuses = None if given.get("status") is None else frozenset(given["status"])
-    return EventStream(_told(call, WantedEvents(statuses, types, given.get("queue"), task_id), _last_event_id(call) if after is None else after))
+    place = _last_event_id(call) if after is None else after
+    if place is None:
+        with contextlib.suppress(*NATS_OUTAGE):  # then from when it is back
+            place = await call.resources.feed.last()
+    return EventStream(_told(call, WantedEvents(statuses, types, given.get("queue"), task_id), place))
 
 
 async def _told(call: Call, wanted: WantedEvents, after: int | None) -> AsyncIterator[bytes]:
