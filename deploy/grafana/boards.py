@@ -253,6 +253,12 @@ QUEUES: Final = Board(
                     bad=1,
                 ),
                 Panel(
+                    "Schedulers that hear of tasks from SQL",
+                    [("sum(waggle_sql_door_listening)", "schedulers")],
+                    "short",
+                    "0: tasks from SQL are rung half a second late. Through a pooler nothing is heard: WAGGLE_POSTGRES_DIRECT_URL.",
+                ),
+                Panel(
                     "Deadlines missed",
                     [(rate("waggle_tasks_overdue_total", "was"), "was {{was}}")],
                     "ops",

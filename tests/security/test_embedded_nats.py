@@ -76,6 +76,7 @@ PUBLISH = {
     "$JS.API.DIRECT.GET.WAGGLE_STREAMS": {"api"},
     **{f"$JS.API.STREAM.{verb}.WAGGLE_{name}": {"scheduler"} for verb in ("INFO", "CREATE", "UPDATE") for name in ("SUBMIT", "REJECTED", "EVENTS", "STREAMS")},
     **{f"$JS.API.STREAM.{verb}.WAGGLE_{name}": set[str]() for verb in ("DELETE", "PURGE") for name in ("SUBMIT", "REJECTED", "EVENTS", "STREAMS")},
+    "$JS.API.STREAM.INFO.WAGGLE_EVENTS": {"api", "scheduler"},
     "waggle": set[str](),
     "other": set[str](),
     "$KV.waggle_breakers.smtp": {"api", "worker"},

@@ -1,6 +1,6 @@
 """One API whose types are those of `support.door_types`, for all tests of the doors; they do not disturb each other."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import asyncpg
@@ -66,6 +66,18 @@ def doors(postgres: PostgresServer, session_folder: Path) -> Iterator[Process]:
                 process.kill()
     finally:
         server.kill()
+
+
+@pytest.fixture
+async def streams(doors: Process) -> Callable[[], Awaitable[object]]:
+    """Makes the streams that are missing, as the scheduler does."""
+
+    async def make() -> object:
+        async with connection.connection(doors.settings, "test") as bus:
+            await until(lambda: bus.connected)
+            return await topology.ensure(bus, doors.settings, ["default", "mail"])
+
+    return make
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import asyncpg
@@ -78,7 +78,21 @@ async def test_who_was_cut_off_goes_on_after_the_last_event(rest: Client) -> Non
         await until(lambda: all(again.statuses(task) and asked.statuses(task) for task in missed))
         assert one["id"] not in [event["id"] for event in again.events]
         assert [int(number) for number in again.ids] == sorted(int(number) for number in again.ids)
-    assert told(await rest.get("/api/events", headers={"last-event-id": "x"}))["Last-Event-ID"] == "is not the id of an event of this list"
+    for wrong in ("x", "-1", "9007199254740992"):
+        assert told(await rest.get("/api/events", headers={"last-event-id": wrong}))["Last-Event-ID"] == "is not the id of an event of this list"
+
+
+async def test_who_listens_goes_on_when_nats_lost_its_store(rest: Client, publisher: NatsClient, streams: Callable[[], Awaitable[object]]) -> None:
+    """Then the numbers start over, below the place of all that listen."""
+    async with listening(rest) as heard, listening(rest, "9007199254740991") as later:
+        one = await rest.submit("door.plain")
+        await until(lambda: heard.statuses(one) and later.statuses(one))
+        await publisher.jetstream().delete_stream("WAGGLE_EVENTS")
+        await streams()
+        two = await rest.submit("door.plain")
+        await until(lambda: heard.statuses(two) and later.statuses(two))
+        assert heard.statuses(one) == heard.statuses(two) == ["pending"]
+        assert int(heard.ids[-1]) < int(heard.ids[0])
 
 
 async def test_a_key_hears_only_what_it_may_see_until_it_is_revoked(rest: Client, doors: Process) -> None:

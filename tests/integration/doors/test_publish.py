@@ -4,11 +4,12 @@ import asyncio
 import base64
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 import asyncpg
 import pytest
 from nats.aio.client import Client as NatsClient
+from nats.aio.msg import Msg
 
 from support.facts import until
 from support.system import Client, Json, ok, told
@@ -248,3 +249,28 @@ async def test_a_key_in_waggles_own_header_is_never_dropped_by_the_stream(handed
     rejection = await handed.rejection({"to": "another"}, {"waggle-idempotency-key": one})
     assert rejection["errors"][0]["message"] == "was used for another request"
     assert (await handed.task(one))["payload"] == MAIL
+
+
+async def test_a_rejection_that_is_not_kept_comes_again(handed: Handed, publisher: NatsClient, streams: Callable[[], Awaitable[object]]) -> None:
+    """Instead of the stream, somebody answers who is no JetStream."""
+    asked: list[Msg] = []
+
+    async def answer(message: Msg) -> None:
+        asked.append(message)
+        await message.respond((b"", b"[]", b"{}", b'{"error": "no"}')[len(asked) % 4])
+
+    await publisher.jetstream().delete_stream("WAGGLE_REJECTED")
+    stranger = await publisher.subscribe("waggle.rejected.>", cb=answer)
+    await publisher.flush()
+    await handed.over(b"{", {"x-mark": "nobody keeps it"})
+    await until(lambda: len(asked) >= 5, 15.0)
+    await stranger.unsubscribe()
+    await handed.over({"payload": MAIL}, {"Nats-Msg-Id": "beside it"})
+    assert (await handed.task("beside it"))["payload"] == MAIL
+    await streams()
+
+    async def kept() -> list[Json]:
+        return ok(await handed.rest.get("/api/rejected"))["items"]
+
+    [one] = await until(kept, 15.0)
+    assert ok(await handed.rest.get(f"/api/rejected/{one['id']}"))["headers"]["x-mark"] == "nobody keeps it"

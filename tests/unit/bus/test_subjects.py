@@ -136,3 +136,15 @@ def test_a_subject_tells_its_lane(queue: str, priority: Priority) -> None:
 )
 def test_a_subject_that_is_no_lanes_has_none(subject: str) -> None:
     assert subjects.lane(subject) is None
+
+
+@pytest.mark.parametrize("names", ["WAGGLE_SUBMIT.ingest", "_.account.WAGGLE_SUBMIT.ingest"])
+def test_a_place_is_read_from_both_forms_of_ack_subjects(names: str) -> None:
+    ending = ".random" if names.startswith("_") else ""
+    assert subjects.place(f"$JS.ACK.{names}.2.17.9.1700000000000000001.0{ending}") == (17, 1_700_000_000_000_000_001, 2)
+
+
+@pytest.mark.parametrize("subject", ["", "$JS.ACK.", "an.inbox.of.somebody.else.with.numbers.1.2.3.4.5", "$JS.ACK.stream.consumer.1.2.3.x.5"])
+def test_another_subject_is_no_place(subject: str) -> None:
+    with pytest.raises(ValueError, match=r"ack subject|invalid literal"):
+        subjects.place(subject)

@@ -15,9 +15,11 @@ from waggle.store import postgres
 from waggle.store.client import TimeLimitedConnection
 from waggle.store.postgres import POSTGRES_OUTAGE
 from waggle.store.primary import PrimaryGate
+from waggle.telemetry import catalogue
 
 log = structlog.get_logger()
 
+LISTENING: Final = catalogue.SQL_DOOR.create()
 CHANNEL: Final = "waggle_wake"
 RETRY_SECONDS: Final = 1.0  # before a connection that ended is replaced
 LOOK_SECONDS: Final = 10.0  # between two looks whether it still answers
@@ -30,7 +32,7 @@ async def listen(settings: SchedulerSettings, gate: PrimaryGate, heard: Callable
         connection = await postgres.connect(settings, "scheduler-sql-door", gate=gate)
         try:
             if connection.through_pooler:
-                log.info("tasks inserted by SQL are rung within half a second: a pooler passes no notification on; WAGGLE_POSTGRES_DIRECT_URL helps")
+                log.warning("tasks inserted by SQL are rung half a second late: a pooler passes no notification on", set="WAGGLE_POSTGRES_DIRECT_URL")
                 await stopping.wait()
             else:
                 await _listen(connection, heard, stopping)
@@ -51,6 +53,7 @@ async def _listen(connection: TimeLimitedConnection, heard: Callable[[], None], 
     connection.add_termination_listener(ended)
     await connection.add_listener(CHANNEL, lambda *_: heard())
     heard()
+    LISTENING.set(1)
     stop = asyncio.create_task(stopping.wait())
     stop.add_done_callback(ended)
     try:
@@ -58,4 +61,5 @@ async def _listen(connection: TimeLimitedConnection, heard: Callable[[], None], 
             await connection.execute("SELECT 1")
             await wait_for(over, LOOK_SECONDS)
     finally:
+        LISTENING.set(0)
         stop.cancel()

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 
+from waggle.bus import subjects
 from waggle_cli.rest.shapes import Json
 from waggle_cli.views import show
 from waggle_cli.views.words import age, plain, present
@@ -30,6 +31,6 @@ def table(publishers: Sequence[Json]) -> None:
 def made(publisher: Json) -> None:
     """The password alone on standard output, what it is for on standard error."""
     name = publisher["name"]
-    print(f"The publisher {name} publishes to waggle.submit.{name}.TYPE as the NATS user {publisher['user']}.", file=sys.stderr)
+    print(f"The publisher {name} publishes to {subjects.submit(name, 'TYPE')} as the NATS user {publisher['user']}.", file=sys.stderr)
     print("Its password is shown this once; see `waggle publishers --help` for when NATS takes it:", file=sys.stderr)
     show.write(publisher["password"].encode() + b"\n")

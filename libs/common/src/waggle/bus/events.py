@@ -53,7 +53,7 @@ def now() -> datetime:
 
 
 def wants(bus: Bus, status: Status) -> bool:
-    """Whether anybody is told of tasks that get this status."""
+    """Whether it is published that a task got this status."""
     return bus.events == "all" or (bus.events == "final" and status in AT_REST)
 
 

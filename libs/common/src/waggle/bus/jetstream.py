@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 import msgspec
+from nats.aio.msg import Msg
 
 from waggle.bus.connection import Bus, UnexpectedReply
 
@@ -13,7 +14,11 @@ NO_CONSUMER: Final = 10014
 
 async def api_request(bus: Bus, subject: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
     """The reply, decoded; it may be an error, in its field `error`. Raises one of NATS_OUTAGE."""
-    message = await bus.request(subject, msgspec.json.encode(body or {}))
+    return reply(await bus.request(subject, msgspec.json.encode(body or {})))
+
+
+def reply(message: Msg) -> dict[str, Any]:
+    """A reply of JetStream, decoded: also the ack of a publish. Raises UnexpectedReply."""
     try:
         answer = msgspec.json.decode(message.data)
     except msgspec.DecodeError as error:

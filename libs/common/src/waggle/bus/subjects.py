@@ -131,12 +131,12 @@ def events(status: str | None, task_id: UUID | None, task_type: str | None) -> s
 
 
 def stream(task_id: UUID) -> str:
-    """Where the values are told that the handler of a task emits."""
+    """Where a worker announces the values that the handler of a task emits."""
     return f"waggle.stream.{task_id}"
 
 
 def event(status: Status, task_id: UUID, task_type: str) -> str:
-    """Where is told that a task got this status."""
+    """Where it is published that a task got this status."""
     return f"waggle.event.{status}.{task_id}.{task_type}"
 
 
@@ -293,6 +293,8 @@ def place(reply: str) -> StreamPlace:
     """Of a message, by its ack subject. Raises ValueError for another subject."""
     parts = reply.split(".")
     first = 4 if len(parts) == OLD_ACK_PARTS else 6
+    if not reply.startswith(ACK_PREFIX) or len(parts) < first + 4:
+        raise ValueError("not an ack subject")
     return StreamPlace(int(parts[first + 1]), int(parts[first + 3]), int(parts[first]))
 
 

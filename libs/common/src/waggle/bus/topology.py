@@ -4,7 +4,6 @@
 from collections.abc import Awaitable, Iterable
 from typing import Final
 
-import msgspec
 import structlog
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
@@ -12,6 +11,7 @@ from nats.js.errors import NotFoundError
 
 from waggle.bus import subjects
 from waggle.bus.connection import NATS_OUTAGE, Bus
+from waggle.bus.jetstream import api_request
 from waggle.bus.users import MAX_PAYLOAD
 from waggle.settings.services import TopologySettings
 from waggle.task import Priority
@@ -278,7 +278,7 @@ async def _if_allowed(ensuring: Awaitable[list[str]], otherwise: str) -> list[st
 async def _consumer_names(bus: Bus) -> list[str]:
     names: list[str] = []
     while True:
-        answer = msgspec.json.decode((await bus.request(subjects.CONSUMER_NAMES, msgspec.json.encode({"offset": len(names)}))).data)
+        answer = await api_request(bus, subjects.CONSUMER_NAMES, {"offset": len(names)})
         page = answer.get("consumers") or []
         names += page
         if not page or len(names) >= answer["total"]:

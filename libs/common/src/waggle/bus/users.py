@@ -47,6 +47,7 @@ USERS: Final[Mapping[str, NatsUser]] = {
             subjects.GET_REJECTED,
             subjects.DELETE_REJECTED,
             subjects.GET_EVENTS,
+            subjects.stream_request("INFO", subjects.EVENTS_STREAM),
             subjects.GET_STREAMS,
         ),
         subscribe=(subjects.SETTLED, subjects.EVENTS_ALL, subjects.STREAMS_ALL, subjects.PRIMARY, subjects.RPC_ALL, subjects.MICRO_ALL),

@@ -276,6 +276,13 @@ DUE_LAG: Final = MetricSpec(
     advice="Over a second: the scheduler was down, NATS stored nothing, or an old transaction makes looks slow",
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30, 300),
 )
+SQL_DOOR: Final = MetricSpec(
+    kind=Gauge,
+    name="waggle_sql_door_listening",
+    where=("scheduler",),
+    meaning="1 while this scheduler hears at once of tasks that were inserted by SQL",
+    advice="0: they are rung half a second late. Through a pooler nothing is heard: WAGGLE_POSTGRES_DIRECT_URL",
+)
 OLDEST_TRANSACTION: Final = MetricSpec(
     kind=Gauge,
     name="waggle_postgres_oldest_transaction_seconds",

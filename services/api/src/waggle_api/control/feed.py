@@ -12,6 +12,7 @@ from nats.aio.msg import Msg
 from waggle.bus import stored, subjects
 from waggle.bus.connection import NATS_OUTAGE, Bus
 from waggle.bus.events import TaskEvent
+from waggle.bus.jetstream import api_request
 from waggle.loops import wait_for
 from waggle_api import metrics
 
@@ -93,6 +94,8 @@ class Feed:
                         if event is not None and wanted.fits(event) and sees(event):
                             yield stored.number(message), message.data
                     place = max(place, batch.next - 1)
+                    if not batch.messages and not more and await self._ends_before(place):
+                        place, more = 0, True
                 except NATS_OUTAGE:
                     await wait_for(woken, LOOK_SECONDS)
                 if not more:
@@ -107,6 +110,13 @@ class Feed:
         """The number of the last event. Raises one of NATS_OUTAGE."""
         message = await stored.latest(self._bus, subjects.GET_EVENTS, subjects.EVENTS_ALL)
         return 0 if message is None else stored.number(message)
+
+    async def _ends_before(self, place: int) -> bool:
+        """Whether the stream was made again since `place` was its end: then NATS lost its store. Raises one of NATS_OUTAGE."""
+        if await self.last() >= place:
+            return False
+        info = await api_request(self._bus, subjects.stream_request("INFO", subjects.EVENTS_STREAM))  # of its leader: a replica may lag
+        return int(info["state"]["last_seq"]) < place if "state" in info else False
 
     async def _told(self, _: Msg) -> None:
         self._wake()

@@ -102,12 +102,15 @@ def number(least: float, most: float) -> Value[float]:
 
 def whole(least: int, most: int) -> Value[int]:
     def parse(text: str) -> int:
-        value = int(text) if re.fullmatch(r"-?[0-9]{1,9}", text) else least - 1
+        value = int(text) if re.fullmatch(r"-?[0-9]{1,16}", text) else least - 1
         if not least <= value <= most:
             raise ValueError(f"must be a whole number from {least} to {most}")
         return value
 
     return Value(parse, {"type": "integer", "minimum": least, "maximum": most})
+
+
+NUMBER: Final = whole(1, 2**53 - 1)  # of something that is counted through for ever; every JSON reader holds it exactly
 
 
 def name(pattern: str, longest: int) -> Value[str]:

@@ -75,8 +75,20 @@ class Ingest:
             self._say("messages wait: Postgres does not answer", error)
             return False
         except Exception as error:
-            return await self._reject(message, place, error)
+            return await self._rejected(message, place, error)
         metrics.INGESTED.inc()
+        return True
+
+    async def _rejected(self, message: Msg, place: StreamPlace, error: Exception) -> bool:
+        """Whether the rejection is kept; otherwise the message comes again."""
+        try:
+            await self._reject(message, place, error)
+        except NOT_KEPT as outage:
+            self._say("a rejection cannot be kept: its message comes again", outage)
+            return False
+        except Exception:
+            log.exception("keeping a rejection crashed: its message comes again", subject=message.subject[:200])
+            return False
         return True
 
     async def _accept(self, message: Msg, place: StreamPlace) -> None:
@@ -92,15 +104,12 @@ class Ingest:
             await self._intake.accept(received.submission, caller, received.key, task_id(place))
         traces.record(INGEST, context, received.trace, began, {"messaging.destination.name": message.subject})
 
-    async def _reject(self, message: Msg, place: StreamPlace, error: Exception) -> bool:
+    async def _reject(self, message: Msg, place: StreamPlace, error: Exception) -> None:
+        """Raises one of NOT_KEPT, and what a reply that is not JetStream's leads to."""
         reason = rejections.why(message, place, error)
-        try:
-            if place.delivered > 1 and await self._is_accepted(place):
-                return True
-            await rejections.keep(self._bus, reason, message.data)
-        except NOT_KEPT as outage:
-            self._say("a rejection cannot be kept: its message comes again", outage)
-            return False
+        if place.delivered > 1 and await self._is_accepted(place):
+            return
+        await rejections.keep(self._bus, reason, message.data)
         metrics.rejected(reason.code).inc()
         if reason.status >= problems.CRASH.status:
             log.error("submission crashed", subject=message.subject, exc_info=error)
@@ -109,7 +118,6 @@ class Ingest:
             log.info(
                 "submission rejected", publisher=reason.publisher, task_type=reason.type, code=reason.code.value, error=type(error).__name__, fields=fields
             )
-        return True
 
     async def _is_accepted(self, place: StreamPlace) -> bool:
         """Whether it became a task when it was delivered before: what was right then need not be right now, such as a deadline."""

@@ -55,7 +55,7 @@ def read(subject: str, data: bytes, given: Mapping[str, str]) -> Received:
     """Raises Malformed, TooLarge, WrongMediaType, Unreadable or Invalid. The submission holds other wrong fields itself."""
     found = subjects.read_submit(subject)
     if found is None:
-        raise Malformed("publish to waggle.submit.<publisher>.<type>; the subject names no publisher or no type")
+        raise Malformed(f"publish to {subjects.submit('<publisher>', '<type>')}; the subject names no publisher or no type")
     if len(data) > BODY_BYTES:
         raise TooLarge(f"the body may have up to {BODY_BYTES >> 20} MiB")
     headers = {name.lower(): value for name, value in given.items()}

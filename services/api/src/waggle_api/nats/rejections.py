@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 from nats.aio.msg import Msg
 
-from waggle.bus import stored, subjects
+from waggle.bus import jetstream, stored, subjects
 from waggle.bus.connection import Bus, UnexpectedReply
 from waggle.bus.jetstream import NO_MESSAGE, api_request
 from waggle.errors import ErrorCode
@@ -77,9 +77,9 @@ def why(message: Msg, place: subjects.StreamPlace, error: Exception) -> Why:
 async def keep(bus: Bus, reason: Why, body: bytes) -> None:
     """Store a rejection, once. Raises one of NATS_OUTAGE if that is not certain."""
     headers = {REASON: _ascii(reason), "Nats-Msg-Id": f"{reason.number}-{reason.stored}"}
-    answer = msgspec.json.decode((await bus.request(subjects.rejected(reason.publisher, reason.type), body, headers=headers)).data)
-    if "error" in answer:
-        raise UnexpectedReply(str(answer["error"]))
+    answer = jetstream.reply(await bus.request(subjects.rejected(reason.publisher, reason.type), body, headers=headers))
+    if "seq" not in answer:
+        raise UnexpectedReply(str(answer.get("error", answer))[:DETAIL_LENGTH])
 
 
 async def page(bus: Bus, publisher: str | None, after: int, most: int) -> tuple[list[Rejection], int | None]:

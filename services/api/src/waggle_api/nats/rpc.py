@@ -28,7 +28,7 @@ ANSWERED: Final = {b"location": "Location", b"idempotent-replayed": "Idempotent-
 
 
 class OneTask(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which task. `wait`: for so many seconds until it has ended."""
+    """Which task. `wait`: how many seconds to wait at most until it has ended."""
 
     id: UUID
     wait: float | None = None

@@ -28,8 +28,8 @@ def document() -> Json:
     """The whole document."""
     _, schemas = msgspec.json.schema_components(TYPES, ref_template=REF + "{name}")
     channels = {
-        "submit": _channel("waggle.submit.{publisher}.{type}", ("submission",), publisher=PUBLISHER, type=TYPE),
-        "rejected": _channel("waggle.rejected.{publisher}.{type}", ("rejection",), publisher=PUBLISHER, type=TYPE),
+        "submit": _channel(subjects.submit("{publisher}", "{type}"), ("submission",), publisher=PUBLISHER, type=TYPE),
+        "rejected": _channel(subjects.rejected("{publisher}", "{type}"), ("rejection",), publisher=PUBLISHER, type=TYPE),
         "events": _channel(
             "waggle.event.{status}.{id}.{type}",
             ("event", "cloudevent"),

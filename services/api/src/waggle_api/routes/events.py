@@ -28,7 +28,7 @@ from waggle_api.routes import parameters
 T = TypeVar("T")
 
 LAST_EVENT_ID: Final = b"last-event-id"
-LAST: Final = queries.whole(0, 999_999_999)
+LAST: Final = queries.whole(0, 2**53 - 1)
 CHECK_EACH: Final = 5.0  # seconds between two looks whether the key or session of the reader is still good
 
 FILTERS: Final = {
@@ -135,9 +135,10 @@ def _last_mark(call: Call) -> Mark:
 def _last_event_id(call: Call) -> int | None:
     """Where this reader stood when it was cut off. Raises Invalid."""
     text = _last_event(call)
-    if text is not None and not re.fullmatch(r"[0-9]{1,18}", text):
-        raise Invalid([FieldError("Last-Event-ID", "is not the id of an event of this list")])
-    return None if text is None else int(text)
+    try:
+        return None if text is None else LAST(text)
+    except ValueError:
+        raise Invalid([FieldError("Last-Event-ID", "is not the id of an event of this list")]) from None
 
 
 def _last_event(call: Call) -> str | None:

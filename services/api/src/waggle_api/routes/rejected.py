@@ -27,20 +27,18 @@ ONE_TASK_BYTES: Final = 2 << 20
 NOTHING: Final = "there is no rejected submission with this id: it was submitted again or discarded, or a week has passed"
 AWAY: Final = "NATS, which keeps what was rejected, does not answer"
 
-_id: Final = queries.whole(1, 999_999_999)
-
 
 def _path_id(values: list[str]) -> int:
     try:
-        return _id(values[0])
+        return queries.NUMBER(values[0])
     except ValueError:
         raise NotFound(NOTHING) from None
 
 
-REJECTION_ID: Final = Parameter(_path_id, _id.schema, "the id of a rejected submission")
+REJECTION_ID: Final = Parameter(_path_id, queries.NUMBER.schema, "the id of a rejected submission")
 PAGE: Final = {
     "limit": queries.LIMIT,
-    "cursor": queries.one(_id, "the `next_cursor` of the previous page"),
+    "cursor": queries.one(queries.NUMBER, "the `next_cursor` of the previous page"),
     "publisher": queries.one(queries.name(QUEUE_PATTERN, QUEUE_LENGTH), "of this publisher"),
 }
 

@@ -43,7 +43,7 @@ ENTRIES: Final = {
     "since": queries.one(queries.moment, "at this time or later; with an offset"),
     "until": queries.one(queries.moment, "before this time; with an offset"),
     "limit": queries.LIMIT,
-    "cursor": queries.one(queries.whole(1, 999_999_999), "the `next_cursor` of the previous page"),
+    "cursor": queries.one(queries.NUMBER, "the `next_cursor` of the previous page"),
 }
 BLOCKS: Final = {"limit": queries.LIMIT, "cursor": queries.one(_text, "the `next_cursor` of the previous page")}
 
