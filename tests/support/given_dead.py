@@ -1,5 +1,6 @@
 """The dead letters that a test starts with, made the way a worker makes them."""
 
+from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
@@ -10,7 +11,8 @@ from support import given
 from waggle.errors import ErrorCode, TaskError
 from waggle.store import tasks
 from waggle.store.client import Connection
-from waggle.task import Failed, Tries, decide
+from waggle.store.dead_letters import Moved
+from waggle.task import Failed, Status, Tries, decide
 
 
 def error_of(message: str = "boom", code: str = "task_execution_failed", exception: str = "RuntimeError", *, retryable: bool = True) -> TaskError:
@@ -43,6 +45,14 @@ async def many_dead(connection: Connection, count: int, groups: int = 1, **colum
         groups,
     )
     await connection.execute("UPDATE waggle.tasks SET fingerprint = waggle.fingerprint(type, error) WHERE status = 'dead_letter'")
+
+
+def ids_of(moved: Iterable[Moved]) -> list[UUID]:
+    return [task.id for task in moved]
+
+
+async def nobody(moved: Iterable[Moved], status: Status) -> None:
+    """For tests in which nobody listens to events."""
 
 
 def as_json(error: TaskError) -> str:

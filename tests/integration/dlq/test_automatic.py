@@ -8,7 +8,7 @@ import structlog.testing
 from support import given
 from support.facts import never, until
 from support.fleet import FleetSettings
-from support.given_dead import dead, error_of
+from support.given_dead import dead, error_of, nobody
 from support.loops import loop
 from support.system import Services
 from waggle.bus.connection import Bus
@@ -18,7 +18,7 @@ Pool = asyncpg.Pool
 
 
 async def retry(pool: Pool, retries: int = 3, backoff: float = 60.0, age: float | None = None, most: int = 100) -> int:
-    return await automatic.retry_due(pool, retries, backoff, most, age)
+    return await automatic.retry_due(pool, nobody, retries, backoff, most, age)
 
 
 async def die_again(pool: Pool, ago: str) -> None:

@@ -12,6 +12,7 @@ import structlog.testing
 from support import given
 from support.facts import until
 from support.fleet import FleetSettings
+from support.given_dead import nobody
 from support.loops import loop
 from support.processes import Process
 from support.servers import PostgresServer
@@ -43,7 +44,7 @@ async def test_dead_letters_past_their_period_become_failed(pool: Pool) -> None:
     await dead(pool, 30, "3 hours")
     await dead(pool, 10)
     with structlog.testing.capture_logs() as lines:
-        assert await cleanup.clean(pool, 3600.0, 100) == Cleaned(30, 10)
+        assert await cleanup.clean(pool, nobody, 3600.0, 100) == Cleaned(30, 10)
     (line,) = lines
     assert (line["event"], line["old"], line["excess"], line["remaining"]) == ("dead letters removed by cleanup", 30, 0, 10)
     assert await statuses(pool) == {"failed": 30, "dead_letter": 10}
@@ -51,20 +52,20 @@ async def test_dead_letters_past_their_period_become_failed(pool: Pool) -> None:
 
 async def test_dead_letters_over_the_maximum_become_failed(pool: Pool) -> None:
     await dead(pool, 30)
-    assert await cleanup.clean(pool, 3600.0, 12) == Cleaned(18, 12)
+    assert await cleanup.clean(pool, nobody, 3600.0, 12) == Cleaned(18, 12)
     assert await statuses(pool) == {"failed": 18, "dead_letter": 12}
 
 
 async def test_a_cleanup_that_moves_nothing_says_nothing(pool: Pool) -> None:
     await dead(pool, 3)
     with structlog.testing.capture_logs() as lines:
-        assert await cleanup.clean(pool, 3600.0, 3) == Cleaned(0, 3)
+        assert await cleanup.clean(pool, nobody, 3600.0, 3) == Cleaned(0, 3)
     assert lines == []
 
 
 async def test_it_cleans_again_and_again(pool: Pool, settings: FleetSettings) -> None:
     often = msgspec.structs.replace(settings, dlq_max_size=5, dlq_cleanup_interval=0.05)
-    async with loop(cleanup.keep_clean(pool, often, asyncio.Event())):
+    async with loop(cleanup.keep_clean(pool, nobody, often, asyncio.Event())):
         for _ in range(3):
             await dead(pool, 10)
             await until(lambda: pool.fetchval("SELECT count(*) = 5 FROM waggle.tasks WHERE status = 'dead_letter'"))
@@ -72,8 +73,8 @@ async def test_it_cleans_again_and_again(pool: Pool, settings: FleetSettings) ->
 
 async def test_several_services_at_once_bury_no_more_than_the_excess(pool: Pool) -> None:
     await dead(pool, 3000)
-    cleaned = await asyncio.gather(*(cleanup.clean(pool, 3600.0, 500) for _ in range(4)))
-    cleaned += [await cleanup.clean(pool, 3600.0, 500)]
+    cleaned = await asyncio.gather(*(cleanup.clean(pool, nobody, 3600.0, 500) for _ in range(4)))
+    cleaned += [await cleanup.clean(pool, nobody, 3600.0, 500)]
     assert sum([each.cleaned for each in cleaned]) == 2500
     assert await statuses(pool) == {"failed": 2500, "dead_letter": 500}
 
@@ -82,13 +83,13 @@ async def test_batch_after_batch_until_nothing_is_left(pool: Pool, monkeypatch: 
     monkeypatch.setattr(cleanup, "CLEANUP_BATCH", 7)
     await dead(pool, 50, "3 hours")
     await dead(pool, 20)
-    assert (await cleanup.clean(pool, 3600.0, 5)).cleaned == 65
+    assert (await cleanup.clean(pool, nobody, 3600.0, 5)).cleaned == 65
 
 
 async def test_a_buried_dead_letter_keeps_its_error(pool: Pool) -> None:
     (task_id,) = await dead(pool, 1, "3 hours")
     await given.change(pool, task_id, """error = '{"code": "task_timeout", "message": "slow", "retryable": true}'""")
-    await cleanup.clean(pool, 3600.0, 100)
+    await cleanup.clean(pool, nobody, 3600.0, 100)
     row = await given.row(pool, task_id)
     assert row["status"] == "failed"
     assert "slow" in str(row["error"])

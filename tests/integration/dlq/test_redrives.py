@@ -9,7 +9,7 @@ import structlog.testing
 
 from support import given
 from support.facts import until
-from support.given_dead import dead, error_of, many_dead
+from support.given_dead import dead, error_of, many_dead, nobody
 from support.loops import loop
 from waggle.bus.connection import Bus
 from waggle.redrive import FIRST_BATCH, DeadLetterFilter, Redrive
@@ -33,7 +33,7 @@ async def begin(pool: Pool, *, rate: float = 1000.0, limit: int | None = None, *
 async def step(pool: Pool, redrive_id: UUID) -> Redrive:
     """Execute the next step without the wait before it."""
     await pool.execute("UPDATE waggle.redrives SET next_at = now() - interval '1 s' WHERE id = $1", redrive_id)
-    assert await redriving.go_on(pool)
+    assert await redriving.go_on(pool, nobody)
     return await state(pool, redrive_id)
 
 
@@ -168,7 +168,7 @@ async def test_a_unique_key_that_is_taken_at_the_same_moment_costs_only_a_step(p
         transaction = connection.transaction()
         await transaction.start()
         await given.waiting(connection, unique_key="k")
-        going = asyncio.create_task(redriving.go_on(pool))
+        going = asyncio.create_task(redriving.go_on(pool, nobody))
         await until(
             lambda: pool.fetchval("SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database())"),
             what="the retry waits for the key",
@@ -202,9 +202,9 @@ async def test_two_services_do_not_double_the_rate(pool: Pool) -> None:
     redrive_id = await begin(pool, rate=0.01)
     async with pool.acquire() as one, one.transaction():
         assert await redrives.lock_due(one)
-        assert not await redriving.go_on(pool)
+        assert not await redriving.go_on(pool, nobody)
     assert (await step(pool, redrive_id)).retried == 1
-    assert not await redriving.go_on(pool), "the next one is due in 100 s"
+    assert not await redriving.go_on(pool, nobody), "the next one is due in 100 s"
 
 
 async def test_one_whose_rows_somebody_holds_does_not_hold_up_the_others(pool: Pool) -> None:
@@ -213,8 +213,8 @@ async def test_one_whose_rows_somebody_holds_does_not_hold_up_the_others(pool: P
     second = await begin(pool, ids=await dead(pool, 3))
     async with pool.acquire() as other, other.transaction():
         await other.execute("SELECT FROM waggle.tasks WHERE id = $1 FOR UPDATE", held)
-        assert await redriving.go_on(pool)  # it waits for lock_timeout, and is postponed
-        assert await redriving.go_on(pool)
+        assert await redriving.go_on(pool, nobody)  # it waits for lock_timeout, and is postponed
+        assert await redriving.go_on(pool, nobody)
         assert [(await state(pool, each)).retried for each in (first, second)] == [0, 3]
     assert (await step(pool, first)).retried == 1
 

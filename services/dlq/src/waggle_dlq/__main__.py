@@ -1,6 +1,7 @@
 """`python -m waggle_dlq`: start, run and stop the dlq service."""
 
 import asyncio
+from functools import partial
 from typing import Final, NoReturn
 
 from waggle import primaries, service
@@ -9,7 +10,7 @@ from waggle.bus.rpc import Endpoints
 from waggle.settings.services import DlqSettings
 from waggle.store import postgres
 from waggle.store.primary import PrimaryGate
-from waggle_dlq import automatic, cleanup, redriving
+from waggle_dlq import automatic, cleanup, redriving, telling
 from waggle_dlq.commands import Commands
 
 DLQ_CONNECTIONS: Final = 6
@@ -28,7 +29,7 @@ async def run(settings: DlqSettings) -> None:
         wake = asyncio.Event()
         endpoints = Endpoints(bus, subjects.DLQ_SERVICE, Commands(pool, bus, settings, wake).handlers())
         await endpoints.open()
-        dlq.start("cleanup", cleanup.keep_clean(pool, settings, dlq.stopping))
+        dlq.start("cleanup", cleanup.keep_clean(pool, partial(telling.tell, bus), settings, dlq.stopping))
         dlq.start("size", cleanup.watch_size(pool, dlq.stopping))
         dlq.start("redrive", redriving.redrive(pool, bus, wake, dlq.stopping))
         dlq.start("automatic retry", automatic.retry(pool, bus, settings, dlq.stopping))

@@ -7,6 +7,7 @@ that became due while no service ran.
 import asyncio
 import time
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
 import asyncpg
@@ -18,7 +19,9 @@ from waggle.loops import periodic
 from waggle.settings.services import DlqSettings
 from waggle.store import dead_letters
 from waggle.store.postgres import POSTGRES_OUTAGE
-from waggle_dlq import metrics
+from waggle.task import Status
+from waggle_dlq import metrics, telling
+from waggle_dlq.telling import Tell
 
 log = structlog.get_logger()
 
@@ -41,7 +44,7 @@ async def retry(pool: "asyncpg.Pool[asyncpg.Record]", bus: Bus, settings: DlqSet
         nonlocal swept
         began = time.monotonic()
         is_sweep = began - swept >= SWEEP_SECONDS
-        retried = await retry_due(pool, settings.dlq_retry_limit, backoff, most, None if is_sweep else longest + 2 * SWEEP_SECONDS)
+        retried = await retry_due(pool, partial(telling.tell, bus), settings.dlq_retry_limit, backoff, most, None if is_sweep else longest + 2 * SWEEP_SECONDS)
         if retried:
             await due.announce(bus)
         if is_sweep and retried < most:
@@ -51,7 +54,7 @@ async def retry(pool: "asyncpg.Pool[asyncpg.Record]", bus: Bus, settings: DlqSet
     await periodic(interval, step, POSTGRES_OUTAGE, stopping)
 
 
-async def retry_due(pool: "asyncpg.Pool[asyncpg.Record]", retries: int, backoff: float, most: int, age: float | None) -> int:
+async def retry_due(pool: "asyncpg.Pool[asyncpg.Record]", tell: Tell, retries: int, backoff: float, most: int, age: float | None) -> int:
     """Retry up to `most` due dead letters, of all (None) or of those at most `age` seconds old; returns how many were due."""
     try:
         async with pool.acquire() as connection, connection.transaction():
@@ -62,6 +65,7 @@ async def retry_due(pool: "asyncpg.Pool[asyncpg.Record]", retries: int, backoff:
             outcome = await dead_letters.retry(connection, ids, how="automatic")
     except asyncpg.UniqueViolationError:  # another task took a unique key just now; the next step sees it
         return most
+    await tell(outcome.retried, Status.PENDING)
     metrics.RETRIED.labels("automatic").inc(len(outcome.retried))
     log.info("dead letters retried automatically", count=len(outcome.retried))
     return len(ids)

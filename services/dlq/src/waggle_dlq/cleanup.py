@@ -1,7 +1,7 @@
 """Retention of the dead letter queue: dead letters past the period or over the maximum size become `failed`, oldest first.
 
-Several services may do it at once: they select the same rows. It publishes nothing, because a dead letter is at rest already. It also fills in missing
-fingerprints, and deletes retries of deleted tasks and redrives that ended long ago.
+Several services may do it at once: they select the same rows. It also fills in missing fingerprints, and deletes retries of deleted tasks and redrives that
+ended long ago.
 """
 
 import asyncio
@@ -18,8 +18,11 @@ from waggle.loops import LONGEST_SECONDS, LOOK_SHARE, periodic, wait_for
 from waggle.settings.services import DlqSettings
 from waggle.store import dead_letters, figures, redrives, waiting
 from waggle.store.client import Connection
+from waggle.store.dead_letters import Moved
 from waggle.store.postgres import POSTGRES_OUTAGE
+from waggle.task import Status
 from waggle_dlq import metrics
+from waggle_dlq.telling import Tell
 
 log = structlog.get_logger()
 
@@ -29,10 +32,10 @@ SIZE_REFRESH_SECONDS: Final = 10.0  # between two counts
 GROUPS: Final = 50  # of dead letters by type and code that the metrics show
 
 
-async def keep_clean(pool: Connection, settings: DlqSettings, stopping: asyncio.Event) -> None:
+async def keep_clean(pool: Connection, tell: Tell, settings: DlqSettings, stopping: asyncio.Event) -> None:
     async def step() -> bool:
         with metrics.CLEANUP_SECONDS.time(), metrics.CLEANUP_FAILURE.count_exceptions(POSTGRES_OUTAGE):
-            await clean(pool, settings.dlq_retention_period_ms / 1000, settings.dlq_max_size)
+            await clean(pool, tell, settings.dlq_retention_period_ms / 1000, settings.dlq_max_size)
         metrics.CLEANUP_SUCCESS.inc()
         await put_in_order(pool, settings.dlq_retention_period_ms / 1000)
         return False
@@ -59,10 +62,10 @@ async def watch_size(pool: Connection, stopping: asyncio.Event) -> None:
     await periodic(SIZE_REFRESH_SECONDS, step, POSTGRES_OUTAGE, stopping)
 
 
-async def clean(pool: Connection, keep: float, max_size: int | None) -> Cleaned:
+async def clean(pool: Connection, tell: Tell, keep: float, max_size: int | None) -> Cleaned:
     """Remove dead letters older than `keep` seconds, then those over `max_size` if it is given."""
-    old = await _to_the_last(lambda: waiting.remove_expired(pool, keep, CLEANUP_BATCH))
-    excess = 0 if max_size is None else await _to_the_last(lambda: waiting.remove_excess(pool, max_size, CLEANUP_BATCH))
+    old = await _to_the_last(tell, lambda: waiting.remove_expired(pool, keep, CLEANUP_BATCH))
+    excess = 0 if max_size is None else await _to_the_last(tell, lambda: waiting.remove_excess(pool, max_size, CLEANUP_BATCH))
     remaining = await waiting.dead_letters(pool)
     metrics.SIZE.set(remaining)
     metrics.REMAINING.set(remaining)
@@ -84,11 +87,12 @@ async def put_in_order(pool: Connection, keep: float) -> None:
     await redrives.delete_expired(pool, keep)
 
 
-async def _to_the_last(remove: Callable[[], Awaitable[list[UUID]]]) -> int:
+async def _to_the_last(tell: Tell, remove: Callable[[], Awaitable[list[Moved]]]) -> int:
     """Repeat until a batch is not full: then nothing is left, or another service has it."""
     total = 0
     while True:
-        removed = len(await remove())
-        total += removed
-        if removed < CLEANUP_BATCH:
+        removed = await remove()
+        await tell(removed, Status.FAILED)
+        total += len(removed)
+        if len(removed) < CLEANUP_BATCH:
             return total

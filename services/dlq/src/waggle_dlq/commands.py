@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
@@ -21,7 +22,7 @@ from waggle.store import dead_letters, redrives, tasks
 from waggle.store.client import Connection, SingleConnection
 from waggle.store.postgres import POSTGRES_OUTAGE, REFUSED
 from waggle.task import Status, Task
-from waggle_dlq import cleanup, metrics
+from waggle_dlq import cleanup, metrics, telling
 
 log = structlog.get_logger()
 
@@ -93,9 +94,9 @@ class Commands:
         async with self._transaction(command):
             pass
         if command.older_than is None:
-            done = await cleanup.clean(self._pool, self._settings.dlq_retention_period_ms / 1000, self._settings.dlq_max_size)
+            done = await cleanup.clean(self._pool, partial(telling.tell, self._bus), self._settings.dlq_retention_period_ms / 1000, self._settings.dlq_max_size)
         else:
-            done = await cleanup.clean(self._pool, command.older_than, None)
+            done = await cleanup.clean(self._pool, partial(telling.tell, self._bus), command.older_than, None)
         log.info("dead letters cleaned up on request", older_than=command.older_than, cleaned=done.cleaned, asked_by=command.asked_by)
         return done
 

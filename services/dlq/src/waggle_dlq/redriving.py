@@ -5,6 +5,7 @@ The lock of a step ends with its commit, so that another service continues when 
 
 import asyncio
 from collections import Counter
+from functools import partial
 from typing import Final
 
 import asyncpg
@@ -19,7 +20,9 @@ from waggle.store.client import SingleConnection
 from waggle.store.dead_letters import Retried
 from waggle.store.postgres import POSTGRES_OUTAGE
 from waggle.store.redrives import Due, Outcomes, RedriveBatch
-from waggle_dlq import metrics
+from waggle.task import Status
+from waggle_dlq import metrics, telling
+from waggle_dlq.telling import Tell
 
 log = structlog.get_logger()
 
@@ -38,7 +41,7 @@ async def redrive(pool: "asyncpg.Pool[asyncpg.Record]", bus: Bus, wake: asyncio.
 
     async def step() -> bool:
         wake.clear()
-        if await go_on(pool):
+        if await go_on(pool, partial(telling.tell, bus)):
             await bus_due.announce(bus)
         else:
             seconds = await redrives.seconds_to_next(pool)
@@ -48,7 +51,7 @@ async def redrive(pool: "asyncpg.Pool[asyncpg.Record]", bus: Bus, wake: asyncio.
     await periodic(REDRIVE_RETRY_SECONDS, step, POSTGRES_OUTAGE, stopping)
 
 
-async def go_on(pool: "asyncpg.Pool[asyncpg.Record]") -> bool:
+async def go_on(pool: "asyncpg.Pool[asyncpg.Record]", tell: Tell) -> bool:
     """Execute one step of one redrive; False when none is due. A unique key taken just now undoes the step, and the next one sees it."""
     due: Due | None = None
     try:
@@ -66,6 +69,7 @@ async def go_on(pool: "asyncpg.Pool[asyncpg.Record]") -> bool:
         await redrives.postpone(pool, due.id, POSTPONE_SECONDS)
         log.warning("redrive step failed, postponed", redrive_id=str(due.id), error=str(error))
         return True
+    await tell(portion.revival.retried, Status.PENDING)
     _log_end(due, state, portion)
     return True
 

@@ -49,6 +49,6 @@ async def _revive(connection: PooledConnection, dead: list[UUID]) -> list[UUID]:
     """Those of these dead letters that run again: none when another task takes the unique key of one at this moment."""
     try:
         async with connection.transaction():
-            return (await dead_letters.retry(connection, dead, how="manual", retried_by=RETRIED_BY)).retried
+            return [task.id for task in (await dead_letters.retry(connection, dead, how="manual", retried_by=RETRIED_BY)).retried]
     except asyncpg.UniqueViolationError:
         return []

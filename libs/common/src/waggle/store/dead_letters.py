@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
+import asyncpg
 import msgspec
 
 from waggle.redrive import DeadLetterFilter
@@ -36,10 +37,24 @@ class DeadLetterGroup(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=T
     hidden: list[str] | None = None
 
 
+class Moved(NamedTuple):
+    """A task that was a dead letter and is none any more; `code` is that of its last error."""
+
+    id: UUID
+    type: str
+    queue: str
+    attempt: int
+    code: str | None
+
+
+def moved(row: asyncpg.Record) -> Moved:
+    return Moved(row["id"], row["type"], row["queue"], row["attempt"], row["code"])
+
+
 class Retried(NamedTuple):
     """What became of dead letters that were to be retried: now pending, and those left where they are, with their obstacle."""
 
-    retried: list[UUID]
+    retried: list[Moved]
     obstacles: dict[UUID, str]  # "deadline": it passed; "unique_key": another task has it
 
 
@@ -109,7 +124,7 @@ async def retry(
     """
     rows = await statement("dead_letters/retry").fetch(connection, ids=ids, how=how, retried_by=retried_by, redrive_id=redrive_id, payload=payload)
     obstacles = {row["id"]: row["obstacle"] for row in rows if row["obstacle"] is not None}
-    return Retried([row["id"] for row in rows if row["id"] not in obstacles], obstacles)
+    return Retried([moved(row) for row in rows if row["id"] not in obstacles], obstacles)
 
 
 async def remove(connection: Connection, task_id: UUID) -> bool:

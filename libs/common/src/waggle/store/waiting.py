@@ -6,6 +6,7 @@ from uuid import UUID
 
 from waggle.errors import ErrorCode, TaskError
 from waggle.store.client import Connection, schema_of
+from waggle.store.dead_letters import Moved, moved
 from waggle.store.sql import statement
 from waggle.store.tasks import as_text
 from waggle.task import Status
@@ -100,14 +101,14 @@ async def delete_expired_keys(connection: Connection, keep: float, most: int) ->
     return await statement("keys/delete_expired").execute(connection, keep=keep, most=most)
 
 
-async def remove_expired(connection: Connection, keep: float, most: int) -> list[UUID]:
+async def remove_expired(connection: Connection, keep: float, most: int) -> list[Moved]:
     """Dead letters older than `keep` seconds become failed."""
-    return [row["id"] for row in await statement("dead_letters/remove_expired").fetch(connection, keep=keep, most=most)]
+    return [moved(row) for row in await statement("dead_letters/remove_expired").fetch(connection, keep=keep, most=most)]
 
 
-async def remove_excess(connection: Connection, max_size: int, most: int) -> list[UUID]:
+async def remove_excess(connection: Connection, max_size: int, most: int) -> list[Moved]:
     """The oldest dead letters over `max_size` become failed."""
-    return [row["id"] for row in await statement("dead_letters/remove_excess").fetch(connection, max_size=max_size, most=most)]
+    return [moved(row) for row in await statement("dead_letters/remove_excess").fetch(connection, max_size=max_size, most=most)]
 
 
 async def dead_letters(connection: Connection) -> int:

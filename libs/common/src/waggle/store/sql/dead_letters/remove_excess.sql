@@ -8,4 +8,4 @@ WITH edge AS MATERIALIZED (
 )
 UPDATE waggle.tasks t SET status = 'failed', updated = now(), completed_at = now()
 FROM edge WHERE t.id = ANY (ARRAY(SELECT id FROM worn)) AND t.status || '' = 'dead_letter' AND (t.updated, t.id) <= (edge.updated, edge.id)
-RETURNING t.id;
+RETURNING t.id, t.type, t.queue, t.attempt, t.error ->> 'code' AS code;

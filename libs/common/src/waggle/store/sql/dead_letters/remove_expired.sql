@@ -5,4 +5,4 @@ WITH worn AS MATERIALIZED (
 )
 UPDATE waggle.tasks t SET status = 'failed', updated = now(), completed_at = now()
 WHERE t.id = ANY (ARRAY(SELECT id FROM worn)) AND t.status || '' = 'dead_letter' AND t.updated < now() - :keep * interval '1 second'
-RETURNING t.id;
+RETURNING t.id, t.type, t.queue, t.attempt, t.error ->> 'code' AS code;

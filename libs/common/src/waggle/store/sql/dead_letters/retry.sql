@@ -2,12 +2,12 @@
 -- The scheduler rings them. `payload` (for one task) replaces the old one, which is kept. If another task takes a unique key at the same
 -- moment, the statement fails as a whole: repeat it. All statements lock dead letters in this order. Not returned: the task is not a dead letter.
 WITH held AS MATERIALIZED (
-    SELECT id, type, unique_key, updated, attempt, coalesce(deadline <= now(), false) AS late, CASE WHEN :payload::json IS NOT NULL THEN payload END AS edited
+    SELECT id, type, queue, unique_key, updated, attempt, error ->> 'code' AS code, coalesce(deadline <= now(), false) AS late, CASE WHEN :payload::json IS NOT NULL THEN payload END AS edited
     FROM waggle.tasks
     WHERE id = ANY (:ids::uuid[]) AND status || '' = 'dead_letter'
     ORDER BY updated, id FOR UPDATE
 ), judged AS MATERIALIZED (
-    SELECT h.id, h.attempt, h.edited, CASE
+    SELECT h.id, h.type, h.queue, h.attempt, h.code, h.edited, CASE
         WHEN h.late THEN 'deadline'
         WHEN h.unique_key IS NOT NULL AND (
             row_number() OVER (PARTITION BY h.type, h.unique_key, h.late ORDER BY h.updated, h.id) > 1
@@ -26,4 +26,4 @@ WITH held AS MATERIALIZED (
     INSERT INTO waggle.dead_letter_retries (task_id, attempt, how, redrive_id, retried_by, payload)
     SELECT id, attempt, :how::text, :redrive_id::uuid, :retried_by::text, edited FROM retried
 )
-SELECT id, obstacle FROM judged;
+SELECT id, type, queue, attempt, code, obstacle FROM judged;
