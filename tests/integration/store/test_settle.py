@@ -10,7 +10,7 @@ import pytest
 from support import given
 from support.facts import until
 from waggle.errors import ErrorCode, TaskError
-from waggle.store import tasks
+from waggle.store import dead_letters, tasks
 from waggle.task import AT_REST, NEXT, AttemptOutcome, Done, Failed, Lost, Snoozed, Status, Step, Tries, decide
 
 Pool = asyncpg.Pool
@@ -219,9 +219,9 @@ async def test_the_status_machine_in_the_database_is_the_one_in_the_table(pool: 
                 case "fail_overdue":
                     await waiting.fail_overdue(pool, 100)
                 case "remove_expired":
-                    await waiting.remove_expired(pool, 60.0, 100)
+                    await dead_letters.remove_expired(pool, 60.0, 100)
                 case "remove_excess":
-                    await waiting.remove_excess(pool, 0, 100)
+                    await dead_letters.remove_excess(pool, 0, 100)
             after = Status(str((await given.row(pool, claimed.id))["status"]))
             assert after is before or after in NEXT.get(before, frozenset()), f"{move}: {before} became {after}"
             await pool.execute("DELETE FROM waggle.tasks")

@@ -9,7 +9,7 @@ import pytest
 
 from support import given
 from support.given_dead import ids_of
-from waggle.store import idempotency, tasks, waiting
+from waggle.store import dead_letters, idempotency, tasks, waiting
 from waggle.store.idempotency import Key
 from waggle.task import AttemptOutcome, Status, Step
 
@@ -191,8 +191,8 @@ async def test_old_dead_letters_become_failed_the_oldest_first(pool: Pool) -> No
     old = await ended(pool, 3, "dead_letter", "2 hours")
     young = await ended(pool, 2, "dead_letter", "10 minutes")
     await given.change(pool, old[2], "updated = now() - interval '3 hours'")
-    assert ids_of(await waiting.remove_expired(pool, 3600.0, 1)) == [old[2]]
-    assert sorted(ids_of(await waiting.remove_expired(pool, 3600.0, 100))) == sorted(old[:2])
+    assert ids_of(await dead_letters.remove_expired(pool, 3600.0, 1)) == [old[2]]
+    assert sorted(ids_of(await dead_letters.remove_expired(pool, 3600.0, 100))) == sorted(old[:2])
     assert await waiting.dead_letters(pool) == len(young)
     row = await given.row(pool, old[0])
     assert row["status"] == "failed"
@@ -203,9 +203,9 @@ async def test_dead_letters_over_the_maximum_become_failed_the_oldest_first(pool
     ids = await ended(pool, 10, "dead_letter")
     for n, task_id in enumerate(ids):
         await given.change(pool, task_id, f"updated = now() - interval '{100 - n} s'")
-    assert ids_of(await waiting.remove_excess(pool, 10, 100)) == []
+    assert ids_of(await dead_letters.remove_excess(pool, 10, 100)) == []
     removed: list[UUID] = []
-    while step := ids_of(await waiting.remove_excess(pool, 4, 2)):
+    while step := ids_of(await dead_letters.remove_excess(pool, 4, 2)):
         removed += step
     assert sorted(removed) == sorted(ids[:6])
     assert await waiting.dead_letters(pool) == 4
@@ -213,13 +213,13 @@ async def test_dead_letters_over_the_maximum_become_failed_the_oldest_first(pool
 
 async def test_a_maximum_of_nothing_buries_all(pool: Pool) -> None:
     ids = await ended(pool, 3, "dead_letter")
-    assert sorted(ids_of(await waiting.remove_excess(pool, 0, 100))) == sorted(ids)
+    assert sorted(ids_of(await dead_letters.remove_excess(pool, 0, 100))) == sorted(ids)
 
 
 async def test_dead_letters_of_the_same_instant_are_told_apart(pool: Pool) -> None:
     ids = await ended(pool, 5, "dead_letter")
     await given.change(pool, ids, "updated = '2026-01-01T00:00:00Z'")
-    assert sorted(ids_of(await waiting.remove_excess(pool, 2, 100))) == sorted(ids)[:3]
+    assert sorted(ids_of(await dead_letters.remove_excess(pool, 2, 100))) == sorted(ids)[:3]
 
 
 async def test_several_services_at_once_never_bury_more_than_the_excess(pool: Pool) -> None:
@@ -227,7 +227,7 @@ async def test_several_services_at_once_never_bury_more_than_the_excess(pool: Po
 
     async def service() -> int:
         total = 0
-        while step := ids_of(await waiting.remove_excess(pool, 80, 13)):
+        while step := ids_of(await dead_letters.remove_excess(pool, 80, 13)):
             total += len(step)
         return total
 

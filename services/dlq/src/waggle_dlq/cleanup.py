@@ -64,8 +64,8 @@ async def watch_size(pool: Connection, stopping: asyncio.Event) -> None:
 
 async def clean(pool: Connection, tell: Tell, keep: float, max_size: int | None) -> Cleaned:
     """Remove dead letters older than `keep` seconds, then those over `max_size` if it is given."""
-    old = await _to_the_last(tell, lambda: waiting.remove_expired(pool, keep, CLEANUP_BATCH))
-    excess = 0 if max_size is None else await _to_the_last(tell, lambda: waiting.remove_excess(pool, max_size, CLEANUP_BATCH))
+    old = await _to_the_last(tell, lambda: dead_letters.remove_expired(pool, keep, CLEANUP_BATCH))
+    excess = 0 if max_size is None else await _to_the_last(tell, lambda: dead_letters.remove_excess(pool, max_size, CLEANUP_BATCH))
     remaining = await waiting.dead_letters(pool)
     metrics.SIZE.set(remaining)
     metrics.REMAINING.set(remaining)

@@ -1,11 +1,12 @@
-"""`waggle tasks follow` and `waggle tasks events`: what a handler emits, and what happens to tasks, live."""
+"""`waggle tasks follow`, `events` and `ended`: what a handler emits, what happens to tasks, and which came to rest, live."""
 
 import json
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from waggle_cli.commands.parameters import OfQueue, OfTypes, Status, TaskId, Url
+from waggle_cli.commands.parameters import EndStatus, Flag, Moment, OfQueue, OfTypes, Status, TaskId, Url
 
 Lines = Annotated[bool, Parameter(name="--json", negative="", show_default=False)]
 
@@ -51,7 +52,7 @@ def follow(task_id: TaskId, /, *, lines: Lines = False, url: Url = "") -> int:
 
 
 def events(*, status: list[Status] | None = None, type_: OfTypes = None, queue: OfQueue = None, url: Url = "") -> int:
-    """Show what happens to tasks from now on, a line of JSON each, until Ctrl-C. Events are hints: one can be lost.
+    """Show what happens to tasks from now on, a line of JSON each, until Ctrl-C. Events are hints: one can be lost. `waggle tasks ended` misses none.
 
     Parameters
     ----------
@@ -69,3 +70,74 @@ def events(*, status: list[Status] | None = None, type_: OfTypes = None, queue: 
         for event in api.events("events", status=status, type=type_, queue=queue):
             show.write(json.dumps(event.data, ensure_ascii=False).encode() + b"\n")
     return Exit.OK
+
+
+def ended(
+    *,
+    status: list[EndStatus] | None = None,
+    type_: OfTypes = None,
+    queue: OfQueue = None,
+    since: Moment = None,
+    keep: Annotated[Path | None, Parameter(metavar="FILE")] = None,
+    once: Flag = False,
+    url: Url = "",
+) -> int:
+    """Show every task that comes to rest, a line of JSON each, in the order of their ends, until Ctrl-C. None is missed.
+
+    Parameters
+    ----------
+    status
+        Only tasks that came to this status. May be repeated.
+    type_
+        Only tasks of this type. May be repeated.
+    queue
+        Only tasks in this queue.
+    since
+        Begin with those that came to rest after this time; the default is now.
+    keep
+        Keep the place in this file, and go on there after a restart; then --since does not count. What came to rest in the 30 s before is shown again.
+    once
+        End when there are no more by now.
+    """
+    from datetime import UTC, datetime
+
+    from waggle_cli.commands.session import Exit, fail, session
+    from waggle_cli.rest.ended import EndReader
+    from waggle_cli.views import show
+
+    place = {"updated_after": since or datetime.now(UTC).isoformat()}
+    try:
+        if keep is not None:
+            place = _kept(keep) or place
+            _keep(keep, place)  # a file that cannot be written is found out now
+        with session("waggle tasks ended", url) as api:
+            reader = EndReader(api, {"status": status, "type": type_, "queue": queue}, place)
+            for batch in reader.until_now() if once else reader.forever():
+                if batch.tasks:
+                    show.write(b"".join(task + b"\n" for task in batch.tasks))
+                if keep is not None:
+                    _keep(keep, {"cursor": batch.cursor})
+    except OSError as error:
+        fail("waggle tasks ended", f"the place cannot be kept in {keep}: {error.strerror}")
+    except ValueError:
+        fail("waggle tasks ended", f"{keep} is no file that `--keep` has written")
+    return Exit.OK
+
+
+def _kept(file: Path) -> dict[str, str] | None:
+    """Where the file says that it goes on. Raises OSError or ValueError."""
+    import msgspec
+
+    return {**msgspec.json.decode(file.read_bytes(), type=dict[Literal["cursor", "updated_after"], str])} if file.exists() else None
+
+
+def _keep(file: Path, place: dict[str, str]) -> None:
+    """Replace the file as a whole, so that a kill leaves the old place or the new one. Raises OSError."""
+    import os
+
+    beside = file.with_name(file.name + ".new")
+    with beside.open("w") as opened:
+        opened.write(json.dumps(place) + "\n")
+        opened.flush()
+        os.fsync(opened.fileno())
+    beside.replace(file)

@@ -24,6 +24,7 @@ that runs in this folder or in one above it.
 LIST_LIMIT: Final = 20
 
 Status = Literal["pending", "running", "completed", "failed", "cancelled", "dead_letter"]
+EndStatus = Literal["completed", "failed", "cancelled", "dead_letter"]
 ErrorCode = Literal[
     "task_execution_failed",
     "task_timeout",

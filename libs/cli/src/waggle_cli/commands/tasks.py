@@ -6,7 +6,7 @@ from cyclopts import App, Parameter
 
 from waggle_cli.commands import options
 from waggle_cli.commands.explain import explain_task, logs
-from waggle_cli.commands.following import events, follow
+from waggle_cli.commands.following import ended, events, follow
 from waggle_cli.commands.parameters import (
     EVERY_TASK,
     EXIT_CODES,
@@ -52,6 +52,7 @@ app.command(submit, help_epilogue=SUBMIT_EPILOGUE, usage=SUBMIT_USAGE)
 app.command(explain_task, name="explain", help_epilogue=examples("waggle tasks explain ID", "waggle tasks explain ID -o json | jq -r .reasons[0].code"))
 app.command(follow, help_epilogue=examples("waggle tasks follow ID", "waggle tasks follow ID --json | jq .value"))
 app.command(events, help_epilogue=examples("waggle tasks events", "waggle tasks events --status dead_letter --type email.send"))
+app.command(ended, help_epilogue=examples("waggle tasks ended --since 2026-01-31T18:00 --once", "waggle tasks ended --keep ends.place --type order.ship"))
 app.command(logs, help_epilogue=examples("waggle tasks logs ID", "waggle tasks logs ID -f", "waggle tasks logs ID --attempt 2 -o jsonl"))
 
 

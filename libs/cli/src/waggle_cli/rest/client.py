@@ -36,16 +36,15 @@ class ServerEvent(NamedTuple):
     data: Any
 
 
-def read_events(lines: Iterator[str]) -> Iterator[ServerEvent]:
-    """The events in a stream of lines, as the HTML standard has them. Data is JSON."""
+def read_events(lines: Iterator[str]) -> Iterator[ServerEvent | None]:
+    """The events in a stream of lines, as the HTML standard has them. Data is JSON. None is a sign of life: the beginning of the stream, or a comment."""
     fields: dict[str, str] = {}
     for line in lines:
         if line:
             name, _, value = line.partition(":")
             fields[name] = value.removeprefix(" ")
             continue
-        if "data" in fields:
-            yield ServerEvent(fields.get("id", ""), fields.get("event", ""), json.loads(fields["data"]))
+        yield ServerEvent(fields.get("id", ""), fields.get("event", ""), json.loads(fields["data"])) if "data" in fields else None
         fields = {}
 
 
@@ -125,8 +124,12 @@ class Client:
         return answer
 
     def events(self, *path: str, after: str = "", **params: object) -> Iterator[ServerEvent]:
-        """Server-sent events until the API ends them. A connection that is lost is opened again after the last event. Raises ApiError, or Unreachable when
-        the API does not come back in OUTAGE_SECONDS.
+        """Server-sent events until the API ends them, see `signs`."""
+        return (event for event in self.signs(*path, after=after, **params) if event is not None)
+
+    def signs(self, *path: str, after: str = "", **params: object) -> Iterator[ServerEvent | None]:
+        """Server-sent events until the API ends them, and None at each beginning and every few seconds. A connection that is lost is opened again after the
+        last event. Raises ApiError, or Unreachable when the API does not come back in OUTAGE_SECONDS.
         """
         where, lost_at = "/".join(["api", *(quote(part, safe="") for part in path)]), None
         while True:
@@ -138,10 +141,12 @@ class Client:
                         answer.read()
                         raise ApiError(answer.status_code, json.loads(answer.content))
                     for event in read_events(answer.iter_lines()):
-                        lost_at, after = None, event.id or after
+                        lost_at = None
                         yield event
-                        if event.name == "end":
-                            return
+                        if event is not None:
+                            after = event.id or after
+                            if event.name == "end":
+                                return
             except ApiError as error:
                 if not may_pass(error):
                     raise

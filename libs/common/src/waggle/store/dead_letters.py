@@ -132,6 +132,16 @@ async def remove(connection: Connection, task_id: UUID) -> bool:
     return await statement("dead_letters/remove").fetchval(connection, id=task_id) is not None
 
 
+async def remove_expired(connection: Connection, keep: float, most: int) -> list[Moved]:
+    """Dead letters older than `keep` seconds become failed."""
+    return [moved(row) for row in await statement("dead_letters/remove_expired").fetch(connection, keep=keep, most=most)]
+
+
+async def remove_excess(connection: Connection, max_size: int, most: int) -> list[Moved]:
+    """The oldest dead letters over `max_size` become failed."""
+    return [moved(row) for row in await statement("dead_letters/remove_excess").fetch(connection, max_size=max_size, most=most)]
+
+
 async def lock_retryable(connection: Connection, *, retries: int, backoff: float, since: datetime, most: int) -> list[UUID]:
     """Lock what is due for an automatic retry, of what died after `since`; `backoff` is in seconds. In a transaction of the caller."""
     rows = await statement("dead_letters/lock_retryable").fetch(connection, retries=retries, backoff=backoff, cap=AUTOMATIC_CAP, since=since, most=most)

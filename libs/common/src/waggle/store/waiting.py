@@ -6,7 +6,6 @@ from uuid import UUID
 
 from waggle.errors import ErrorCode, TaskError
 from waggle.store.client import Connection, schema_of
-from waggle.store.dead_letters import Moved, moved
 from waggle.store.sql import statement
 from waggle.store.tasks import as_text
 from waggle.task import Status
@@ -99,16 +98,6 @@ async def delete_expired(connection: Connection, status: Status, after: UUID, ke
 async def delete_expired_keys(connection: Connection, keep: float, most: int) -> int:
     """Delete idempotency keys older than `keep` seconds whose tasks are gone; returns how many."""
     return await statement("keys/delete_expired").execute(connection, keep=keep, most=most)
-
-
-async def remove_expired(connection: Connection, keep: float, most: int) -> list[Moved]:
-    """Dead letters older than `keep` seconds become failed."""
-    return [moved(row) for row in await statement("dead_letters/remove_expired").fetch(connection, keep=keep, most=most)]
-
-
-async def remove_excess(connection: Connection, max_size: int, most: int) -> list[Moved]:
-    """The oldest dead letters over `max_size` become failed."""
-    return [moved(row) for row in await statement("dead_letters/remove_excess").fetch(connection, max_size=max_size, most=most)]
 
 
 async def dead_letters(connection: Connection) -> int:
