@@ -9,6 +9,7 @@
 | the folder in which another process works (`/proc`) | Linux | unknown: `None` |
 | the first port that the system gives away by itself (`/proc`) | Linux | 32768, Linux's own default |
 | the memory of this process now (`/proc`) | Linux | the most that it ever had |
+| no core file of a crash (`setrlimit`) | everywhere but Windows | the system's own setting |
 | uvloop | everywhere but Windows | asyncio's own event loop, which is slower |
 | signal handlers of the event loop | everywhere but Windows | Python's own signal handlers |
 """
@@ -74,6 +75,15 @@ def keep_freed_memory() -> None:
     if mallopt is not None:
         mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
         mallopt(M_MMAP_THRESHOLD, KEPT_BYTES)
+
+
+def leave_no_core_file() -> None:
+    """A crash writes no memory to the disk: it holds passwords and payloads. `prlimit --core=unlimited --pid PID` allows it for one process."""
+    try:
+        import resource
+    except ImportError:
+        return
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 
 
 def parent_death_hook(number: signal.Signals) -> Callable[[], None] | None:

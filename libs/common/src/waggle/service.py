@@ -143,6 +143,7 @@ async def metrics_endpoint(service: Service[Any], host: str, port: int) -> Async
 
 def main(name: str, kind: type[AnySettings], run: Callable[[AnySettings], Coroutine[Any, Any, None]]) -> NoReturn:
     """The body of a service's `__main__`: read its settings, configure the logs, run until it ends."""
+    machine.leave_no_core_file()
     try:
         settings = read(kind, os.environ)
     except SettingsError as error:
