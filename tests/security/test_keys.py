@@ -229,3 +229,15 @@ async def test_admin_statements_work_in_another_schema_and_behind_quotes(pool: "
     assert (stored.comment, stored.created_by) == ('say "hi"; --', "o'brien")
     assert await stored_keys.get(pool, "' OR true --") is None
     assert key.text not in repr(stored)
+
+
+async def test_a_key_that_expires_makes_none_that_lives_longer(api: Client, process: Process) -> None:
+    for_an_hour = await create(api, scopes=["admin"], expires_in=3_600)
+    async with client_of(process, for_an_hour["key"]) as temporary:
+        for longer in ({}, {"expires_in": 3_700}):
+            refused = ok(await temporary.post("/api/auth/keys", json={"comment": "for ever", "scopes": ["tasks:read"], **longer}), 403)
+            assert refused["detail"].startswith("your own key expires at 20")
+        assert (await create(temporary, expires_in=3_500))["expires"] < for_an_hour["expires"]
+        everything = ok(await api.get("/api/auth/keys", params={"limit": 1000}))["items"]
+        assert "for ever" not in {key["comment"] for key in everything}
+    assert "expires" not in await create(api)

@@ -10,12 +10,13 @@ from waggle.admin import keys
 from waggle.admin.keys import COMMENT_LENGTH, ManagedKey, NewKey
 from waggle.api_keys import ID_LENGTH, ApiKey
 from waggle.scopes import GRANTED, Scope
+from waggle.store.client import Connection
 from waggle.task import QUEUE_LENGTH, QUEUE_PATTERN, TYPE_LENGTH, TYPE_PATTERN
 from waggle_api.http import answers, bodies, queries
 from waggle_api.http.answers import EncodedResponse, Page, encode
 from waggle_api.http.queries import Parameter
 from waggle_api.http.routing import Group
-from waggle_api.refusals import Conflict, NotFound
+from waggle_api.refusals import Conflict, Forbidden, NotFound
 from waggle_api.resources import Call
 from waggle_api.routes import acts
 from waggle_api.routes.access import identity_of
@@ -89,10 +90,11 @@ async def list_keys(call: Call, limit: int = queries.PAGE_DEFAULT, cursor: str |
     refuses=(409,),
 )
 async def create_key(call: Call, body: CreateKey) -> ASGIApp:
-    """Create an API key. Its text is in the answer and nowhere else."""
+    """Create an API key. Its text is in the answer and nowhere else. A key that expires makes none that lives longer."""
     wanted, identity = _wanted(body), identity_of(call)
     async with call.resources.connection() as connection, connection.transaction():
         stored, key = await keys.create(connection, wanted, call.caller.name, identity.fingerprints)
+        await _check_life(connection, call, stored)
         await acts.record(call, connection, "key.create", stored.id, after=_facts(stored))
     return EncodedResponse(201, encode(_made(stored, key)), (b"location", f"{call.path}/{stored.id}".encode()))
 
@@ -142,6 +144,14 @@ def _wanted(body: CreateKey) -> NewKey:
     wanted = NewKey(comment=body.comment, scopes=body.scopes, queues=body.queues, types=body.types, seconds=body.expires_in)
     keys.check(wanted)
     return wanted
+
+
+async def _check_life(connection: Connection, call: Call, made: ManagedKey) -> None:
+    """Nobody hands out more than they hold. Raises Forbidden; in a transaction of the caller, which undoes what was made."""
+    kind, _, key_id = call.caller.name.partition(":")
+    own = await keys.get(connection, key_id) if kind == "key" else None
+    if own is not None and own.expires is not None and (made.expires is None or made.expires > own.expires):
+        raise Forbidden(f"your own key expires at {own.expires:%Y-%m-%dT%H:%M:%SZ}: a key that it makes expires no later (expires_in)")
 
 
 def _existing(found: ManagedKey | None) -> ManagedKey:
