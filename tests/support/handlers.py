@@ -1,6 +1,7 @@
 """The handlers of the tests (`WAGGLE_APP=support.handlers:app`). Each run appends a line to the file named by `EFFECTS`."""
 
 import asyncio
+import contextvars
 import ctypes
 import os
 import secrets
@@ -118,6 +119,44 @@ async def snooze(ctx: Context) -> int:
     if ctx.attempt < 3:
         raise Snooze(0.0)
     return ctx.attempt
+
+
+@app.task("test.group")
+async def group(ctx: Context, reject: bool = False) -> str:
+    async def part() -> None:
+        if reject:
+            raise Reject("never")
+        if ctx.attempt == 1:
+            raise Snooze(0.0)
+
+    async with asyncio.TaskGroup() as parts:
+        for _ in range(3):
+            parts.create_task(part())
+    return "done"
+
+
+tenant: contextvars.ContextVar[str] = contextvars.ContextVar("tenant", default="nobody")
+
+
+@app.task("test.tenant")
+def tenant_in_a_thread(name: str) -> str:
+    return swapped(name)
+
+
+@app.task("test.tenant.async")
+async def tenant_on_the_loop(name: str) -> str:
+    return swapped(name)
+
+
+@app.task("test.tenant.process", process=True)
+def tenant_in_a_process(name: str) -> str:
+    return swapped(name)
+
+
+def swapped(name: str) -> str:
+    found = tenant.get()
+    tenant.set(name)
+    return found
 
 
 @app.task("test.big")

@@ -114,6 +114,18 @@ async def test_a_snooze_costs_no_try(run: Rest) -> None:
     assert (task["status"], task["retry_count"], task["outcomes"]) == ("completed", 0, ["snoozed", "snoozed", "completed"])
 
 
+async def test_signals_in_a_task_group_mean_what_they_mean_outside(run: Rest) -> None:
+    snoozed, rejected = await run("test.group", max_retries=0), await run("test.group", {"reject": True}, max_retries=3)
+    assert (snoozed["status"], snoozed["retry_count"], snoozed["outcomes"]) == ("completed", 0, ["snoozed", "completed"])
+    assert (rejected["status"], rejected["retry_count"], json.loads(rejected["error"])["message"]) == ("dead_letter", 0, "never")
+
+
+@pytest.mark.parametrize("task_type", ["test.tenant", "test.tenant.async", "test.tenant.process"])
+async def test_what_a_handler_sets_in_its_context_no_other_run_sees(run: Rest, task_type: str) -> None:
+    found = [await run(task_type, {"name": name}) for name in "abcdefghijkl"]  # more than there are slots
+    assert {task["result"] for task in found} == {'"nobody"'}
+
+
 async def test_a_payload_that_does_not_fit_cannot_be_cured_by_a_retry(run: Rest) -> None:
     task = await run("test.typed", {"to": 5}, queue="typed")
     assert (task["status"], task["retry_count"]) == ("dead_letter", 0)

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from waggle import Reject, Retry, Snooze
-from waggle.context import LONGEST_SNOOZE_SECONDS
+from waggle.context import LONGEST_SNOOZE_SECONDS, BreakerOpen
 from waggle.errors import ErrorCode
 from waggle.nesting import LEVELS
 from waggle.task import RESULT_LIMIT, Done, Failed, Snoozed
@@ -109,3 +109,49 @@ def test_every_wait_ends() -> None:
     assert isinstance(snoozed, Snoozed)
     assert isinstance(again, Failed)
     assert snoozed.delay == again.after == LONGEST_SNOOZE_SECONDS
+
+
+class Whole(BaseExceptionGroup):  # type: ignore[type-arg]
+    """A group of somebody's own."""
+
+
+def group(*errors: BaseException) -> BaseExceptionGroup[BaseException]:
+    return BaseExceptionGroup("several", errors)
+
+
+@pytest.mark.parametrize(
+    ("error", "same_as"),
+    [
+        (group(Snooze(3)), Snooze(3)),
+        (group(Snooze(3), group(group(Snooze(5)), Snooze(4))), Snooze(5)),
+        (group(BreakerOpen("smtp", 7, "it is open"), Snooze(3)), BreakerOpen("smtp", 7, "it is open")),
+        (group(Snooze(3), Reject("never", code=ErrorCode.NOT_FOUND)), Reject("never", code=ErrorCode.NOT_FOUND)),
+        (group(ValueError("x"), Reject("never"), Retry(2)), Reject("never")),
+        (group(Snooze(3), Retry(2, "soon"), Retry(9, "later")), Retry(9, "later")),
+        (Whole("own", [group(Retry(None, "soon"))]), Retry(None, "soon")),
+    ],
+)
+def test_in_a_group_the_strongest_decides(error: BaseException, same_as: BaseException) -> None:
+    assert outcomes.of_exception(error) == outcomes.of_exception(same_as)
+
+
+def test_a_failure_in_a_group_is_named_itself_and_the_traceback_shows_them_all() -> None:
+    try:
+        raise group(Snooze(3), ValueError("first"), Retry(4.0, "soon"), KeyError("second"))
+    except BaseExceptionGroup as error:
+        outcome = outcomes.of_exception(error)
+    assert isinstance(outcome, Failed)
+    assert (outcome.error.message, outcome.after, outcome.error.retryable) == ("ValueError: first", 4.0, True)
+    assert outcome.error.details is not None
+    assert outcome.error.details["exception"] == "ValueError"
+    assert all(text in outcome.error.details["traceback"] for text in ("ValueError: first", "KeyError: 'second'", "several"))
+
+
+def test_a_group_may_be_as_deep_as_python_makes_it() -> None:
+    error, failure = (group(Snooze(3)), group(ValueError("deep")))
+    for _ in range(5_000):
+        error, failure = group(error), group(failure)
+    assert outcomes.of_exception(error) == Snoozed(3)
+    outcome = outcomes.of_exception(failure)
+    assert isinstance(outcome, Failed)
+    assert outcome.error.message == "ValueError: deep"

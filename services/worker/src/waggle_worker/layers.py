@@ -7,6 +7,7 @@ from a failure, once Postgres has it.
 
 import logging
 import time
+from contextvars import copy_context
 from typing import Any, Final
 
 import structlog
@@ -52,7 +53,11 @@ async def awaited(handler: Handler, context: Context, arguments: dict[str, Any])
 
 
 def called(handler: Handler, context: Context, arguments: dict[str, Any]) -> Outcome:
-    """Run a plain handler in this thread. Never raises."""
+    """Run a plain handler in this thread. Never raises. What it sets in a ContextVar is gone with it: threads and processes run many handlers."""
+    return copy_context().run(_called, handler, context, arguments)
+
+
+def _called(handler: Handler, context: Context, arguments: dict[str, Any]) -> Outcome:
     try:
         return outcomes.of_result(handler.function(context, **arguments) if handler.takes_context else handler.function(**arguments))
     except BaseException as error:

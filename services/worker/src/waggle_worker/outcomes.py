@@ -32,10 +32,14 @@ def of_result(value: Any) -> Outcome:
 
 
 def of_exception(error: BaseException) -> Outcome:
-    """The outcome of an exception: what the handler asked for, or a failed try."""
-    match error:
-        case BreakerOpen(delay=delay):
-            why = TaskError(ErrorCode.SERVICE_UNAVAILABLE, storable(str(error)), retryable=True, details={"breaker": error.name})
+    """The outcome of an exception: what the handler asked for, or a failed try.
+
+    Of a group, which an `asyncio.TaskGroup` raises, the strongest decides: a Reject, then any other failure, a Retry, and only then the longest Snooze.
+    """
+    found = leaves(error)
+    match min(found, key=_strength):
+        case BreakerOpen(delay=delay) as refused_:
+            why = TaskError(ErrorCode.SERVICE_UNAVAILABLE, storable(str(refused_)), retryable=True, details={"breaker": refused_.name})
             return Snoozed(delay, error=why)
         case Snooze(delay=delay):
             return Snoozed(delay)
@@ -43,12 +47,42 @@ def of_exception(error: BaseException) -> Outcome:
             return Failed(_asked_for(reason, code, details, retryable=False))
         case Retry(after=after, reason=reason, code=code, details=details):
             return Failed(_asked_for(reason, code, details, retryable=True), after)
-        case _:
-            kind, message = type(error).__name__, text_of(error)
+        case failure:
+            kind, message = type(failure).__name__, text_of(failure)
             frames = error.__traceback__.tb_next if error.__traceback__ else None  # the first frame is Waggle's
             trace = "".join(traceback.format_exception(type(error), error, frames or error.__traceback__))
             details = {"exception": storable(kind), "traceback": storable(trace[-TRACE_LIMIT:])}
-            return Failed(TaskError(ErrorCode.TASK_EXECUTION_FAILED, storable(f"{kind}: {message}" if message else kind), retryable=True, details=details))
+            text = storable(f"{kind}: {message}" if message else kind)
+            return Failed(TaskError(ErrorCode.TASK_EXECUTION_FAILED, text, retryable=True, details=details), _longest_wait(found))
+
+
+def leaves(error: BaseException) -> list[BaseException]:
+    """The exceptions of a group, and of the groups in it, in their order; of another exception itself."""
+    found, left = [], [error]
+    while left:
+        part = left.pop()
+        if isinstance(part, BaseExceptionGroup):
+            left.extend(reversed(part.exceptions))
+        else:
+            found.append(part)
+    return found
+
+
+def _strength(error: BaseException) -> tuple[int, float]:
+    """The smaller, the stronger; among Snoozes and among Retries, the longest wait."""
+    match error:
+        case Reject():
+            return 0, 0.0
+        case Snooze(delay=delay):
+            return 3, -delay
+        case Retry(after=after):
+            return 2, -(after or 0.0)
+        case _:
+            return 1, 0.0
+
+
+def _longest_wait(errors: list[BaseException]) -> float | None:
+    return max([error.after for error in errors if isinstance(error, Retry) and error.after is not None], default=None)
 
 
 def misfit(error: Exception) -> Outcome:

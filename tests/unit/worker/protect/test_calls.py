@@ -37,6 +37,10 @@ async def guard(breakers: Breakers) -> Enter:
     return lambda *ignore: BreakerCall(breakers, "smtp", ignore, loop, set())
 
 
+MIXED = ExceptionGroup("some of it", [Snooze(1), ExceptionGroup("more", [ConnectionError("refused")])])
+QUIET = ExceptionGroup("nothing of it", [Snooze(1), ExceptionGroup("more", [Reject("no"), LookupError("mine")])])
+
+
 @pytest.fixture
 def smtp(breakers: Breakers) -> Breaker:
     return breakers.of("smtp")
@@ -54,14 +58,14 @@ async def trip(guard: Enter) -> None:
         await leave(guard(), ConnectionError("refused"))
 
 
-@pytest.mark.parametrize("error", [ConnectionError("refused"), TimeoutError(), Retry(reason="it said no"), KeyError("x")])
+@pytest.mark.parametrize("error", [ConnectionError("refused"), TimeoutError(), Retry(reason="it said no"), KeyError("x"), MIXED])
 async def test_an_exception_is_a_failure_and_goes_on_as_it_is(guard: Enter, smtp: Breaker, error: Exception) -> None:
     for _ in range(2):
         await leave(guard(), error)
     assert smtp.state is State.OPEN
 
 
-@pytest.mark.parametrize("error", [Snooze(1), Reject("no"), BreakerOpen("other", 1, "x"), asyncio.CancelledError(), SystemExit(1), LookupError("mine")])
+@pytest.mark.parametrize("error", [Snooze(1), Reject("no"), BreakerOpen("other", 1, "x"), asyncio.CancelledError(), SystemExit(1), LookupError("mine"), QUIET])
 async def test_what_the_service_has_nothing_to_do_with_says_nothing(guard: Enter, smtp: Breaker, error: BaseException) -> None:
     await leave(guard(), ConnectionError("refused"))
     for _ in range(5):

@@ -61,11 +61,13 @@ class BreakerCall:
         """The block was left. Only the first report counts."""
         if error is None:
             self._succeeded()
-        elif isinstance(error, (*NEUTRAL, *self._ignore)) or not isinstance(error, Exception):
+            return
+        failures = [leaf for leaf in outcomes.leaves(error) if isinstance(leaf, Exception) and not isinstance(leaf, (*NEUTRAL, *self._ignore))]
+        if not failures or isinstance(error, self._ignore) or not isinstance(error, Exception):
             self.neutral()
         else:
-            said = outcomes.text_of(error)
-            self._failed(said if isinstance(error, Retry) else f"{type(error).__name__}: {said}")
+            said = outcomes.text_of(failures[0])
+            self._failed(said if isinstance(failures[0], Retry) else f"{type(failures[0]).__name__}: {said}")
 
     def ended(self, outcome: Outcome) -> None:
         """The whole run was the block, with this outcome."""
