@@ -121,6 +121,13 @@ async def snooze(ctx: Context) -> int:
     return ctx.attempt
 
 
+@app.task("test.snooze.often")
+async def snooze_often(ctx: Context, times: int) -> int:
+    if ctx.attempt <= times:
+        raise Snooze(0)
+    return ctx.attempt
+
+
 @app.task("test.group")
 async def group(ctx: Context, reject: bool = False) -> str:
     async def part() -> None:

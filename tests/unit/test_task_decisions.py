@@ -1,11 +1,11 @@
-"""What follows a try, for every outcome: one pure decision."""
+"""What follows a try, forevery outcome: one pure decision."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from waggle.errors import ErrorCode, TaskError
-from waggle.task import NEXT, AttemptOutcome, Done, Failed, Lost, Outcome, Snoozed, Status, Step, Tries, decide, not_here_delay
+from waggle.task import NEXT, AttemptOutcome, Done, Failed, Lost, Outcome, Snoozed, Status, Step, Tries, decide, not_here_delay, shortest_snooze
 
 CURABLE = TaskError(ErrorCode.TASK_EXECUTION_FAILED, "boom", retryable=True)
 INCURABLE = TaskError(ErrorCode.VALIDATION_ERROR, "no such field", retryable=False)
@@ -105,3 +105,7 @@ def test_a_type_that_no_worker_knows_is_met_again_after_one_second_rising_to_thi
 
 def test_failures_do_not_lengthen_the_wait_for_a_worker_that_knows_the_type() -> None:
     assert not_here_delay(attempt=4, retry_count=3, uniform=max) == 1
+
+
+def test_a_task_that_snoozes_forever_is_looked_at_once_a_second() -> None:
+    assert [shortest_snooze(attempt, retry_count=2) for attempt in (1, 12, 13, 1_000)] == [0, 0, 1, 1]

@@ -1,5 +1,6 @@
 """What becomes of a task, by what its handler does. One worker and one scheduler serve all tests of this file."""
 
+import itertools
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
@@ -112,6 +113,15 @@ async def test_a_handler_can_ask_for_a_retry_that_costs_a_try(run: Rest) -> None
 async def test_a_snooze_costs_no_try(run: Rest) -> None:
     task = await run("test.snooze", max_retries=0)
     assert (task["status"], task["retry_count"], task["outcomes"]) == ("completed", 0, ["snoozed", "snoozed", "completed"])
+
+
+async def test_a_task_that_snoozes_again_and_again_waits_a_second_from_the_eleventh_time_on(run: Rest, pool: Pool) -> None:
+    task = await run("test.snooze.often", {"times": 12}, max_retries=0)
+    assert (task["status"], len(task["outcomes"]), task["result"]) == ("completed", 13, "13")
+    starts = [row["started_at"] for row in await pool.fetch("SELECT started_at FROM waggle.task_attempts WHERE task_id = $1 ORDER BY attempt", task["id"])]
+    waits = [(later - before).total_seconds() for before, later in itertools.pairwise(starts)]
+    assert all(wait >= 1 for wait in waits[10:])
+    assert min(waits[:10]) < 1
 
 
 async def test_signals_in_a_task_group_mean_what_they_mean_outside(run: Rest) -> None:

@@ -155,3 +155,9 @@ def test_a_group_may_be_as_deep_as_python_makes_it() -> None:
     outcome = outcomes.of_exception(failure)
     assert isinstance(outcome, Failed)
     assert outcome.error.message == "ValueError: deep"
+
+
+@pytest.mark.parametrize("wait", [Snooze, Retry])
+def test_a_wait_that_is_no_number_is_a_mistake_of_the_handler(wait: type[Snooze] | type[Retry]) -> None:
+    with pytest.raises(ValueError, match="a wait must be a number of seconds, not nan"):
+        wait(math.nan)

@@ -1,5 +1,6 @@
 """What a handler receives besides its payload, and the exceptions with which it says more than "it failed"."""
 
+import math
 import re
 from collections.abc import Awaitable, Callable
 from datetime import datetime
@@ -15,12 +16,19 @@ from waggle.task import BREAKER_LENGTH, BREAKER_PATTERN, Claimed, Task
 LONGEST_SNOOZE_SECONDS: Final = 1e9  # thirty years
 
 
+def _wait(seconds: float) -> float:
+    """Raises ValueError for what is no number."""
+    if math.isnan(seconds):
+        raise ValueError(f"a wait must be a number of seconds, not {seconds}")
+    return min(max(0.0, seconds), LONGEST_SNOOZE_SECONDS)
+
+
 class Snooze(Exception):
-    """Run this task again after `delay` seconds. It costs no try."""
+    """Run this task again after `delay` seconds. It costs no try. From the eleventh time on it lasts a second at least. Raises ValueError for NaN."""
 
     def __init__(self, delay: float) -> None:
         super().__init__(f"snoozed for {delay} s")
-        self.delay = min(max(0.0, delay), LONGEST_SNOOZE_SECONDS)
+        self.delay = _wait(delay)
 
 
 class BreakerOpen(Snooze):
@@ -54,7 +62,7 @@ class Retry(Exception):
         details: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(reason)
-        self.after = None if after is None else min(max(0.0, after), LONGEST_SNOOZE_SECONDS)
+        self.after = None if after is None else _wait(after)
         self.reason, self.code, self.details = reason, code, details
 
 

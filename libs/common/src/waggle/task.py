@@ -13,6 +13,8 @@ import msgspec
 from waggle.errors import ErrorCode, ShownError, TaskError
 from waggle.retry import SNOOZE_CAP_SECONDS, backoff, ceiling
 
+SNOOZES_AT_WILL: Final = 10
+SHORTEST_SNOOZE_SECONDS: Final = 1.0
 PAYLOAD_LIMIT: Final = 1 << 20
 RESULT_LIMIT: Final = 1 << 20
 TYPE_PATTERN: Final = r"^[a-z][a-z0-9_-]*(\.[a-z0-9_-]+)*$"
@@ -163,6 +165,11 @@ def not_here_delay(attempt: int, retry_count: int, uniform: Callable[[float, flo
     """
     most = ceiling(attempt - 1 - retry_count, SNOOZE_CAP_SECONDS)
     return uniform(most / 2, most)
+
+
+def shortest_snooze(attempt: int, retry_count: int) -> float:
+    """Seconds that a snooze lasts at least: a task may snooze SNOOZES_AT_WILL times without a wait; one that goes on is looked at once a second."""
+    return 0.0 if attempt - retry_count <= SNOOZES_AT_WILL else SHORTEST_SNOOZE_SECONDS
 
 
 Object = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": "object"})]

@@ -20,7 +20,7 @@ from waggle.errors import ErrorCode
 from waggle.store import tasks
 from waggle.store.client import Connection
 from waggle.store.postgres import POSTGRES_OUTAGE, REFUSED
-from waggle.task import AT_REST, AttemptOutcome, Claimed, Fence, Outcome, Snoozed, Status, Step, Tries, decide
+from waggle.task import AT_REST, AttemptOutcome, Claimed, Fence, Outcome, Snoozed, Status, Step, Tries, decide, shortest_snooze
 from waggle.telemetry.catalogue import OTHER
 from waggle.telemetry.traces import TraceContext
 from waggle_worker import metrics, outcomes, tracing
@@ -72,6 +72,8 @@ class Settler:
         """Settle an attempt. `dead_letter` is False for a type that opted out of the dead letter queue; `logs` is what its handler logged, `emitted`
         the last values that it emitted, as JSON.
         """
+        if isinstance(outcome, Snoozed) and outcome.ended is AttemptOutcome.SNOOZED:
+            outcome = msgspec.structs.replace(outcome, delay=max(outcome.delay, shortest_snooze(claimed.attempt, claimed.retry_count)))
         step = decide(outcome, Tries(claimed.retry_count, claimed.max_retries, dead_letter))
         self.add(
             Fence(claimed.id, claimed.attempt, worker_id, claimed.started_at),

@@ -110,7 +110,7 @@ def whole(least: int, most: int) -> Value[int]:
     return Value(parse, {"type": "integer", "minimum": least, "maximum": most})
 
 
-NUMBER: Final = whole(1, 2**53 - 1)  # of something that is counted through for ever; every JSON reader holds it exactly
+NUMBER: Final = whole(1, 2**53 - 1)  # of something that is counted through forever; every JSON reader holds it exactly
 
 
 def name(pattern: str, longest: int) -> Value[str]:
