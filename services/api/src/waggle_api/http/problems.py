@@ -55,6 +55,7 @@ ROUTING: Final[Mapping[int, tuple[ErrorCode, str]]] = {
     404: (ErrorCode.NOT_FOUND, "there is nothing at this address"),
     405: (ErrorCode.INVALID_INPUT, "this address does not support this method; the header Allow lists those it supports"),
 }
+ADDRESSES: Final = "Look the address up at /schema."
 ODD_ROW: Final = "the row was written by SQL and holds a value that no service can work with; `waggle audit --repair` corrects it"
 OUTAGE_DETAIL: Final = "the database does not answer; the request may or may not have been carried out"
 
@@ -95,7 +96,9 @@ def _answered(scope: Any, error: Exception) -> tuple[int, bytes, dict[str, str]]
     errors = error.errors if isinstance(error, Invalid | refusals.UsedKey) else None
     _log_problem(scope, kind, error)
     found = problem(kind, detail, scope["state"]["request_id"], errors)
-    if isinstance(error, refusals.OverQuota):
+    if isinstance(error, HTTPException) and kind.status == 404:
+        found = msgspec.structs.replace(found, alternative_action=ADDRESSES)
+    elif isinstance(error, refusals.OverQuota):
         found = msgspec.structs.replace(found, type=QUOTA_EXCEEDED, violated_policies=[error.policy])
     return kind.status, _encode(found), headers
 
