@@ -1,5 +1,6 @@
 """The life of a worker: its slots, its lease, its end; each test has workers of its own, and a scheduler that rings for them."""
 
+import signal
 from pathlib import Path
 
 import asyncpg
@@ -7,7 +8,7 @@ import pytest
 
 from support import given
 from support.facts import until
-from support.processes import Process
+from support.processes import Process, ready
 from support.rest import at_rest
 from support.system import Services
 from waggle.bus import subjects
@@ -103,6 +104,28 @@ async def test_a_stopping_worker_finishes_what_it_can_and_gives_the_rest_back(po
         assert (row["status"], row["retry_count"], row["worker_id"]) == ("pending", 0, None)
     assert await pool.fetchval("SELECT count(*) FROM waggle.workers") == 0
     assert await pool.fetchval("SELECT count(*) FROM waggle.task_attempts WHERE outcome = 'given_back'") == 2
+
+
+async def test_a_worker_whose_terminal_is_closed_drains(pool: Pool, worker: Process, effects: Path) -> None:
+    ids = await given.waiting(pool, 5, ring=False, type="test.work", payload='{"seconds": 0.5}')
+    await until(lambda: effects.read_text().count("began") == 5)
+    worker.process.send_signal(signal.SIGHUP)
+    assert await worker.ended() == 0
+    rows = [await given.row(pool, task_id) for task_id in ids]
+    assert {(row["status"], row["attempt"], row["retry_count"], row["lost_count"]) for row in rows} == {("completed", 1, 0, 0)}
+
+
+async def test_under_nohup_it_goes_on(pool: Pool, start: Services, effects: Path) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does; its children inherit it
+    try:
+        worker = start.launch("worker", environ={"EFFECTS": str(effects)}, app="support.handlers:app")
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    await start("scheduler")
+    await ready(worker)
+    worker.process.send_signal(signal.SIGHUP)
+    [task_id] = await given.waiting(pool, ring=False, type="test.work")
+    assert (await at_rest(pool, task_id))["status"] == "completed"
 
 
 async def test_doorbells_held_without_a_slot_go_to_somebody_who_has_one(pool: Pool, start: Services, effects: Path) -> None:

@@ -48,10 +48,18 @@ def run(main: Coroutine[Any, Any, None]) -> None:
         uvloop.run(main)
 
 
+def stop_signals() -> list[signal.Signals]:
+    """Those that ask a process to stop: SIGTERM, SIGINT, and SIGHUP, which comes when its terminal is closed, unless `nohup` has switched that off."""
+    hangup: signal.Signals | None = getattr(signal, "SIGHUP", None)  # not on Windows
+    if hangup is None or signal.getsignal(hangup) is signal.SIG_IGN:
+        return [signal.SIGTERM, signal.SIGINT]
+    return [signal.SIGTERM, signal.SIGINT, hangup]
+
+
 def on_stop_signal(callback: Callable[[], None]) -> None:
-    """Call this back in the running event loop when SIGTERM or SIGINT arrives."""
+    """Call this back in the running event loop when one of `stop_signals` arrives."""
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in stop_signals():
         try:
             loop.add_signal_handler(number, callback)
         except NotImplementedError:

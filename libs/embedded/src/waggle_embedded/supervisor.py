@@ -13,6 +13,7 @@ from threading import Thread
 from types import FrameType
 from typing import Final
 
+from waggle import machine
 from waggle_embedded.child import Busy, ChildExited, ServerError, ServerProcess
 from waggle_embedded.follower import SERIOUS, SHOWN, Follower, Screen
 
@@ -65,12 +66,12 @@ class Supervisor:
 
     @contextmanager
     def signals(self) -> Iterator[None]:
-        """SIGINT, SIGTERM and SIGHUP ask us to stop; a second one asks us to hurry."""
+        """SIGTERM, SIGINT and SIGHUP (without `nohup`) ask us to stop; a second one asks us to hurry."""
 
         def ask(_number: int, _frame: FrameType | None) -> None:
             self._asked_at.append(time.monotonic())
 
-        before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+        before = {number: signal.signal(number, ask) for number in machine.stop_signals()}
         try:
             yield
         finally:
