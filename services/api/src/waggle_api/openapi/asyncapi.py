@@ -1,5 +1,6 @@
 """The AsyncAPI 3 document of the subjects that others may use: `python -m waggle_api.openapi.asyncapi` prints it, docs/asyncapi.json is the copy."""
 
+import inspect
 import json
 from typing import Any, Final
 
@@ -27,6 +28,9 @@ TYPE: Final = {"description": f"the type of the task, {TYPE_PATTERN}; its dots a
 def document() -> Json:
     """The whole document."""
     _, schemas = msgspec.json.schema_components(TYPES, ref_template=REF + "{name}")
+    for schema in schemas.values():
+        if "description" in schema:
+            schema["description"] = inspect.cleandoc(schema["description"])  # Python 3.13 does so itself
     channels = {
         "submit": _channel(subjects.submit("{publisher}", "{type}"), ("submission",), publisher=PUBLISHER, type=TYPE),
         "rejected": _channel(subjects.rejected("{publisher}", "{type}"), ("rejection",), publisher=PUBLISHER, type=TYPE),
