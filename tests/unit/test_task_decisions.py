@@ -1,4 +1,4 @@
-"""What follows a try, forevery outcome: one pure decision."""
+"""What follows a try, for every outcome: one pure decision."""
 
 import pytest
 from hypothesis import given
