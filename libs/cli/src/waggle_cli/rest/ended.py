@@ -33,8 +33,8 @@ class EndReader:
             fresh = [text for task, text in zip(page.value["items"], raw_items(page), strict=True) if self._is_new(task)]
             yield EndedBatch(fresh, page.value["next_cursor"])
             self._place = {"cursor": page.value["next_cursor"]}
+            self._forget()
             if page.value.get("caught_up"):
-                self._forget()
                 return
 
     def forever(self) -> Iterator[EndedBatch]:
