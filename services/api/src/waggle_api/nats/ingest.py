@@ -86,8 +86,8 @@ class Ingest:
         except NOT_KEPT as outage:
             self._say("a rejection cannot be kept: its message comes again", outage)
             return False
-        except Exception:
-            log.exception("keeping a rejection crashed: its message comes again", subject=message.subject[:200])
+        except Exception as crash:
+            self._say("keeping a rejection crashed: its message comes again", crash, is_crash=True)
             return False
         return True
 
@@ -124,10 +124,15 @@ class Ingest:
         async with borrowed(self._pool) as connection:
             return bool(await tasks.get_many(connection, [task_id(place)]))
 
-    def _say(self, what: str, error: Exception) -> None:
+    def _say(self, what: str, error: Exception, *, is_crash: bool = False) -> None:
+        """A line for many messages: hundreds of them come again each second."""
         now = time.monotonic()
-        if now - self._said >= LOG_SECONDS:
-            self._said = now
+        if now - self._said < LOG_SECONDS:
+            return
+        self._said = now
+        if is_crash:
+            log.error(what, error=type(error).__name__, exc_info=error)
+        else:
             log.warning(what, error=str(error) or type(error).__name__)
 
 
