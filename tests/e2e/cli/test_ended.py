@@ -77,8 +77,8 @@ def test_a_place_that_cannot_be_kept_is_found_out_before_anything_is_shown(cli: 
     run = cli(f"tasks ended --keep no/such/folder --since {START} --once")
     assert (run.code, run.out) == (2, "")
     assert run.err == "waggle tasks ended: the place cannot be kept in no/such/folder: No such file or directory\n"
-    for text in ("not a place\n", '{"other": "x"}', "", "\0\xff"):
-        (folder / "place").write_text(text)
+    for text in (b"not a place\n", b'{"other": "x"}', b"", b'{"cursor": "\xff"}'):
+        (folder / "place").write_bytes(text)
         run = cli("tasks ended --keep place --once")
         assert (run.code, run.out, run.err) == (2, "", "waggle tasks ended: place is no file that `--keep` has written\n")
-        assert (folder / "place").read_text() == text
+        assert (folder / "place").read_bytes() == text

@@ -93,7 +93,7 @@ def ended(
     queue
         Only tasks in this queue.
     since
-        Begin with those that came to rest after this time; the default is now.
+        Begin with those that came to rest after this time; the default is now, by this machine's clock.
     keep
         Keep the place in this file, and go on there after a restart; then --since does not count. What came to rest in the 30 s before is shown again.
     once
@@ -101,43 +101,52 @@ def ended(
     """
     from datetime import UTC, datetime
 
-    from waggle_cli.commands.session import Exit, fail, session
+    from waggle_cli.commands.session import Exit, session
     from waggle_cli.rest.ended import EndReader
     from waggle_cli.views import show
 
     place = {"updated_after": since or datetime.now(UTC).isoformat()}
-    try:
-        if keep is not None:
-            place = _kept(keep) or place
-            _keep(keep, place)  # a file that cannot be written is found out now
-        with session("waggle tasks ended", url) as api:
-            reader = EndReader(api, {"status": status, "type": type_, "queue": queue}, place)
-            for batch in reader.until_now() if once else reader.forever():
-                if batch.tasks:
-                    show.write(b"".join(task + b"\n" for task in batch.tasks))
-                if keep is not None:
-                    _keep(keep, {"cursor": batch.cursor})
-    except OSError as error:
-        fail("waggle tasks ended", f"the place cannot be kept in {keep}: {error.strerror}")
-    except ValueError:
-        fail("waggle tasks ended", f"{keep} is no file that `--keep` has written")
+    if keep is not None:
+        place = _kept(keep) or place
+        _keep(keep, place)  # a file that cannot be written is found out now
+    with session("waggle tasks ended", url) as api:
+        reader = EndReader(api, {"status": status, "type": type_, "queue": queue}, place)
+        for batch in reader.until_now() if once else reader.forever():
+            if batch.tasks:
+                show.write(b"".join(task + b"\n" for task in batch.tasks))
+            if keep is not None:
+                _keep(keep, {"cursor": batch.cursor})
     return Exit.OK
 
 
 def _kept(file: Path) -> dict[str, str] | None:
-    """Where the file says that it goes on. Raises OSError or ValueError."""
+    """Where the file says that it goes on. A file that says nothing of that ends the command."""
     import msgspec
 
-    return {**msgspec.json.decode(file.read_bytes(), type=dict[Literal["cursor", "updated_after"], str])} if file.exists() else None
+    from waggle_cli.commands.session import fail
+
+    try:
+        return {**msgspec.json.decode(file.read_bytes(), type=dict[Literal["cursor", "updated_after"], str])}
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        fail("waggle tasks ended", f"{file} cannot be read: {error.strerror}")
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        fail("waggle tasks ended", f"{file} is no file that `--keep` has written")
 
 
 def _keep(file: Path, place: dict[str, str]) -> None:
-    """Replace the file as a whole, so that a kill leaves the old place or the new one. Raises OSError."""
+    """Replace the file as a whole, so that a kill leaves the old place or the new one. A file that cannot be written ends the command."""
     import os
 
+    from waggle_cli.commands.session import fail
+
     beside = file.with_name(file.name + ".new")
-    with beside.open("w") as opened:
-        opened.write(json.dumps(place) + "\n")
-        opened.flush()
-        os.fsync(opened.fileno())
-    beside.replace(file)
+    try:
+        with beside.open("w") as opened:
+            opened.write(json.dumps(place) + "\n")
+            opened.flush()
+            os.fsync(opened.fileno())
+        beside.replace(file)
+    except OSError as error:
+        fail("waggle tasks ended", f"the place cannot be kept in {file}: {error.strerror}")
