@@ -88,6 +88,7 @@ async def test_nobody_hears_what_is_for_another(let_in: NatsServer) -> None:
         await ear.request("waggle.submit.ear.email.send", b"{}", timeout=3)  # its answer goes to an inbox of its own
         await operator.publish("waggle.event.completed.1.email.send", b"{}")
         await operator.publish("waggle.work.default.low", b"x")
+        await operator.flush()
         found: list[str] = []
 
         async def note(message: object) -> None:
