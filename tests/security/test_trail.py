@@ -12,6 +12,9 @@ from support.facts import until
 from support.one_api import prepare
 from support.processes import Process
 from support.system import Client, Json, Services, bearer, client_of, ok
+from waggle.admin.trail import Trail
+from waggle.store import postgres
+from waggle_api.edge.blocking import Blocking
 
 PASSWORD = "correct horse battery staple"
 
@@ -182,6 +185,35 @@ async def test_an_address_is_blocked_after_repeated_failures_in_all_processes_an
 
 async def _blocked(client: Client, login: Json, headers: dict[str, str]) -> bool:
     return (await client.post("/api/auth/login", json=login, headers=headers)).status_code == 403
+
+
+async def test_a_block_counts_from_the_failure_on_whatever_a_look_at_the_blocks_of_all_has_read(process: Process) -> None:
+    """Its row is not written yet: the look finds none. The row cannot be written: the next look writes it."""
+    async with database(process) as other, postgres.pool(process.settings, "test", 2) as pool:
+        blocking = Blocking(pool, Trail(process.settings.api_secret), 2, 60.0)
+        async with other.transaction():
+            await other.execute("LOCK TABLE waggle.blocked_addresses IN SHARE MODE")  # it may be read, not written
+            await blocking.failed("198.51.100.7", "one")
+            writing = asyncio.create_task(blocking.failed("198.51.100.7", "two"))
+            await until(lambda: blocking.is_blocked("198.51.100.7"))
+            await blocking.look()
+            assert blocking.is_blocked("198.51.100.7")
+        await writing
+        await blocking.look()
+        assert blocking.is_blocked("198.51.100.7")
+        async with other.transaction():
+            await other.execute("LOCK TABLE waggle.blocked_addresses IN SHARE MODE")
+            await asyncio.gather(blocking.failed("198.51.100.8", "one"), blocking.failed("198.51.100.8", "two"))  # it gives up: lock_timeout
+            await blocking.look()
+            assert blocking.is_blocked("198.51.100.8")
+        await blocking.look()
+        written = "SELECT array_agg(host(address::inet) ORDER BY address) FROM waggle.blocked_addresses WHERE address LIKE '198.51.100.%'"
+        assert await other.fetchval(written) == ["198.51.100.7", "198.51.100.8"]
+        blocking.lift("198.51.100.7")
+        assert not blocking.is_blocked("198.51.100.7")
+        await other.execute("DELETE FROM waggle.blocked_addresses WHERE address LIKE '198.51.100.%'")
+        await blocking.look()
+        assert not blocking.is_blocked("198.51.100.8")
 
 
 async def test_wrong_keys_block_an_address_and_missing_or_expired_ones_do_not(start: Services) -> None:

@@ -7,6 +7,7 @@ there may be many of them. Each API counts by itself; blocks are in Postgres.
 import asyncio
 import time
 from collections import deque
+from dataclasses import dataclass
 from typing import Final
 
 import asyncpg
@@ -30,6 +31,16 @@ BY: Final = "waggle api"
 REASON: Final = "repeated failures to sign in"
 
 
+@dataclass
+class _OwnBlock:
+    """A block that this API made, until a look has read it. `shared`: when it was committed; `is_due`: it could not be, and the next look tries again."""
+
+    until: float
+    request_id: str
+    shared: float | None = None
+    is_due: bool = False
+
+
 class Blocking:
     """Counts failures and knows who is blocked. `keep` is its loop. `limit` of 0 blocks nobody; `seconds` is how long."""
 
@@ -37,6 +48,7 @@ class Blocking:
         self._pool, self._trail, self._limit, self._seconds = pool, trail, limit, seconds
         self._failures: dict[str, deque[float]] = {}
         self._until: dict[str, float] = {}
+        self._own: dict[str, _OwnBlock] = {}
 
     def is_blocked(self, address: str) -> bool:
         """Whether a client of this address may not try to sign in."""
@@ -60,30 +72,42 @@ class Blocking:
         if len(times) == self._limit and times[0] > now - WINDOW_SECONDS:
             del self._failures[name]
             self._until[name] = now + self._seconds
-            await self._share(name, request_id)
+            self._own[name] = _OwnBlock(now + self._seconds, request_id)
+            log.warning("address blocked", address=name, seconds=self._seconds, reason=REASON)
+            await self._share(name, self._own[name])
 
-    async def _share(self, name: str, request_id: str) -> None:
+    async def _share(self, name: str, own: _OwnBlock) -> None:
         """Block it in the other APIs, too. While Postgres is away, it is blocked here only."""
-        log.warning("address blocked", address=name, seconds=self._seconds, reason=REASON)
+        own.is_due = False
         try:
             async with borrowed(self._pool) as connection, connection.transaction():
-                made = await blocks.add(connection, name, self._seconds, REASON, BY)
-                added = await self._trail.add(connection, Event(BY, "block.add", name, name, request_id, after={"until": made.until, "reason": REASON}))
-            log.info("audit", seq=added.seq, hash=added.hash, actor=BY, action="block.add", target=name)
+                made = await blocks.add(connection, name, own.until - time.monotonic(), REASON, BY)
+                added = await self._trail.add(connection, Event(BY, "block.add", name, name, own.request_id, after={"until": made.until, "reason": REASON}))
         except OUTAGE as error:
+            own.is_due = True
             log.warning("block not shared", address=name, error=str(error) or type(error).__name__)
+        else:
+            own.shared = time.monotonic()
+            log.info("audit", seq=added.seq, hash=added.hash, actor=BY, action="block.add", target=name)
 
     def lift(self, name: str) -> None:
         """This API does not wait for its next look."""
         self._until.pop(name, None)
+        self._own.pop(name, None)
         self._failures.pop(name, None)
 
     async def look(self) -> bool:
-        """Read the blocks of all APIs."""
+        """Read the blocks of all APIs. One that this API made counts until a look that began after its commit."""
+        began = time.monotonic()
+        self._own = {name: own for name, own in self._own.items() if own.until > began}
+        for name, own in list(self._own.items()):
+            if own.is_due:
+                await self._share(name, own)
         async with borrowed(self._pool) as connection:
             found = await blocks.standing(connection)
         now = time.monotonic()
-        self._until = {row["address"]: now + float(row["seconds"]) for row in found}
+        self._own = {name: own for name, own in self._own.items() if own.shared is None or own.shared > began}
+        self._until = {row["address"]: now + float(row["seconds"]) for row in found} | {name: own.until for name, own in self._own.items()}
         return False
 
     async def keep(self, stopping: asyncio.Event) -> None:
