@@ -138,6 +138,9 @@ async def test_hints_name_nothing_outside_of_the_limits(mine: Client, echo_only:
         assert "default" not in answer.json()["detail"]
     assert [queue["name"] for queue in ok(await mine.get("/api/queues"))["items"]] == ["typed"]
     assert [found["name"] for found in ok(await echo_only.get("/api/types"))["items"]] == ["test.work"]
+    assert ok(await echo_only.get("/api/types/test.work"))["name"] == "test.work"
+    answer = await echo_only.get("/api/types/test.typed")
+    assert (answer.status_code, answer.json()["detail"]) == (404, "no worker has announced a type with this name")
 
 
 async def test_a_unique_key_does_not_show_its_foreign_holder(api: Client, mine: Client) -> None:

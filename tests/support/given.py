@@ -8,7 +8,8 @@ import asyncpg
 import msgspec
 from uuid_utils.compat import uuid7
 
-from waggle.store import leases, tasks
+from waggle.store import catalogue, leases, tasks
+from waggle.store.catalogue import TaskType, version_of
 from waggle.store.client import Connection
 from waggle.store.leases import LeaseRow
 from waggle.store.tasks import NewTask
@@ -35,6 +36,14 @@ async def alive(connection: Connection, worker_id: str = "w1", seconds: float = 
     await leases.register(
         connection, LeaseRow(id=worker_id, host="here", pid=1, version="0", seconds=seconds, concurrency=10, queues=["default"], types=["demo.echo"])
     )
+    return worker_id
+
+
+async def serves_version(connection: Connection, worker_id: str, schema: str, *, task_type: str = "demo.echo", queue: str = "default") -> str:
+    """A worker with a live lease that has announced a version of a type."""
+    await catalogue.announce(connection, [TaskType(task_type, "default", 3, 10.0, True, schema)], ["default"])
+    row = LeaseRow(id=worker_id, host="here", pid=1, version="0", seconds=60.0, concurrency=1, queues=[queue], types=[task_type], versions=[version_of(schema)])
+    await leases.register(connection, row)
     return worker_id
 
 

@@ -6,8 +6,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import UUID
 
-import msgspec
-
 from support.facts import until
 from support.fleet import FleetSettings
 from support.handlers import app
@@ -25,7 +23,7 @@ START_SECONDS = 30.0
 async def announce(connection: Connection) -> None:
     """Announce the types of `support.handlers`, as a worker that runs them does."""
     handlers = app.handlers.values()
-    types = [TaskType(h.name, h.queue, h.max_retries, h.timeout, h.dead_letter, msgspec.json.encode(h.schema).decode()) for h in handlers]
+    types = [TaskType(h.name, h.queue, h.max_retries, h.timeout, h.dead_letter, h.schema_text) for h in handlers]
     await catalogue.announce(connection, types, sorted({"default", *(h.queue for h in handlers)}))
 
 

@@ -34,6 +34,7 @@ from waggle.bus.connection import Bus
 from waggle.settings.services import CommandLineSettings
 from waggle.store import alerts, figures
 from waggle.store.alerts import Alert
+from waggle.store.catalogue import version_of
 from waggle.store.postgres import head
 from waggle_cli.doctor import telemetry
 from waggle_cli.doctor.checks import CHECKS
@@ -278,6 +279,14 @@ async def test_a_type_that_no_worker_knows_is_reported(doctor: Doctor, servers: 
     examined = await doctor(**servers)
     assert "3 tasks of types without a handler in any live worker: email.send (queue default) → " in examined.one("types", "error")
     assert examined.one("queues", "ok")
+
+
+async def test_two_live_versions_of_a_type_are_reported(doctor: Doctor, servers: dict[str, str], pool: Pool) -> None:
+    old, new = "{}", '{"type":"object"}'
+    for worker, schema in (("old-1", old), ("old-2", old), ("new-1", new)):
+        await given.serves_version(pool, worker, schema)
+    said = (await doctor(**servers)).one("versions", "warning")
+    assert said.startswith(f"demo.echo has 2 live versions: {version_of(new)} on 1 worker, {version_of(old)} on 2 workers → finish the deployment")
 
 
 async def test_what_a_scheduler_should_have_done_long_ago_is_reported(doctor: Doctor, servers: dict[str, str], lanes: None, pool: Pool, bus: Bus) -> None:

@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import asyncpg
-import msgspec
 import nats
 import pytest
 from nats.aio.client import Client as NatsClient
@@ -29,7 +28,7 @@ SECRET = "whsec_" + "c" * 40  # of the tests
 async def prepare(settings: FleetSettings) -> None:
     """Announce the types, make the streams, and the publisher `shop`; `mailer` may only send mail."""
     async with connection.connection(settings, "test") as bus, store.pool(settings, "test", 1) as pool:
-        types = [TaskType(h.name, h.queue, h.max_retries, h.timeout, h.dead_letter, msgspec.json.encode(h.schema).decode()) for h in app.handlers.values()]
+        types = [TaskType(h.name, h.queue, h.max_retries, h.timeout, h.dead_letter, h.schema_text) for h in app.handlers.values()]
         await catalogue.announce(pool, types, ["default", "mail"])
         await publishers.create(pool, NewPublisher(name="shop"), "test", "unused")
         await publishers.create(pool, NewPublisher(name="mailer", queues=["mail"], types=["door.mail"]), "test", "unused")

@@ -20,6 +20,7 @@ from waggle.store.client import Connection
 from waggle.store.tasks import PassedOver
 from waggle.task import AttemptOutcome, Claimed, Fence, Step
 from waggle_worker.attempt_log import LogLimits
+from waggle_worker.misfits import Misfits
 from waggle_worker.processes.children import HandlerProcesses
 from waggle_worker.protect.breakers import Breakers
 from waggle_worker.runs import Runs
@@ -105,7 +106,8 @@ def runs_into(
 ) -> Runs:
     breakers, processes = breakers or Breakers(NOBODY, SETTINGS), processes or HandlerProcesses(SETTINGS)
     window = Window(settled.holds)
-    return Runs(app.handlers, settled, 10, processes, breakers, window, may_start, lambda: None, asyncio.Event(), LogLimits(10, 1000))
+    misfits = Misfits(cast("Connection", None), settled, {})  # nobody reads it here
+    return Runs(app.handlers, settled, misfits, 10, processes, breakers, window, may_start, lambda: None, asyncio.Event(), LogLimits(10, 1000))
 
 
 def half_open(name: str) -> Breakers:

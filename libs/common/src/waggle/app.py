@@ -50,7 +50,8 @@ class Handler:
         self._decode: Callable[[str], Any] = msgspec.json.Decoder(dict[str, Any] if self._open else payload).decode
         self._check = msgspec.json.Decoder(payload).decode
         self.schema: dict[str, Any] = _plain(msgspec.json.schema(payload))
-        self.has_secrets = secret_fields.has_any(msgspec.json.encode(self.schema).decode())
+        self.schema_text = msgspec.json.encode(self.schema).decode()
+        self.has_secrets = secret_fields.has_any(self.schema_text)
 
     def arguments(self, payload: str) -> dict[str, Any]:
         """The keyword arguments of a call. Raises msgspec.ValidationError when the payload does not fit, TooDeep when it is nested too deeply."""

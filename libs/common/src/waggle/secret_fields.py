@@ -3,7 +3,7 @@
 A masked payload can be sent back: where it still holds the mask, the value of before stays.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
@@ -26,6 +26,20 @@ _encode: Final = msgspec.json.Encoder(decimal_format="number").encode
 def has_any(schema: str) -> bool:
     """Whether a schema, as JSON text, has such fields."""
     return '"writeOnly":true' in schema.replace(" ", "")
+
+
+def combined(schemas: Sequence[str]) -> dict[str, Any]:
+    """One schema, of several as JSON texts, for what any of them hides."""
+    found = [_own_names(schema, str(number)) for number, schema in enumerate(schemas)]
+    return {"anyOf": found, "$defs": {name: each for schema in found for name, each in schema.pop("$defs", {}).items()}}
+
+
+def _own_names(schema: str, prefix: str) -> dict[str, Any]:
+    """A schema whose definitions have names of their own."""
+    value: dict[str, Any] = _decode(schema.replace('"#/$defs/', f'"#/$defs/{prefix}.'))
+    if "$defs" in value:
+        value["$defs"] = {f"{prefix}.{name}": each for name, each in value["$defs"].items()}
+    return value
 
 
 def masked_text(payload: str | bytes, schema: Schema) -> bytes:

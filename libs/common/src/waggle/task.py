@@ -97,10 +97,14 @@ class Done(msgspec.Struct, frozen=True, tag=True):
 
 
 class Failed(msgspec.Struct, frozen=True, tag=True):
-    """The handler raised, timed out, or could not be called. `after` overrides the backoff, in seconds."""
+    """The handler raised, timed out, or could not be called. `after` overrides the backoff, in seconds.
+
+    `misfit`: this worker's version of the type cannot read the payload; another one may.
+    """
 
     error: TaskError
     after: float | None = None
+    misfit: bool = False
 
 
 class Snoozed(msgspec.Struct, frozen=True, tag=True):
@@ -164,6 +168,15 @@ def not_here_delay(attempt: int, retry_count: int, uniform: Callable[[float, flo
     Up to half of that is left off at random, so that tasks that were claimed together do not come back together.
     """
     most = ceiling(attempt - 1 - retry_count, SNOOZE_CAP_SECONDS)
+    return uniform(most / 2, most)
+
+
+def other_version_delay(attempt: int, retry_count: int, uniform: Callable[[float, float], float] = random.uniform) -> float:
+    """Seconds that a task waits after a worker claimed it whose version of the type cannot read it: 1 s, a tenth more each time, up to 30 s.
+
+    That rises more slowly than `not_here_delay`, because a live worker can run the task, and only has to be the one that claims it.
+    """
+    most = min(1.0 + (attempt - 1 - retry_count) / 10, SNOOZE_CAP_SECONDS)
     return uniform(most / 2, most)
 
 

@@ -1,4 +1,5 @@
-"""Deletes finished tasks after the retention of their status, with their attempts and idempotency keys, and rows of workers long gone.
+"""Deletes finished tasks after the retention of their status, with their attempts and idempotency keys, rows of workers long gone, and
+versions of task types that were not served for long.
 
 One walk per status. A walk reads rows that it must keep (unfinished tasks, dead letters, other statuses) each time; with very many of them it ends
 early, and the next walk continues there.
@@ -13,6 +14,7 @@ import structlog
 
 from waggle.loops import periodic, wait_for
 from waggle.settings.services import SchedulerSettings
+from waggle.store import catalogue as task_types
 from waggle.store import cleanups, leases, waiting
 from waggle.store.client import Connection
 from waggle.task import Status
@@ -26,6 +28,7 @@ RETENTION_BATCH: Final = 2000
 BATCH_PAUSE_SECONDS: Final = 0.05  # between two batches, so that other work is not delayed
 KEPT_LIMIT: Final = 500_000  # rows that one walk reads and keeps
 WORKER_SECONDS: Final = 3600.0  # for which a dead worker is still listed
+VERSIONS_KEPT: Final = 100  # of each task type, beside those that are served: payloads of before stay masked by their own version
 START: Final = UUID(int=0)
 
 DELETED: Final = catalogue.TASKS_RETIRED.create()
@@ -65,6 +68,7 @@ async def delete_expired(pool: Connection, keep: Mapping[Status, float], stoppin
         tasks = sum([await walk.go(pool, stopping) for walk in walks])
         keys = await waiting.delete_expired_keys(pool, max(keep.values()), RETENTION_BATCH)  # by the longest retention: most keys then have no task left
         workers = await leases.delete_expired(pool, WORKER_SECONDS)
+        await task_types.delete_old_versions(pool, VERSIONS_KEPT)
         hooks = await cleanups.delete_expired(pool, min(keep.values()))
         if hooks:
             log.warning("cleanup hooks expired, no worker had them", count=hooks)

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from waggle.app import App, Handler
 from waggle.settings.shared import SettingsError
 from waggle.task import DEFAULT_QUEUE
+from waggle.user_app import find
 from waggle_worker import demo
-from waggle_worker.user_app import find
 
 Handlers = Mapping[str, Handler]
 

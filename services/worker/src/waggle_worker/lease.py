@@ -9,7 +9,7 @@ import re
 import secrets
 import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
 
@@ -25,11 +25,11 @@ log = structlog.get_logger()
 
 
 class Lease:
-    """The heartbeat row of this worker, under one id at a time."""
+    """The heartbeat row of this worker, under one id at a time. `versions` are those of its types."""
 
-    def __init__(self, connection: Connection, settings: WorkerSettings, queues: list[str], types: list[str]) -> None:
+    def __init__(self, connection: Connection, settings: WorkerSettings, queues: list[str], versions: Mapping[str, str]) -> None:
         self._connection, self._settings = connection, settings
-        self._queues, self._types = queues, types
+        self._queues, self._versions = queues, dict(sorted(versions.items()))
         self._until = self._renewed = 0.0
         self.id = ""
         self._draining = False
@@ -69,7 +69,8 @@ class Lease:
                 seconds=self._settings.lease,
                 concurrency=self._settings.concurrency,
                 queues=self._queues,
-                types=self._types,
+                types=list(self._versions),
+                versions=list(self._versions.values()),
                 doorbell_ids=subjects.IDS_LIMIT,
             ),
         )

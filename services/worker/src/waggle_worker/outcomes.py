@@ -87,7 +87,7 @@ def _longest_wait(errors: list[BaseException]) -> float | None:
 
 def misfit(error: Exception) -> Outcome:
     """The payload does not fit the handler's parameters: it fails without a retry."""
-    return Failed(TaskError(ErrorCode.VALIDATION_ERROR, storable(f"the payload does not fit: {text_of(error)}"), retryable=False))
+    return Failed(TaskError(ErrorCode.VALIDATION_ERROR, storable(f"the payload does not fit: {text_of(error)}"), retryable=False), misfit=True)
 
 
 def without_secrets(outcome: Outcome, payload: str, schema: dict[str, Any]) -> Outcome:

@@ -19,6 +19,7 @@ from waggle_worker import layers, metrics, outcomes, tracing
 from waggle_worker.attempt_log import LogLimits
 from waggle_worker.emitting import Emitter
 from waggle_worker.execution import Execution
+from waggle_worker.misfits import Misfits
 from waggle_worker.processes.children import HandlerProcesses
 from waggle_worker.protect.breakers import Breakers
 from waggle_worker.run import WAITING, Attempt, Run
@@ -38,6 +39,7 @@ class Runs:
         self,
         handlers: Mapping[str, Handler],
         settler: Settler,
+        misfits: Misfits,
         slots: int,
         processes: HandlerProcesses,
         breakers: Breakers,
@@ -48,7 +50,7 @@ class Runs:
         log_limits: LogLimits,
         emitter: Emitter | None = None,
     ) -> None:
-        self.handlers, self._settler, self.slots, self._breakers, self.window = handlers, settler, slots, breakers, window
+        self.handlers, self._settler, self._misfits, self.slots, self._breakers, self.window = handlers, settler, misfits, slots, breakers, window
         self._slot_freed, self._hooks_due = slot_freed, hooks_due
         self._log_limits = log_limits if log_limits.lines else None
         self._emitter = emitter
@@ -99,7 +101,7 @@ class Runs:
         try:
             arguments = {} if handler.process else handler.arguments(claimed.payload)  # a process reads its payload itself
         except Exception as error:  # msgspec's, or whatever a user's own type raises while it is made
-            self._settler.settle(claimed, worker_id, _shown(outcomes.misfit(error), claimed, handler), dead_letter=handler.dead_letter)
+            self._settle(claimed, worker_id, _shown(outcomes.misfit(error), claimed, handler), dead_letter=handler.dead_letter)
             return
         metrics.NOTED.payloads += time.perf_counter() - began
         self._start(Run(claimed, handler, worker_id, self._breakers, self._loop, self._log_limits, self._emitter), arguments)
@@ -196,7 +198,7 @@ class Runs:
         self._narrator.ended(run.claimed, outcome, run.since)
         if run.trace is not None or (isinstance(outcome, Failed) and SWITCH.recorder is not None):
             tracing.ended(run.claimed, run.trace, outcome, run.since)
-        self._settler.settle(
+        self._settle(
             run.claimed,
             run.worker_id,
             outcome,
@@ -205,6 +207,12 @@ class Runs:
             emitted=run.emitted(),
             traced=tracing.place(run.claimed, run.trace, outcome),
         )
+
+    def _settle(self, claimed: Claimed, worker_id: str, outcome: Outcome, **rest: Any) -> None:
+        if isinstance(outcome, Failed) and outcome.misfit:
+            self._misfits.settle(claimed, worker_id, outcome, **rest)
+        else:
+            self._settler.settle(claimed, worker_id, outcome, **rest)
 
 
 def _shown(outcome: Outcome, claimed: Claimed, handler: Handler) -> Outcome:

@@ -87,6 +87,11 @@ class Settler:
         """Give back a claimed task that was not started here. It runs again after `delay` seconds and costs no try."""
         self.settle(claimed, worker_id, Snoozed(delay, AttemptOutcome.GIVEN_BACK))
 
+    def expect(self, claimed: Claimed, worker_id: str) -> None:
+        """The outcome of an attempt is known soon: until then it counts as on its way."""
+        self._held[claimed.id, claimed.attempt] = Fence(claimed.id, claimed.attempt, worker_id, claimed.started_at)
+        self.idle.clear()
+
     def add(self, fence: Fence, step: Step, task_type: str, queue: str, traced: Traced | None = None) -> None:
         self._waiting.append((fence, step, task_type, traced, queue))
         self._bytes += _size(step)

@@ -24,6 +24,7 @@ from waggle_worker.emitting import Emitter
 from waggle_worker.execution import STUBBORN_SECONDS
 from waggle_worker.lanes import Lanes
 from waggle_worker.lease import Lease
+from waggle_worker.misfits import Misfits
 from waggle_worker.pauses import Pauses
 from waggle_worker.payloads import PAYLOADS_AT_ONCE, Payloads
 from waggle_worker.processes.children import HandlerProcesses
@@ -42,8 +43,11 @@ class Worker:
     def __init__(self, settings: WorkerSettings, pool: "asyncpg.Pool[asyncpg.Record]", bus: Bus, found: handlers.Handlers, queues: list[str]) -> None:
         self._settings, self._pool, self._bus, self._handlers, self._queues = settings, pool, bus, found, queues
         wake_claims, hooks_due = asyncio.Event(), asyncio.Event()
-        self.lease = Lease(pool, settings, queues, sorted(found))
+        self._types = [catalogue.TaskType(h.name, h.queue, h.max_retries, h.timeout, h.dead_letter, h.schema_text) for h in found.values()]
+        versions = {each.name: each.version for each in self._types}
+        self.lease = Lease(pool, settings, queues, versions)
         self.settler = Settler(pool, bus, found, hooks_due)
+        self.misfits = Misfits(pool, self.settler, versions)
         self.processes = HandlerProcesses(settings)
         self.breakers = Breakers(bus, settings)
         window = Window(lambda fence: self.settler.holds(fence) or self.payloads.holds(fence) or self.ahead.holds(fence))
@@ -57,6 +61,7 @@ class Worker:
         self.runs = Runs(
             found,
             self.settler,
+            self.misfits,
             slots,
             self.processes,
             self.breakers,
@@ -84,17 +89,13 @@ class Worker:
     async def open(self) -> None:
         """Announce what this worker can do, take a lease, listen to the lanes. Waits for Postgres."""
         await postgres.wait_until_migrated(self._pool)
-        types = [
-            catalogue.TaskType(h.name, h.queue, h.max_retries, h.timeout, h.dead_letter, msgspec.json.encode(h.schema).decode())
-            for h in self._handlers.values()
-        ]
         metrics.start(self._handlers, self._queues, self._settings.concurrency, self.cleanups.hooks)
         await self.lanes.open()
         await self.breakers.sharing.open()
         await self._bus.subscribe(subjects.CONTROL_ALL, self._command)
         while True:
             try:
-                await catalogue.announce(self._pool, types, self._queues, self.cleanups.hooks)
+                await catalogue.announce(self._pool, self._types, self._queues, self.cleanups.hooks)
                 await self.pauses.refresh()  # before the first request for doorbells
                 await self._take_lease()
                 break
@@ -106,6 +107,7 @@ class Worker:
         svc.start("lease", self.lease.keep(lambda: self.runs.running, self._beat, self._lost))
         svc.start("pulse", self.pulse.loop())
         svc.start("settler", self.settler.loop())
+        svc.start("misfits", self.misfits.loop())
         for number in range(PAYLOADS_AT_ONCE):
             svc.start(f"payloads {number}", self.payloads.loop())
         svc.start("claims", self.claims.loop())

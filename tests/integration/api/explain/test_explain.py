@@ -116,6 +116,12 @@ async def one_whose_worker_died(rows: Pool, queue: str) -> UUID:
     return task
 
 
+async def one_that_met_an_old_worker(rows: Pool, queue: str) -> UUID:
+    await serving(rows, queue)
+    why = TaskError(ErrorCode.VALIDATION_ERROR, "cannot read the payload", retryable=True, details={"version": "a", "reader": "b"})
+    return await tried(rows, queue, Snoozed(600.0, error=why))
+
+
 async def one_that_was_given_back(rows: Pool, queue: str) -> UUID:
     return await tried(rows, queue, Snoozed(600.0, AttemptOutcome.GIVEN_BACK))
 
@@ -137,6 +143,7 @@ CASES: dict[str, tuple[Callable[[Pool, str], Awaitable[UUID]], str]] = {
     "backoff": (one_in_backoff, "Its last attempt failed: task_execution_failed: ValueError: no such account; retry 1 of 3 comes at "),
     "rate_limited": (one_that_met_a_rate_limit, "What it calls limits the rate of calls: rate_limit_exceeded: answered 429; retry 1 of 3 comes at "),
     "breaker_open": (one_before_an_open_breaker, "The circuit breaker smtp was open; it tries again at "),
+    "other_version": (one_that_met_an_old_worker, "A worker with another version of demo.echo could not read its payload; it is offered again at "),
     "snoozed": (a_snoozed_one, "Its handler asked to run again at "),
     "type_not_served": (one_put_off_without_a_handler, "No live worker of the queue type-not-served has a handler for demo.gone."),
     "suspect": (a_suspect, "It was lost with a worker that may have died of it: "),

@@ -1,6 +1,6 @@
 """`waggle types`: the task types that workers have announced."""
 
-from typing import Final
+from typing import Annotated, Final
 
 from cyclopts import App, Parameter
 
@@ -15,6 +15,7 @@ command is `waggle types list`.
 Examples:
   waggle types
   waggle types show demo.echo
+  waggle types check --app shop.tasks:app
 
 {EXIT_CODES}"""
 
@@ -40,7 +41,7 @@ def list_(*, output: Output = "table", url: Url = "") -> int:
 
 @app.command(name="show", help_epilogue=examples("waggle types show demo.echo", "waggle types show demo.echo -o json | jq .schema"))
 def show_(name: TypeName, /, *, output: Output = "table", url: Url = "") -> int:
-    """Show one type, with the payload that it expects.
+    """Show one type: the payload that it expects, its versions, and the workers that serve each.
 
     Parameters
     ----------
@@ -48,14 +49,46 @@ def show_(name: TypeName, /, *, output: Output = "table", url: Url = "") -> int:
         The type's name.
     """
     from waggle_cli.commands.session import Exit, session
-    from waggle_cli.rest.shapes import Reply
-    from waggle_cli.rest.watching import raw_items
-    from waggle_cli.views import lists, names, types
+    from waggle_cli.views import lists, types
 
     with session("waggle types show", url) as api:
-        answer = api.get("types")
-        found = {item["name"]: Reply(200, raw, item) for item, raw in zip(answer.value["items"], raw_items(answer), strict=True)}
-        if name not in found:
-            names.no_such("type", name, found)
-        lists.one(found[name], output, types.card)
+        lists.one(api.get("types", name), output, types.card)
     return Exit.OK
+
+
+@app.command(
+    name="check",
+    help_epilogue=examples(
+        "waggle types check --app shop.tasks:app", "waggle types check --app shop.tasks:app -o json | jq '.items[] | select(.problems != [])'"
+    ),
+)
+def check_(*, app: Annotated[str, Parameter(show_default=False, env_var="WAGGLE_APP")], output: Output = "table", url: Url = "") -> int:
+    """Compare the handlers of your code with the types that are live and with the tasks that wait.
+
+    It says which payloads of today the code no longer takes. Exit code 1 if there are any: let CI run it before a deployment.
+
+    Parameters
+    ----------
+    app
+        Your handlers, `module:attribute`, found from the current folder (WAGGLE_APP).
+    """
+    from waggle.settings.shared import SettingsError
+    from waggle.user_app import find
+    from waggle_cli.commands.session import Exit, fail, session
+    from waggle_cli.rest.checking import Checked, check
+    from waggle_cli.views import show, types
+
+    try:
+        handlers = find(app).handlers
+    except SettingsError as error:
+        fail("waggle types check", str(error))
+    with session("waggle types check", url) as api:
+        found = [check(api, handler) for _, handler in sorted(handlers.items())]
+    match output:
+        case "json":
+            show.raw(Checked.as_page(found))
+        case "jsonl":
+            show.write(b"".join(each.as_json() + b"\n" for each in found))
+        case _:
+            types.checked(found)
+    return Exit.REFUSED if any(each.problems for each in found) else Exit.OK

@@ -54,6 +54,7 @@ CHECKS: Final = (
     Check("running tasks", work.lost, ("database", "schema_fits")),
     Check("queues", work.queues, ("database", "schema_fits")),
     Check("types", work.types, ("database", "schema_fits")),
+    Check("versions", work.versions, ("database", "schema_fits")),
 )
 
 

@@ -99,3 +99,15 @@ async def types(deployment: Deployment) -> list[Finding]:
         return [ok("every waiting task has a handler")]
     advice = "start workers whose WAGGLE_APP has these handlers; until then the tasks wait and lose no try"
     return [error(f"{count(sum(unserved.values()), 'task')} of types without a handler in any live worker: {listed(list(unserved))}", advice)]
+
+
+async def versions(deployment: Deployment) -> list[Finding]:
+    """Types of which live workers serve several versions: a task may have to wait for a worker that can read it."""
+    assert deployment.database
+    served: dict[str, list[str]] = defaultdict(list)
+    for version in await catalogue.versions(deployment.database):
+        if version.workers:
+            served[version.name].append(f"{version.version} on {count(version.workers, 'worker')}")
+    advice = "finish the deployment, or give these workers the same code; until then tasks wait for a worker that can read them (docs/deploys.md)"
+    found = [warning(f"{name} has {len(which)} live versions: {', '.join(which)}", advice) for name, which in served.items() if len(which) > 1]
+    return found or [ok("each type has one live version")]

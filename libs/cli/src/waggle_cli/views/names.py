@@ -5,7 +5,7 @@ The API itself proposes a name when it refuses one; in a filter it accepts any n
 
 import difflib
 from collections.abc import Collection, Mapping
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 from waggle_cli.rest.client import Client
 from waggle_cli.rest.errors import ApiError, Unreachable
@@ -45,12 +45,6 @@ def unknown(api: Client, query: Mapping[str, Any]) -> str:
 def near(name: str, known: Collection[str]) -> str:
     found = difflib.get_close_matches(name, known, n=1)
     return f"; did you mean {found[0]}?" if found else ""
-
-
-def no_such(kind: str, name: str, known: Collection[str]) -> NoReturn:
-    """Raise the ApiError that the API would answer, for items that have no address of their own."""
-    few = f"; known are {', '.join(sorted(known))}" if 0 < len(known) <= 10 else ""
-    raise ApiError(404, {"code": "not_found", "detail": f"there is no {kind} {name!r}{near(name, known) or few}"})
 
 
 def _known(api: Client, path: str) -> list[str]:

@@ -3,9 +3,12 @@
 from collections.abc import Sequence
 from datetime import timedelta
 
+from rich.text import Text
+
+from waggle_cli.rest.checking import Checked
 from waggle_cli.rest.shapes import Json
 from waggle_cli.views import show
-from waggle_cli.views.words import duration, json_text, plain
+from waggle_cli.views.words import duration, exact, json_text, plain
 
 
 def table(types: Sequence[Json]) -> None:
@@ -40,3 +43,26 @@ def card(found: Json) -> None:
         payload=json_text(found["schema"]) if found.get("schema") else "any object",
     )
     show.card(plain(found["name"], "bold"), facts)
+    show.table([_version(version) for version in found["versions"]])
+
+
+def _version(version: Json) -> dict[str, Text]:
+    return {
+        "VERSION": plain(version["version"]),
+        "ANNOUNCED": plain(exact(version["announced"])),
+        "PAYLOAD": plain(_fields(version["schema"])),
+        "WORKERS": plain(", ".join(version["workers"]) or "none: it was served last"),
+    }
+
+
+def checked(found: Sequence[Checked]) -> None:
+    """Each type of somebody's code, with what it no longer takes."""
+    rows = []
+    for each in found:
+        hidden = ["values of its payloads are hidden: tasks that wait were not tried"] if each.hidden else []
+        words = {"new": "new", "same": "as it is live", "changed": "takes all that is taken today"}
+        for problem in [*each.problems, *hidden] or [words[each.change]]:
+            rows.append(
+                {"TYPE": plain(each.type), "CHECK": plain("breaks" if each.problems else "ok", "red" if each.problems else "green"), "WHAT": plain(problem)}
+            )
+    show.table(rows)

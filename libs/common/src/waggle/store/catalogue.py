@@ -1,6 +1,10 @@
-"""The catalogue: the task types and queues that workers announced; kept when the workers leave."""
+"""The catalogue: the task types and queues that workers announced; kept when the workers leave.
 
-from collections.abc import Container, Sequence
+A type has a version for each payload that it has had. Which of them are served follows from the leases of the workers.
+"""
+
+import hashlib
+from collections.abc import Collection, Container, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -11,7 +15,7 @@ from waggle.store.sql import statement
 
 
 class TaskType(NamedTuple):
-    """A task type: its defaults and the JSON Schema of its payload (text). `timeout` is in seconds."""
+    """A task type as a worker announces it: its defaults and the JSON Schema of its payload (text). `timeout` is in seconds."""
 
     name: str
     queue: str
@@ -19,13 +23,49 @@ class TaskType(NamedTuple):
     timeout: float
     dead_letter: bool
     schema: str
-    updated: datetime | None = None
+
+    @property
+    def version(self) -> str:
+        return version_of(self.schema)
+
+
+class TypeVersion(NamedTuple):
+    """A version of a task type: its defaults, its schema (text), when it was first announced, until when it was served, and by how many workers it is.
+
+    `accepted`: new tasks may have its payload, because a live worker serves it, or nobody lives and it was served last.
+    """
+
+    name: str
+    version: str
+    queue: str
+    max_retries: int
+    timeout: float
+    dead_letter: bool
+    schema: str
+    announced: datetime
+    served: datetime
+    workers: int
+    accepted: bool
+
+
+class ServedVersion(NamedTuple):
+    """A version that live workers serve, with its schema (text) and the queues of these workers."""
+
+    name: str
+    version: str
+    schema: str
+    queues: list[str]
+
+
+def version_of(schema: str) -> str:
+    """The version of a type with this schema; migration 0021 computes the same."""
+    return hashlib.sha256(schema.encode()).hexdigest()[:12]
 
 
 async def announce(connection: Connection, types: Sequence[TaskType], queues: Sequence[str], hooked: Container[str] = ()) -> None:
     """Write what is new or changed. `hooked` are the types with a cleanup hook."""
     await statement("queues/announce").execute(connection, names=list(queues))
-    names, type_queues, max_retries, timeouts, dead_letters, schemas, _ = ([*column] for column in zip(*types, strict=True))
+    names, type_queues, max_retries, timeouts, dead_letters, schemas = ([*column] for column in zip(*types, strict=True))
     await statement("types/announce").execute(
         connection,
         names=names,
@@ -38,8 +78,19 @@ async def announce(connection: Connection, types: Sequence[TaskType], queues: Se
     )
 
 
-async def types(connection: Connection) -> list[TaskType]:
-    return [TaskType(*row) for row in await statement("types/list").fetch(connection)]
+async def versions(connection: Connection) -> list[TypeVersion]:
+    """The accepted versions, of each type the newest first, and all that hide values."""
+    return [TypeVersion(*row) for row in await statement("types/list").fetch(connection)]
+
+
+async def served(connection: Connection, names: Collection[str]) -> list[ServedVersion]:
+    """The versions of these types that live workers serve."""
+    return [ServedVersion(*row) for row in await statement("types/served").fetch(connection, names=list(names))]
+
+
+async def delete_old_versions(connection: Connection, kept: int) -> None:
+    """Of the versions that nobody serves, keep as many of each type."""
+    await statement("types/delete_old").execute(connection, kept=kept)
 
 
 async def queues(connection: Connection) -> dict[str, bool]:

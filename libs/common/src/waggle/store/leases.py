@@ -13,7 +13,7 @@ from waggle.task import Fence, Lost, Step, Tries, decide
 
 
 class LeaseRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A worker as it registers; `seconds` is how long it is considered alive after a heartbeat."""
+    """A worker as it registers; `seconds` is how long it is considered alive after a heartbeat. `versions` are those of its types, in their order."""
 
     id: str
     host: str
@@ -23,6 +23,7 @@ class LeaseRow(msgspec.Struct, frozen=True, kw_only=True):
     concurrency: int
     queues: list[str]
     types: list[str]
+    versions: list[str] = []
     doorbell_ids: int = 1
 
 
@@ -53,6 +54,7 @@ async def register(connection: Connection, lease: LeaseRow) -> None:
         concurrency=lease.concurrency,
         queues=lease.queues,
         types=lease.types,
+        versions=lease.versions,
         doorbell_ids=lease.doorbell_ids,
     )
 

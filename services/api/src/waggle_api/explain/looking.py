@@ -26,7 +26,7 @@ ENDED: Final = {
     Status.CANCELLED: ReasonCode.CANCELLED,
     Status.DEAD_LETTER: ReasonCode.DEAD_LETTER,
 }
-OURS: Final = frozenset({"breaker", "by"})  # details of errors that Waggle writes
+OURS: Final = frozenset({"breaker", "by", "reader", "version"})  # details of errors that Waggle writes
 HOLD_IT_THEN: Final = (ReasonCode.QUEUE_PAUSED, ReasonCode.QUEUE_NOT_SERVED, ReasonCode.TYPE_NOT_SERVED)
 
 
@@ -81,6 +81,7 @@ class Explainer:
                     breaker=row["breaker"],
                     lost=row["lost"],
                     limited=row["code"] == ErrorCode.RATE_LIMIT_EXCEEDED,
+                    misfit=row["code"] == ErrorCode.VALIDATION_ERROR,
                     overdue=row["overdue"],
                     paused=row["queue"] in paused,
                     served=bool(serving),
@@ -122,7 +123,8 @@ class Explainer:
             outcome=_outcome(row["last_outcome"]),
             breaker=_breaker(row["last_error"]),
             lost=row["lost_count"] > 0,
-            limited=_is_rate_limit(row["last_error"]),
+            limited=_code(row["last_error"]) is ErrorCode.RATE_LIMIT_EXCEEDED,
+            misfit=_code(row["last_error"]) is ErrorCode.VALIDATION_ERROR,
             overdue=row["deadline"] is not None and row["deadline"] <= row["now"],
             paused=row["paused"],
             served=bool(serving),
@@ -186,8 +188,8 @@ def _breaker(error: str | None) -> str | None:
     return name if isinstance(name, str) else None
 
 
-def _is_rate_limit(error: str | None) -> bool:
-    return error is not None and errors.stored(error).code is ErrorCode.RATE_LIMIT_EXCEEDED
+def _code(error: str | None) -> ErrorCode | None:
+    return None if error is None else errors.stored(error).code
 
 
 def _canceller(row: Facts, status: Status) -> dict[str, Any]:

@@ -18,6 +18,7 @@ class ReasonCode(StrEnum):
     BACKOFF = "backoff"
     RATE_LIMITED = "rate_limited"
     BREAKER_OPEN = "breaker_open"
+    OTHER_VERSION = "other_version"
     SNOOZED = "snoozed"
     SUSPECT = "suspect"
     GIVEN_BACK = "given_back"
@@ -43,7 +44,7 @@ class ReasonCode(StrEnum):
 
 class Waiting(msgspec.Struct, frozen=True):
     """What decides why a pending task waits. `outcome` is that of its last attempt, `breaker` the circuit breaker that this one met;
-    `limited`: it met the rate limit of what it called.
+    `limited`: it met the rate limit of what it called; `misfit`: its worker could not read the payload, and another one can.
 
     `later`: it is not due. `served` and `known`: a live worker serves its queue, and one of those its type. `lost`: it was lost with a worker.
     `fits`: its payload, as far as is known. `doorbell`: whether its lane still holds its doorbell, as far as is known.
@@ -63,6 +64,7 @@ class Waiting(msgspec.Struct, frozen=True):
     fits: bool = True
     doorbell: bool = True
     limited: bool = False
+    misfit: bool = False
 
 
 _LATER: Final[Mapping[AttemptOutcome | None, ReasonCode]] = MappingProxyType(
@@ -88,6 +90,8 @@ def _of_later(task: Waiting) -> ReasonCode:
         return ReasonCode.BREAKER_OPEN
     if task.outcome is AttemptOutcome.SNOOZED and task.served and not task.known:  # a worker without its handler put it off
         return ReasonCode.TYPE_NOT_SERVED
+    if task.outcome is AttemptOutcome.SNOOZED and task.misfit:
+        return ReasonCode.OTHER_VERSION
     if task.lost and task.outcome is AttemptOutcome.LOST:  # lost tasks run again at once, unless they may have killed their worker
         return ReasonCode.SUSPECT
     if task.outcome is AttemptOutcome.FAILED and task.limited:
@@ -114,6 +118,7 @@ ADVICE: Final[Mapping[ReasonCode, str]] = MappingProxyType(
         ReasonCode.BACKOFF: "nothing to do: it is tried again; `waggle tasks logs` shows what its handler said",
         ReasonCode.RATE_LIMITED: "nothing to do: it is tried again when the service that it calls takes more; fewer workers for its queue call less often",
         ReasonCode.BREAKER_OPEN: "repair the service behind the breaker; `waggle breakers reset` ends the wait at once",
+        ReasonCode.OTHER_VERSION: "nothing to do while workers are replaced; `waggle types show` lists the versions of the type and who serves them",
         ReasonCode.SNOOZED: "nothing to do: its handler asked for the wait",
         ReasonCode.SUSPECT: "its worker died while it ran: look at the worker's exit code and memory",
         ReasonCode.GIVEN_BACK: "its worker stopped, or had no free process: nothing to do while others run",

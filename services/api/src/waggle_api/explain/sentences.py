@@ -40,6 +40,7 @@ class Reason(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 _UNTIL: Final = {"until": "run_at"}
 _COLUMNS: Final[Mapping[ReasonCode, Mapping[str, str]]] = {  # fields of a reason, and the columns that they come from
     ReasonCode.WAITS_FOR_TIME: _UNTIL,
+    ReasonCode.OTHER_VERSION: _UNTIL,
     ReasonCode.SNOOZED: _UNTIL,
     ReasonCode.SUSPECT: _UNTIL,
     ReasonCode.GIVEN_BACK: _UNTIL,
@@ -87,6 +88,8 @@ def _text(of: Reason, row: Facts) -> str:  # noqa: PLR0912  # a sentence for eac
             return f"Its last attempt failed{_of_error(of)}; {left} comes {at(of.until)} (in {span(of.until, now)})."
         case ReasonCode.BREAKER_OPEN:
             return f"The circuit breaker {of.breaker} was open; it tries again {at(of.until)} (in {span(of.until, now)})."
+        case ReasonCode.OTHER_VERSION:
+            return f"A worker with another version of {row['type']} could not read its payload; it is offered again {at(of.until)} (in {span(of.until, now)})."
         case ReasonCode.SNOOZED:
             return f"Its handler asked to run again {at(of.until)} (in {span(of.until, now)})."
         case ReasonCode.SUSPECT:

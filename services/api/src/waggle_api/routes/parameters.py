@@ -59,6 +59,7 @@ TASK_ID: Final = Parameter(_id_of("task"), {"type": "string", "format": "uuid"},
 DEAD_LETTER_ID: Final = Parameter(_id_of("dead letter"), {"type": "string", "format": "uuid"}, "the task's id")
 REDRIVE_ID: Final = Parameter(_id_of("redrive"), {"type": "string", "format": "uuid"}, "the bulk retry's id")
 QUEUE: Final = Parameter(_text, {"type": "string", "pattern": QUEUE_PATTERN, "maxLength": QUEUE_LENGTH}, "the queue's name")
+TYPE: Final = Parameter(_text, {"type": "string", "pattern": TYPE_PATTERN, "maxLength": TYPE_LENGTH}, "the task type's name")
 BREAKER: Final = Parameter(_text, {"type": "string", "pattern": BREAKER_PATTERN, "maxLength": BREAKER_LENGTH}, "the circuit breaker's name")
 
 status: Final = queries.choice(Status)

@@ -26,7 +26,7 @@ LISTED_NAMES: Final = 10
 CLOCK_TOLERANCE_SECONDS: Final = 1.0
 ALL_ERRORS_BYTES: Final = 128 << 10  # in a larger payload only the first error is reported: finding them all takes up to a second per megabyte
 
-UNKNOWN: Final = KnownType("", DEFAULT_QUEUE, DEFAULT_MAX_RETRIES, DEFAULT_TIMEOUT, None)
+UNKNOWN: Final = KnownType("", DEFAULT_QUEUE, DEFAULT_MAX_RETRIES, DEFAULT_TIMEOUT)
 
 
 class Admission:

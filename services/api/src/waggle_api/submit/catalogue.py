@@ -1,5 +1,7 @@
 """A copy of the catalogue for checking submissions: task types with their compiled schemas, queues, and the database's clock.
 
+A payload may be that of any version that a live worker serves; while nobody lives, that of the version that was served last.
+
 Refreshed every 2 s, and at once (up to four times a second) when a name is unknown. Formats in schemas are not checked: msgspec accepts times
 without an offset, RFC 3339 does not; the worker has the last word.
 """
@@ -13,7 +15,6 @@ from typing import Any, Final, NamedTuple
 
 import asyncpg
 import jsonschema_rs
-import msgspec
 import structlog
 
 from waggle import secret_fields
@@ -21,6 +22,7 @@ from waggle.field_errors import ERROR_LIMIT, FieldErrors
 from waggle.loops import periodic
 from waggle.store import catalogue, waiting
 from waggle.store.postgres import POSTGRES_OUTAGE
+from waggle.validators import compiled
 from waggle_api.connections import borrowed
 
 log = structlog.get_logger()
@@ -31,23 +33,28 @@ REFRESH_TIMEOUT_SECONDS: Final = 3.0
 
 
 class KnownType(NamedTuple):
-    """A task type: its defaults, and the validator of its payloads if it has a usable schema. `timeout` is in seconds."""
+    """A task type: the defaults of its newest version, and the validators of its versions, the newest first. `timeout` is in seconds.
+
+    A version without a usable schema takes any payload; there are no validators then.
+    """
 
     name: str
     queue: str
     max_retries: int
     timeout: float
-    validator: jsonschema_rs.Validator | None
-    schema: str = ""
-    secrets: dict[str, Any] | None = None  # the schema, if it has fields whose values are hidden
+    validators: tuple[jsonschema_rs.Validator, ...] = ()
+    schemas: tuple[str, ...] = ()  # of the versions that new tasks may have
+    hiding: tuple[str, ...] = ()  # of all versions that hide values
+    secrets: dict[str, Any] | None = None  # one schema for the hidden values of all these versions
 
     def fits(self, payload: dict[str, Any]) -> bool:
-        return self.validator is None or self.validator.is_valid(payload)
+        """Whether any version takes it."""
+        return not self.validators or any(validator.is_valid(payload) for validator in self.validators)
 
     def add_errors(self, payload: dict[str, Any], field: str, errors: FieldErrors, *, all_errors: bool) -> None:
-        """Add what is wrong with a payload that does not fit: every error, or the first one."""
-        assert self.validator is not None
-        for error in itertools.islice(self.validator.iter_errors(payload), ERROR_LIMIT) if all_errors else _first(self.validator, payload):
+        """Add what is wrong with a payload that does not fit, for the newest version: every error, or the first one."""
+        newest = self.validators[0]
+        for error in itertools.islice(newest.iter_errors(payload), ERROR_LIMIT) if all_errors else _first(newest, payload):
             _add_error(error, field + _path(error.instance_path), errors)
 
 
@@ -116,24 +123,24 @@ class Catalogue:
             asked = time.monotonic()
             now = await waiting.now(connection)
             self._clock = (now, (asked + time.monotonic()) / 2)
-            rows = await catalogue.types(connection)
+            versions = await catalogue.versions(connection)
             self.queues = await catalogue.queues(connection)
-        self.types = {row.name: self._known(row) for row in rows}
+        self.types = {name: self._known(list(rows)) for name, rows in itertools.groupby(versions, lambda row: row.name)}
         self._began = began
 
-    def _known(self, row: catalogue.TaskType) -> KnownType:
-        before = self.types.get(row.name)
-        if before is not None and before.schema == row.schema:
-            return before._replace(queue=row.queue, max_retries=row.max_retries, timeout=row.timeout)
-        secrets = msgspec.json.decode(row.schema, type=dict[str, Any]) if secret_fields.has_any(row.schema) else None
-        return KnownType(row.name, row.queue, row.max_retries, row.timeout, _compile(row), row.schema, secrets)
+    def _known(self, versions: list[catalogue.TypeVersion]) -> KnownType:
+        """A type from its versions, the newest first. Compiled again only when one came or went."""
+        newest = versions[0]
+        schemas = tuple([row.schema for row in versions if row.accepted])
+        hiding = tuple([row.schema for row in versions if secret_fields.has_any(row.schema)])
+        before = self.types.get(newest.name)
+        if before is None or (before.schemas, before.hiding) != (schemas, hiding):
+            secrets = secret_fields.combined(hiding) if hiding else None
+            before = KnownType(newest.name, "", 0, 0.0, _validators(newest.name, schemas), schemas, hiding, secrets)
+        return before._replace(queue=newest.queue, max_retries=newest.max_retries, timeout=newest.timeout)
 
 
-def _compile(row: catalogue.TaskType) -> jsonschema_rs.Validator | None:
-    """The validator of a type's payloads. Its messages contain no values, and it fetches nothing from the network."""
-    try:
-        schema = msgspec.json.decode(row.schema)
-        return jsonschema_rs.validator_for(schema, mask="the value", offline=True)
-    except ValueError as error:
-        log.warning("unusable schema of a task type; only its workers check payloads", task_type=row.name, error=str(error)[:200])
-        return None
+def _validators(task_type: str, schemas: tuple[str, ...]) -> tuple[jsonschema_rs.Validator, ...]:
+    """Nothing if one of them cannot be used: it takes any payload."""
+    found = [compiled(task_type, schema) for schema in schemas]
+    return tuple([validator for validator in found if validator is not None]) if all(found) else ()

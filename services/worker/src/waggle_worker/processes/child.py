@@ -20,11 +20,11 @@ from waggle.settings.shared import SettingsError
 from waggle.task import Claimed, Outcome
 from waggle.telemetry import logs
 from waggle.telemetry.traces import CURRENT
+from waggle.user_app import find
 from waggle_worker import layers, outcomes, tracing
 from waggle_worker.attempt_log import AttemptLog
 from waggle_worker.processes import frames
 from waggle_worker.processes.frames import Began, Job, Ready, Wrote
-from waggle_worker.user_app import find
 
 S = TypeVar("S", bound=msgspec.Struct)
 
