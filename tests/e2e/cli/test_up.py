@@ -300,6 +300,8 @@ REFUSALS = {
     "a data folder that is a file": (("--data-dir", "shop.py"), {}, 2, "choose another with --data-dir"),
     "a ready file in no folder": (("--ready-file", "nowhere/ready.json"), {}, 2, "choose another with --ready-file"),
     "two kinds of data folder": (("--ephemeral", "--data-dir", "x"), {}, 2, "give only one of them"),
+    "an address with a parameter that is none": ((), {"WAGGLE_POSTGRES_URL": "postgresql://h/d?pool=5"}, 2, "WAGGLE_POSTGRES_URL: pool is not a parameter"),
+    "TLS with a server that has none": ((), {"PGSSLMODE": "require"}, 2, "PGSSLMODE=require asks for TLS"),
     "a disk that is too small": ((), {"WAGGLE_WORK_MAX_BYTES": str(1 << 50)}, 2, "too little disk"),
 }
 

@@ -19,6 +19,7 @@ from support.system import Client, Services, System, client_of
 from support.whole import everything_works, submit
 from waggle.settings.services import DirectSettings
 from waggle.settings.shared import SettingsError
+from waggle.settings.sources import masked
 from waggle.store import lists, postgres, tasks
 from waggle.store.lists import Filters
 from waggle.store.migrate import migrate
@@ -135,6 +136,35 @@ async def test_migrate_wants_a_direct_connection(pooler: str, database: str, fol
     assert (run.returncode, run.stdout) == (2, "")
     assert "set WAGGLE_POSTGRES_DIRECT_URL" in run.stderr
     assert waggle("migrate", place=folder, **environ, WAGGLE_POSTGRES_DIRECT_URL=database).returncode == 0
+
+
+REFUSING = {
+    "a parameter": ("transaction", "?options=-c%20geqo%3Doff", "unsupported startup parameter: options. Add the parameter to PgBouncer's ignore_startup_par"),
+    "a transaction": ("statement", "", "Set its pool_mode to transaction or session"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSING)
+async def test_no_service_waits_for_a_pooler_that_refuses(case: str, database: str, folder: Path, start: Services) -> None:
+    mode, parameters, advice = REFUSING[case]
+    with pgbouncer(database, folder, mode=mode) as url:
+        for name in ("api", "worker", "dlq", "scheduler"):
+            process = start.launch(name, postgres_url=url + parameters)
+            assert await process.ended() == 2
+            assert f"WAGGLE_POSTGRES_URL: {masked(url)}" in process.tail()
+            assert advice in process.tail()
+        environ = {"WAGGLE_POSTGRES_URL": url + parameters, "WAGGLE_NATS_URL": "nats://127.0.0.1:1"}
+        for command in (("migrate",), ("migrate", "--check"), ("doctor",), ("audit",)):
+            run = await asyncio.to_thread(waggle, *command, place=folder, **environ)
+            assert (run.returncode, run.stdout) == (2, ""), command
+            assert advice in run.stderr
+
+
+async def test_what_a_pooler_ignores_is_no_error(database: str, folder: Path) -> None:
+    with pgbouncer(database, folder, ignored="options") as url:
+        async with pooled(f"{url}?options=-c%20geqo%3Doff&application_name=shop") as pool:
+            assert await pool.fetchval(SETTINGS) == OURS
+            assert await pool.fetchval("SELECT current_setting('application_name')") == "waggle-test shop"
 
 
 async def test_the_whole_system_works_through_it(settings: FleetSettings, start: Services, pooler: str, database: str) -> None:

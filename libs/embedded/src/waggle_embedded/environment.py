@@ -8,11 +8,14 @@ import msgspec
 from waggle.machine import cores
 from waggle.settings.environment import read
 from waggle.settings.services import UpSettings
+from waggle.settings.shared import SettingsError
 from waggle.settings.sources import PREFIX
+from waggle.store.hosts import read_address
 from waggle_embedded.placement import free_port
 
 OURS: Final = ("READY_FILE", "METRICS_PORT", "LOG_FORMAT", "LEASE_TOKEN")  # variables that `waggle up` sets itself, for each service
 SPARED_CORES: Final = 2  # for Postgres, NATS and the other services, if there are more
+TLS_MODES: Final = ("require", "verify-ca", "verify-full")
 EMBEDDED: Final = "embedded"  # stands for the address of an embedded server
 
 
@@ -26,6 +29,7 @@ def for_services(port: int | None, app: str, processes: int | None, *, no_auth: 
     environ |= {PREFIX + name: str(value) for name, value in options.items() if value is not None}
     environ = {name: value for name, value in environ.items() if value or name not in ("WAGGLE_POSTGRES_URL", "WAGGLE_NATS_URL")}
     settings = read(UpSettings, environ, otherwise=dict.fromkeys(("postgres_url", "nats_url"), EMBEDDED))
+    _check_postgres(settings.postgres_url)
     for name, url in (("WAGGLE_POSTGRES_URL", settings.postgres_url), ("WAGGLE_NATS_URL", settings.nats_url)):
         environ.pop(f"{name}_FILE", None)
         if url != EMBEDDED:
@@ -34,3 +38,11 @@ def for_services(port: int | None, app: str, processes: int | None, *, no_auth: 
     environ["WAGGLE_API_PORT"] = str(settings.api_port)
     environ["WAGGLE_PROCESSES"] = str(settings.processes)
     return environ, settings
+
+
+def _check_postgres(url: str) -> None:
+    """Raises SettingsError for what no service could use."""
+    if url != EMBEDDED:
+        read_address(url)
+    elif (mode := os.environ.get("PGSSLMODE", "")) in TLS_MODES:
+        raise SettingsError(f"PGSSLMODE={mode} asks for TLS, which the Postgres that `waggle up` starts has not: unset it, or set WAGGLE_POSTGRES_URL")

@@ -8,8 +8,7 @@ from typing import Any
 import asyncpg
 import structlog
 from alembic.util import CommandError
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
 from waggle.bus import connection, topology
 from waggle.bus.connection import NATS_OUTAGE
@@ -48,13 +47,9 @@ def _run(settings: CommandLineSettings, command: Coroutine[Any, Any, int]) -> in
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
     )
     try:
-        for host in read_address(settings.postgres_url).hosts:
-            make_url(host.url)
+        read_address(settings.postgres_url)
         if settings.postgres_direct_url:
             read_address(settings.postgres_direct_url, "WAGGLE_POSTGRES_DIRECT_URL")
-    except (ValueError, ArgumentError) as error:
-        command.close()
-        raise SettingsError(f"WAGGLE_POSTGRES_URL cannot be used: {error}") from None
     except SettingsError:
         command.close()
         raise

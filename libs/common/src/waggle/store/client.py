@@ -2,12 +2,14 @@
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
+import socket
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import wraps
 from typing import Any, ClassVar, Final, TypeAlias, TypeVar
 
 import asyncpg
+import asyncpg.connect_utils
 import asyncpg.transaction
 
 from waggle import pinned
@@ -30,12 +32,36 @@ Connection: TypeAlias = "asyncpg.Pool[asyncpg.Record] | asyncpg.Connection[async
 
 # Settings of a session, and what sets the same for one transaction. Keep-alives are between the pooler and the server, and none of ours.
 _OF_TRANSACTION: Final = {"default_transaction_isolation": "transaction_isolation", "default_transaction_read_only": "transaction_read_only"}
+# libpq's names; macOS lacks the first and the last
+_SOCKET_OPTIONS: Final = {
+    name: getattr(socket, option)
+    for name, option in {
+        "keepalives_idle": "TCP_KEEPIDLE",
+        "keepalives_interval": "TCP_KEEPINTVL",
+        "keepalives_count": "TCP_KEEPCNT",
+        "tcp_user_timeout": "TCP_USER_TIMEOUT",
+    }.items()
+    if hasattr(socket, option)
+}
 _OF_CONNECTION: Final = ("application_name", "tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_keepalives_count")
 
 
 def require() -> None:
     """Check that the installed asyncpg is the one that these pieces were tested with. Raises WrongVersion."""
     pinned.require("asyncpg", ASYNCPG_VERSION, "waggle.store.client uses private parts of it")
+
+
+def check_address(url: str) -> None:
+    """Read an address and the files that it names, as asyncpg does for each connection. Raises ValueError or OSError for what cannot be used.
+
+    Guarded by tests/integration/store/test_addresses.py.
+    """
+    nothing = dict.fromkeys(("host", "port", "user", "passfile", "database", "ssl", "service", "servicefile", "direct_tls", "server_settings"))
+    try:
+        parse = asyncpg.connect_utils._parse_connect_dsn_and_args  # type: ignore[attr-defined]  # private
+        parse(dsn=url, password="", target_session_attrs="any", krbsrvname=None, gsslib=None, **nothing)
+    except KeyError as error:  # getpass.getuser(): an account without a name, as in a container
+        raise ValueError("it names no user") from error
 
 
 def schema_of(connection: Connection) -> str:
@@ -131,6 +157,19 @@ class TimeLimitedConnection(asyncpg.Connection):
     def tls(self) -> Any:
         """Its ssl object, None without TLS."""
         return self._transport.get_extra_info("ssl_object")  # type: ignore[attr-defined]  # private
+
+    def keep_alive(self, parameters: Mapping[str, str]) -> None:
+        """Set libpq's keep-alives of this side on its socket; of a Unix socket there are none.
+
+        Guarded by tests/integration/store/test_addresses.py.
+        """
+        opened = self._transport.get_extra_info("socket")  # type: ignore[attr-defined]  # private
+        if opened is None or opened.family == socket.AF_UNIX:
+            return
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, int(parameters.get("keepalives", "1")))
+        for name, option in _SOCKET_OPTIONS.items():
+            if value := int(parameters.get(name, "0")):  # 0 is the system's default
+                opened.setsockopt(socket.IPPROTO_TCP, option, value)
 
     @property
     def in_use(self) -> bool:

@@ -5,7 +5,9 @@ With several servers in the address, the one that takes writes is found: each is
 
 import asyncio
 import os
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 from weakref import WeakSet
 
@@ -19,6 +21,7 @@ from waggle.store import client
 from waggle.store.client import PoolerConnection, TimeLimitedConnection
 from waggle.store.hosts import Host, read_address
 from waggle.store.primary import PrimaryGate
+from waggle.store.tls import tls_options
 from waggle.telemetry import certificates
 
 log = structlog.get_logger()
@@ -27,6 +30,10 @@ CONNECT_SECONDS: Final = 5.0
 STATEMENT_SECONDS: Final = 10.0
 UNUSABLE: Final[tuple[type[Exception], ...]] = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)  # the next server is tried
 GOOD, ANSWERS, SILENT = range(3)  # what was last heard of a server, in the order in which they are tried
+
+
+POOLER_ADVICE: Final = "Add the parameter to PgBouncer's ignore_startup_parameters, remove it from the address, or use an address of Postgres itself"
+POOL_MODE_ADVICE: Final = "Set its pool_mode to transaction or session, or use an address of Postgres itself"
 
 
 class NoPrimary(ConnectionError):
@@ -59,13 +66,16 @@ class Connector:
         gate: PrimaryGate | None = None,
     ) -> None:
         client.require()
-        self._url = url
-        self._hosts, self._primary, own_seconds = read_address(url, setting)
+        self._url, self._setting = url, setting
+        self._hosts, self._primary, own_seconds, self._own = read_address(url, setting)
         self._schema = schema
         self._gate = gate
-        self._session = session
+        self._session = named(session, self._own)
         self._limit = own_seconds or seconds
         self._options: dict[str, Any] = {"timeout": self._limit, "command_timeout": statement_seconds, "target_session_attrs": "any"}
+        if "passfile" in self._own:
+            self._options["passfile"] = Path(self._own["passfile"])
+        self._options |= tls_options(self._hosts[0].url, setting)
         self._behind_pooler: set[Host] = set()
         self._heard = dict.fromkeys(self._hosts, ANSWERS)
         self._last: Host | None = None
@@ -126,6 +136,7 @@ class Connector:
         except (asyncpg.ClientConfigurationError, ValueError) as error:
             raise SettingsError(f"{masked(self._url)} cannot be used: {error}") from error
         connection.schema, connection.host = self._schema, host
+        connection.keep_alive(self._own)
         certificates.note_peer("postgres", connection.tls)
         if self._primary:
             await _require_primary(connection)
@@ -156,15 +167,34 @@ class Connector:
         return None
 
     async def _through_pooler(self, host: Host) -> TimeLimitedConnection:
-        connection: PoolerConnection = await asyncpg.connect(
-            host.url,
-            server_settings={"application_name": self._session["application_name"]},
-            statement_cache_size=0,
-            connection_class=PoolerConnection,
-            **self._options,
-        )
+        """Raises SettingsError for what a pooler does not take: it would refuse each connection for it."""
+        try:
+            connection: PoolerConnection = await asyncpg.connect(
+                host.url,
+                server_settings={"application_name": self._session["application_name"]},
+                statement_cache_size=0,
+                connection_class=PoolerConnection,
+                **self._options,
+            )
+        except asyncpg.ProtocolViolationError as error:
+            if "startup parameter" not in str(error):
+                raise
+            raise SettingsError(f"{self._setting}: {masked(host.url)} is a pooler and says: {error}. {POOLER_ADVICE}") from error
         connection.begin_with(self._session)
+        try:
+            await connection.fetchval("SELECT 1")
+        except BaseException as error:
+            connection.terminate()
+            if isinstance(error, asyncpg.PostgresError) and "statement pooling" in str(error):
+                raise SettingsError(f"{self._setting}: {masked(host.url)} is a pooler and says: {error}. {POOL_MODE_ADVICE}") from error
+            raise
         return connection
+
+
+def named(session: dict[str, str], own: Mapping[str, str]) -> dict[str, str]:
+    """The settings of a session with the application_name of the address behind Waggle's own: `waggle-api shop`."""
+    extra = own.get("application_name")
+    return {**session, "application_name": f"{session['application_name']} {extra}"} if extra else session
 
 
 async def _require_primary(connection: TimeLimitedConnection) -> None:
@@ -190,12 +220,18 @@ def direct_url(settings: DirectSettings) -> str:
     return settings.postgres_direct_url or settings.postgres_url
 
 
-async def check_direct(url: str) -> str:
-    """The address of the server itself: of several, the primary. Raises SettingsError for a pooler: locks and settings of a session do not work through one."""
-    connection = await Connector(url, "", {"application_name": "waggle-migrate"})()
-    try:
-        if connection.through_pooler:
-            raise SettingsError(f"{masked(url)} is a pooler, and this needs a direct connection to Postgres: set WAGGLE_POSTGRES_DIRECT_URL to one")
-        return connection.host.url
-    finally:
+def direct(url: str, name: str) -> Callable[[], Awaitable[TimeLimitedConnection]]:
+    """Opens connections to the server itself, of several to the primary, without a limit for a statement.
+
+    They raise SettingsError for a pooler: locks and settings of a session do not work through one.
+    """
+    connector = Connector(url, "", {"application_name": f"waggle-{name}"}, statement_seconds=None)
+
+    async def opened() -> TimeLimitedConnection:
+        connection = await connector()
+        if not connection.through_pooler:
+            return connection
         await connection.close()
+        raise SettingsError(f"{masked(url)} is a pooler, and this needs a direct connection to Postgres: set WAGGLE_POSTGRES_DIRECT_URL to one")
+
+    return opened

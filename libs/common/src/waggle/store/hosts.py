@@ -3,26 +3,20 @@
 import os
 import random
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final, NamedTuple
-from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlencode, urlsplit
 
 from waggle.settings.shared import SettingsError
 from waggle.settings.sources import masked
+from waggle.store.parameters import TARGETS, read_parameters
 
 HOST_SECONDS: Final = 2.0  # for one of several servers to answer; connect_timeout in the address changes it
 LONGEST_HOST_SECONDS: Final = 60
 DEFAULT_PORT: Final = "5432"
+ENCODED: Final = "In user and password write @ : / ? # % as %40 %3A %2F %3F %23 %25"
 
-_TARGETS: Final = {"any": False, "read-write": True, "primary": True}  # whether one server alone must be the primary
-_BALANCES: Final = ("disable", "random")
 _HOST: Final = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+(?:%[\w.-]+)?\]|[^\[\]:@/\s]+|/[^@\s]*)(?::(?P<port>\d*))?")
-
-# Parameters of libpq that asyncpg does not know: it would send them to the server, which refuses each connection for them.
-_UNSUPPORTED: Final = re.compile(
-    "channel_binding|fallback_application_name|gss(delegation|encmode)|hostaddr|keepalives(_count|_idle|_interval)?|oauth_.*|replication"
-    "|require(_auth|peer|ssl)|ssl(certmode|compression|crldir|sni)|tcp_user_timeout"
-)
 
 
 class Host(NamedTuple):
@@ -33,64 +27,57 @@ class Host(NamedTuple):
 
 
 class PostgresAddress(NamedTuple):
-    """The servers in the order in which they are tried. `primary`: the one that is used must take writes. `seconds`: for each to answer; None: the caller's."""
+    """The servers in the order in which they are tried. `primary`: the one that is used must take writes. `seconds`: for each to answer; None: the caller's.
+
+    `own`: the parameters that Waggle does itself.
+    """
 
     hosts: tuple[Host, ...]
     primary: bool
     seconds: float | None
+    own: Mapping[str, str]
 
 
 def read_address(url: str, setting: str = "WAGGLE_POSTGRES_URL", environ: Mapping[str, str] = os.environ) -> PostgresAddress:
     """The servers of an address. Raises SettingsError for an invalid one, which would otherwise look like an unavailable server; it shows no password."""
     try:
         parts = urlsplit(url)
-        query = parse_qsl(parts.query, keep_blank_values=True)
+        own, drivers = read_parameters(parts.query, setting, environ)
     except ValueError:
         raise _invalid(url, setting) from None
-    if parts.scheme not in ("postgresql", "postgres"):
+    if parts.scheme not in ("postgresql", "postgres") or ("@" in parts.path and "@" not in parts.netloc):
         raise _invalid(url, setting)
-    own, others = _split(query, setting)
+    seconds = _seconds(own, setting)
     who, at, netloc = parts.netloc.partition("@") if "@" in parts.netloc else ("", "", parts.netloc)
     named = netloc or own.get("host", "") or environ.get("PGHOST", "")
     if "," not in named:
-        return _one(url, parts.path, who + at, netloc, query, own, setting)
+        return PostgresAddress((_one(parts, netloc, own, drivers, setting),), TARGETS[own.get("target_session_attrs", "any")], seconds, own)
     ports = own.get("port") or ("" if netloc else environ.get("PGPORT", ""))
     pairs = _pairs(named, "" if netloc else ports, setting)
-    rest = f"{parts.path}?{urlencode(others)}" if others else parts.path
+    path = _path(parts)
+    rest = f"{path}?{urlencode(drivers)}" if drivers else path
     found = [Host(f"{parts.scheme}://{who}{at}{_written(host)}:{port}{rest}", f"{host}:{port}") for host, port in pairs]
     if own.get("load_balance_hosts") == "random":
         random.shuffle(found)
-    return PostgresAddress(tuple(found), True, _seconds(own, setting) or HOST_SECONDS)
+    return PostgresAddress(tuple(found), True, seconds or HOST_SECONDS, own)
 
 
-def _one(url: str, path: str, who: str, netloc: str, query: Sequence[tuple[str, str]], own: Mapping[str, str], setting: str) -> PostgresAddress:
-    """One server: everything but our own parameters stays as it was written, for asyncpg."""
+def _one(parts: SplitResult, netloc: str, own: Mapping[str, str], drivers: list[tuple[str, str]], setting: str) -> Host:
+    """One server. An address without parameters stays as it was written."""
     try:
-        usable = urlsplit(url).port != 0
+        usable = parts.port != 0 and (netloc.startswith(":") or not netloc or _HOST.fullmatch(unquote(netloc)))
     except ValueError:
         usable = False
     if not usable:
-        raise _invalid(url, setting)
-    ours = {"target_session_attrs", "connect_timeout", "load_balance_hosts"} & own.keys()
-    if ours:
-        kept = [(name, value) for name, value in query if name not in ours]
-        url = f"{url.partition('://')[0]}://{who}{netloc}{path}" + (f"?{urlencode(kept)}" if kept else "")
-    return PostgresAddress((Host(url, netloc or own.get("host", "") or "localhost"),), _TARGETS[own.get("target_session_attrs", "any")], _seconds(own, setting))
+        raise _invalid(parts.geturl(), setting)
+    query = [*((name, own[name]) for name in ("host", "port") if name in own), *drivers]
+    url = f"{parts.scheme}://{parts.netloc}{_path(parts)}" + (f"?{urlencode(query)}" if query else "")
+    return Host(url, netloc or own.get("host", "") or "localhost")
 
 
-def _split(query: Sequence[tuple[str, str]], setting: str) -> tuple[dict[str, str], list[tuple[str, str]]]:
-    """What is read here, and what is left for asyncpg."""
-    ours = ("host", "port", "target_session_attrs", "load_balance_hosts", "connect_timeout")
-    own = {name: value for name, value in query if name in ours}
-    for name, _ in query:
-        if _UNSUPPORTED.fullmatch(name):
-            raise SettingsError(f"{setting}: the parameter {name} is not supported, remove it")
-    target, balance = own.get("target_session_attrs", "any"), own.get("load_balance_hosts", "disable")
-    if target not in _TARGETS:
-        raise SettingsError(f"{setting}: target_session_attrs={target} cannot be used: Waggle needs the server that takes writes, read-write")
-    if balance not in _BALANCES:
-        raise SettingsError(f"{setting}: load_balance_hosts={balance} cannot be used: it is {' or '.join(_BALANCES)}")
-    return own, [(name, value) for name, value in query if name not in ours]
+def _path(parts: SplitResult) -> str:
+    """For asyncpg a path without a name is an empty one, whatever the parameter dbname says."""
+    return "" if parts.path == "/" else parts.path
 
 
 def _pairs(named: str, ports: str, setting: str) -> list[tuple[str, str]]:
@@ -122,4 +109,4 @@ def _seconds(own: Mapping[str, str], setting: str) -> float | None:
 
 
 def _invalid(url: str, setting: str) -> SettingsError:
-    return SettingsError(f"{setting} must be postgresql://user:password@host:port/database; {masked(url)} is not")
+    return SettingsError(f"{setting} must be postgresql://user:password@host:port/database; {masked(url)} is not. {ENCODED}")

@@ -3,25 +3,31 @@
 import asyncio
 import os
 import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from io import StringIO
 from pathlib import Path
 from typing import Final, NamedTuple
 
+import asyncpg
 import sqlalchemy
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from waggle.settings.environment import read
 from waggle.settings.services import CommandLineSettings
 from waggle.settings.shared import DEFAULT_SCHEMA, SettingsError
-from waggle.store.connections import check_direct, direct_url
+from waggle.store.client import TimeLimitedConnection
+from waggle.store.connections import direct, direct_url
 from waggle.store.definitions import expected
 from waggle.store.postgres import head
 
 LOCK: Final = 0x77616767  # one migration at a time in a database
+WAIT_SECONDS: Final = 600.0  # for another one
 MOVED: Final = "0007"  # the migration that moves the tables of an older Waggle into the schema
 
 CREATE_SCHEMA: Final = """
@@ -53,6 +59,30 @@ ODD_ROWS: Final = (
 )
 
 
+# A statement with parameters, or with rows, would leave a snapshot in the transaction: an index that is built concurrently waits for it.
+TAKE_LOCK: Final = f"""
+DO $$
+BEGIN
+    SET LOCAL idle_in_transaction_session_timeout = 0;
+    IF NOT pg_try_advisory_xact_lock({LOCK}) THEN
+        RAISE EXCEPTION 'another migration is running' USING ERRCODE = 'lock_not_available';
+    END IF;
+END
+$$
+"""
+
+# Who has the lock. Behind a pooler it is a session of the pooler's, which may have it for ever.
+HOLDERS: Final = """
+SELECT format('process %s (%s of %s, %s since %s)', l.pid, coalesce(nullif(a.application_name, ''), 'no name'), coalesce(host(a.client_addr), 'this machine'),
+              coalesce(a.state, 'unknown'), to_char(a.state_change AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')) AS holder
+FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+WHERE l.locktype = 'advisory' AND l.granted AND l.classid = 0 AND l.objid = $1 AND l.objsubid = 1
+  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+ORDER BY l.pid
+"""
+TO_END_IT: Final = "If that is no migration, such as an idle session of a pooler, end it: SELECT pg_terminate_backend(PROCESS), then migrate again"
+
+
 class Place(NamedTuple):
     """Where the tables are, and at which revision; None before the first migration. `schema` is where they belong."""
 
@@ -64,15 +94,16 @@ class Place(NamedTuple):
 async def migrate(postgres_url: str, schema: str = DEFAULT_SCHEMA) -> tuple[str | None, str]:
     """Apply what is missing, each migration in a transaction of its own, beside running services. Returns the revisions before and after.
 
-    Raises SettingsError for an address that cannot be used, a pooler among them, and alembic's CommandError for a revision that it does not know.
+    Raises SettingsError for an address that cannot be used, a pooler among them, TimeoutError when another one does not end, and alembic's CommandError
+    for a revision that it does not know.
     """
-    engine = create_async_engine(_sqlalchemy_url(await check_direct(postgres_url)))
+    engine = _engine(postgres_url)
     try:
-        async with engine.connect() as guard, engine.connect() as connection:
-            await guard.execution_options(isolation_level="AUTOCOMMIT")
-            await _alone(guard)
+        async with _alone(postgres_url), engine.connect() as connection:
             moved = await connection.run_sync(_upgrade, schema)
-            await _validate(guard, schema)
+            await connection.commit()
+            await connection.execution_options(isolation_level="AUTOCOMMIT")
+            await _validate(connection, schema)
             return moved
     finally:
         await engine.dispose()
@@ -80,7 +111,7 @@ async def migrate(postgres_url: str, schema: str = DEFAULT_SCHEMA) -> tuple[str 
 
 async def script(postgres_url: str, schema: str = DEFAULT_SCHEMA) -> str:
     """The SQL that `migrate` would run on this database, for psql; empty when the schema is up to date. It changes nothing."""
-    engine = create_async_engine(_sqlalchemy_url(await check_direct(postgres_url)))
+    engine = _engine(postgres_url)
     try:
         async with engine.connect() as connection:
             place = await connection.run_sync(_place, schema)
@@ -89,18 +120,44 @@ async def script(postgres_url: str, schema: str = DEFAULT_SCHEMA) -> str:
     return "" if place.revision == head() and place.home == schema else _script(place)
 
 
-def _sqlalchemy_url(postgres_url: str) -> str:
-    return f"postgresql+asyncpg://{postgres_url.partition('://')[2]}"
+def _engine(postgres_url: str) -> AsyncEngine:
+    """SQLAlchemy on connections of ours: its own reading of an address knows less than libpq's. Raises SettingsError."""
+    return create_async_engine("postgresql+asyncpg://", isolation_level="READ COMMITTED", async_creator=direct(postgres_url, "migrate"))
 
 
-async def _alone(connection: AsyncConnection) -> None:
-    """Wait until no other migration runs. It polls: a session that waits for the lock in Postgres holds up an index that is built concurrently."""
-    reported = False
-    while not await connection.scalar(text("SELECT pg_try_advisory_lock(:lock)"), {"lock": LOCK}):
-        if not reported:
-            print("waggle migrate: another migration is running, waiting", file=sys.stderr)
-        reported = True
-        await asyncio.sleep(0.2)
+@asynccontextmanager
+async def _alone(postgres_url: str) -> AsyncIterator[None]:
+    """Wait until no other migration runs; for the length of the block this one is alone. Raises TimeoutError after WAIT_SECONDS.
+
+    The lock is that of a transaction: a pooler that was not recognised would keep the lock of a session.
+    """
+    guard = await direct(postgres_url, "migrate")()
+    began, reported = time.monotonic(), ""
+    try:
+        while not await _is_taken(guard):
+            holders = "; ".join([row["holder"] for row in await guard.fetch(HOLDERS, LOCK)]) or "unknown"
+            if time.monotonic() - began > WAIT_SECONDS:
+                raise TimeoutError(f"another migration has the lock for {WAIT_SECONDS:g} s: {holders}. {TO_END_IT}")
+            if holders != reported:
+                print(f"waggle migrate: another migration is running, waiting: {holders}", file=sys.stderr)
+            reported = holders
+            await asyncio.sleep(0.2)
+        yield
+        await guard.execute("ROLLBACK")
+    finally:
+        await guard.close(timeout=5)
+
+
+async def _is_taken(guard: TimeLimitedConnection) -> bool:
+    """Take the lock, in a transaction that stays open. Without waiting in Postgres: that would hold up an index that is built concurrently."""
+    transaction = guard.transaction(isolation="read_committed")
+    await transaction.start()
+    try:
+        await guard.execute(TAKE_LOCK)
+    except asyncpg.LockNotAvailableError:
+        await transaction.rollback()
+        return False
+    return True
 
 
 def _place(connection: sqlalchemy.Connection, schema: str) -> Place:
@@ -180,7 +237,7 @@ def main() -> None:
     except SettingsError as error:
         print(f"waggle migrate: {error}", file=sys.stderr)
         sys.exit(2)
-    except (OSError, sqlalchemy.exc.SQLAlchemyError) as error:
+    except (OSError, sqlalchemy.exc.SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         print(f"waggle migrate: {error}", file=sys.stderr)
         sys.exit(1)
     print(f"schema {after}: already up to date" if before == after else f"schema {before or 'empty'} -> {after}")
