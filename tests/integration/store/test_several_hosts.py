@@ -111,12 +111,18 @@ async def test_without_a_primary_each_server_is_named_with_its_problem(own_postg
 
 async def test_a_primary_that_becomes_a_standby_loses_its_connections(own_postgres: PostgresServer) -> None:
     """A managed failover may leave the connection open on a server that takes no writes any more."""
-    async with store.pool(settings(own_postgres.url), "test", 1) as pool:
-        before = await pool.fetchval("SELECT pg_backend_pid()")
+    async with store.pool(settings(own_postgres.url), "test", 3) as pool:
+        before = await pids(pool)
         await pool.execute("SET default_transaction_read_only = on")
         with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
             await pool.execute("CREATE TABLE nothing (n int)")
-        assert await pool.fetchval("SELECT pg_backend_pid()") != before
+        assert len(before) == 3
+        assert not before & await pids(pool), "the idle ones lead to the same server"
+
+
+async def pids(pool: "asyncpg.Pool[asyncpg.Record]") -> set[int]:
+    """The server's processes of all connections of a pool."""
+    return set(await asyncio.gather(*(pool.fetchval("SELECT pg_backend_pid() FROM pg_sleep(0.3)") for _ in range(3))))
 
 
 @pytest.mark.parametrize(

@@ -119,7 +119,7 @@ async def _opened(api: Service[ApiSettings], gate: PrimaryGate) -> tuple[Catalog
     identity = None
     if api.settings.api_auth == "required":
         identity = Identity(pool, api.settings.api_secret, tokens, blocking=blocking, rates=rates, requests=limits.requests, proxies=api.settings.api_proxies)
-    passwords, health = await api.enter(Passwords()), Health(health_pool, ringer)
+    passwords, health = await api.enter(Passwords()), Health(health_pool, ringer, pool)
     resources = Resources(
         pool=pool,
         bus=nats,

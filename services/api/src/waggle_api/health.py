@@ -1,4 +1,6 @@
-"""The health of the API: it is ready while Postgres answers; without NATS, or when NATS stores nothing, it is degraded: work is accepted but delayed."""
+"""The health of the API: it is ready while Postgres answers and takes writes; without NATS, or when NATS stores nothing, it is degraded:
+work is accepted but delayed.
+"""
 
 import asyncio
 import time
@@ -6,6 +8,7 @@ from typing import Final, Literal
 
 import asyncpg
 import msgspec
+import structlog
 
 from waggle.bus.ring import Ringer
 from waggle.pinned import WAGGLE_VERSION
@@ -14,13 +17,16 @@ from waggle_api.connections import borrowed
 
 PROBE_SECONDS: Final = 1.0  # between two questions to Postgres
 PROBE_TIMEOUT_SECONDS: Final = 1.0
+WRITABLE: Final = "SELECT NOT pg_is_in_recovery() AND current_setting('transaction_read_only') = 'off'"
+
+log = structlog.get_logger()
 
 
 class Health:
     """Probes Postgres at most once a second, on a connection of its own, so that readers that occupy the others do not make the API unready."""
 
-    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", ringer: Ringer) -> None:
-        self._pool, self._ringer = pool, ringer
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", ringer: Ringer, requests: "asyncpg.Pool[asyncpg.Record]") -> None:
+        self._pool, self._ringer, self._requests = pool, ringer, requests
         self._lock = asyncio.Lock()
         self._asked, self._answered = -PROBE_SECONDS, False
         self.is_open = False  # set once the schema and the catalogue have been read
@@ -35,10 +41,14 @@ class Health:
     async def _ask(self) -> bool:
         try:
             async with borrowed(self._pool, PROBE_TIMEOUT_SECONDS) as connection:
-                await connection.fetchval("SELECT 1")
+                if await connection.fetchval(WRITABLE):
+                    return True
+                connection.give_up()  # type: ignore[attr-defined]  # of the connection it stands for
         except POSTGRES_OUTAGE:
             return False
-        return True
+        log.warning("Postgres takes no writes, opening new connections")
+        await self._requests.expire_connections()
+        return False
 
     def nats(self) -> bool:
         return self._ringer.works

@@ -26,6 +26,16 @@ _WRITES: Final = re.compile(r"(?<!FOR )\b(INSERT|UPDATE|DELETE)\b")
 
 AMBIGUOUS: Final = (asyncpg.InterfaceError, asyncpg.InternalClientError)  # a programming mistake, or a connection that closed at the wrong moment
 
+ENDS_SESSION: Final[tuple[type[Exception], ...]] = (
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.DatabaseDroppedError,
+    asyncpg.IdleSessionTimeoutError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.TransactionTimeoutError,
+)
+
 PooledConnection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 SingleConnection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 Connection: TypeAlias = "asyncpg.Pool[asyncpg.Record] | asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
@@ -90,8 +100,11 @@ def _outage_if_closed(method: Any) -> Any:
     async def call(self: "TimeLimitedConnection", *args: Any, **options: Any) -> Any:
         try:
             return await method(self, *args, **options)
-        except asyncpg.ReadOnlySQLTransactionError:  # it was the primary and is a standby now: no connection to it is of use
+        except asyncpg.ReadOnlySQLTransactionError:  # it was the primary and is none now: no connection to it is of use
             self.give_up()
+            raise
+        except ENDS_SESSION:  # the server closes it, and what is between the two may not
+            self.terminate()
             raise
         except (*AMBIGUOUS, AttributeError) as error:
             if self.is_closed():

@@ -142,9 +142,8 @@ class Connector:
             await _require_primary(connection)
         if self._gate:
             await self._gate.admit(connection)
-        if len(self._hosts) > 1:
-            connection.gave_up = partial(self._doubt, host)
-            self._opened.add(connection)
+        connection.gave_up = partial(self._doubt, host)
+        self._opened.add(connection)
         return connection
 
     async def _direct(self, host: Host) -> TimeLimitedConnection | None:

@@ -36,6 +36,7 @@ POSTGRES_OUTAGE: Final[tuple[type[Exception], ...]] = (
     asyncpg.TransactionRollbackError,
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.TransactionTimeoutError,
     asyncpg.InvalidCatalogNameError,
     asyncpg.InternalServerError,
     asyncpg.PostgresSystemError,
