@@ -37,13 +37,18 @@ app = App()
 @app.task("shop.add")
 async def add(a: int, b: int) -> dict:
     return {"sum": a + b}
+
+@app.task("shop.write")
+def write(file: str) -> dict:
+    open(file, "w").close()
+    return {"written": file}
 """
 
 
 class Up:
     """A `waggle up` in a folder of its own."""
 
-    def __init__(self, place: Path, *options: str, **environ: str) -> None:
+    def __init__(self, place: Path, *options: str, umask: int = -1, **environ: str) -> None:
         self.place, self.ready_file, self.output = place, place / "ready.json", place / "output.txt"
         defaults = {"--port": str(free_port()), "--ready-file": str(self.ready_file), "--processes": "1"}
         argv = [sys.executable, "-m", "waggle_cli", "up", *options]
@@ -51,7 +56,7 @@ class Up:
         env = {name: value for name, value in os.environ.items() if not name.startswith(("WAGGLE_", "PYTHONDONTWRITEBYTECODE"))}
         env["PYTHONPYCACHEPREFIX"] = str(place.parent / "bytecode")  # five processes start: compiled once, that takes half the time
         with self.output.open("ab") as output:
-            self.process = subprocess.Popen(argv, cwd=place, env=env | environ, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
+            self.process = subprocess.Popen(argv, cwd=place, env=env | environ, stdout=output, stderr=subprocess.STDOUT, start_new_session=True, umask=umask)
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -106,8 +111,8 @@ def place(folder: Path) -> Path:
 def start(place: Path, logs: dict[str, Path]) -> Iterator[Callable[..., Up]]:
     started = []
 
-    def start(*options: str, **environ: str) -> Up:
-        up = Up(place, *options, **environ)
+    def start(*options: str, umask: int = -1, **environ: str) -> Up:
+        up = Up(place, *options, umask=umask, **environ)
         started.append(up)
         logs["up"] = up.output
         return up
@@ -153,6 +158,19 @@ async def test_one_command_starts_everything_and_its_ready_file_names_all_addres
 
 def shell(command: str) -> str:
     return subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True, timeout=30).stdout
+
+
+async def test_what_it_writes_is_its_owners_whatever_the_umask(start: Callable[..., Up], place: Path) -> None:
+    up = start("--app", "shop:app", umask=0)
+    facts = await up.ready()
+    await done(facts, "shop.write", {"file": str(place / "written")})
+    assert stat.S_IMODE((place / "written").stat().st_mode) == 0o666, "a handler's files have the modes that its user wants"
+    await replaced(up, "worker")  # what is written again is its owner's, too
+    written = [path for path in (place / ".waggle").rglob("*") if not path.is_symlink()]
+    open_to_others = {path: oct(path.stat().st_mode) for path in written if path.exists() and path.stat().st_mode & (0o077 if path.is_file() else 0o066)}
+    assert open_to_others == {}
+    assert {path.name for path in written} >= {"api.json", "worker.json", "lock", "up.json", "api_key", "nats.conf", "port", "PG_VERSION", "prometheus.yml"}
+    assert all(stat.S_IMODE((place / ".waggle" / part).stat().st_mode) == 0o700 for part in ("run", "logs"))
 
 
 async def test_whatever_dies_is_restarted_and_the_ready_file_stays_true(start: Callable[..., Up]) -> None:

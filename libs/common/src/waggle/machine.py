@@ -20,6 +20,7 @@ import gc
 import os
 import signal
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Coroutine
@@ -125,6 +126,18 @@ def _watch(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(PARENT_POLL_SECONDS)
     os._exit(1)
+
+
+def write_private(path: Path, text: str) -> None:
+    """Replace a file at once by one that only its owner can read, whatever the umask."""
+    number, fresh = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
+    try:
+        with os.fdopen(number, "w") as file:
+            file.write(text)
+        Path(fresh).replace(path)
+    except BaseException:
+        Path(fresh).unlink(missing_ok=True)
+        raise
 
 
 def working_folder(pid: int) -> Path | None:

@@ -70,9 +70,7 @@ class Service(Generic[AnySettings]):
         log.info("ready", pid=os.getpid(), **addresses)
         if self.settings.ready_file:
             path = Path(self.settings.ready_file)
-            fresh = path.with_suffix(".new")
-            fresh.write_text(json.dumps({"pid": os.getpid(), **addresses}))
-            fresh.replace(path)
+            machine.write_private(path, json.dumps({"pid": os.getpid(), **addresses}))
             self._stack.callback(path.unlink, missing_ok=True)
 
     async def stopped(self) -> None:

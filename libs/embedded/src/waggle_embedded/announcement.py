@@ -2,7 +2,6 @@
 
 import json
 import os
-import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -47,14 +46,6 @@ def facts(postgres_url: str, nats_url: str, running: Iterable[tuple[str, ServerP
 
 def _one_or_all(values: list[T]) -> T | list[T]:
     return values[0] if len(values) == 1 else values
-
-
-def write(path: Path, content: str) -> None:
-    """Replace the file atomically. It may hold a password, so only its owner can read it."""
-    number, fresh = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
-    with os.fdopen(number, "w") as file:
-        file.write(content)
-    Path(fresh).replace(path)
 
 
 def prometheus(metrics: Mapping[str, Any]) -> str:

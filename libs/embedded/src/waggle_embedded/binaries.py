@@ -83,7 +83,9 @@ def _public_copy(folder: Path) -> Path:
     root, origin = package.parent, (folder / "postgres").stat()
     target = PUBLIC_CACHE / f"postgres-{hashlib.sha256(f'{folder}:{origin.st_size}:{origin.st_mtime_ns}'.encode()).hexdigest()[:12]}"
     if not target.exists():
-        PUBLIC_CACHE.mkdir(mode=0o755, parents=True, exist_ok=True)
+        if not PUBLIC_CACHE.exists():
+            PUBLIC_CACHE.mkdir(parents=True, exist_ok=True)
+            PUBLIC_CACHE.chmod(0o755)  # whatever the umask
         fresh = Path(tempfile.mkdtemp(prefix="copying-", dir=PUBLIC_CACHE))
         for part in (*(folder.parent / name for name in ("bin", "lib", "share")), *root.glob(f"{package.name}.libs")):
             shutil.copytree(part, fresh / part.relative_to(root), symlinks=True)

@@ -54,8 +54,9 @@ def spawn(
     at_parents_death: signal.Signals = signal.SIGKILL,
     account: Account | None = None,
     env: Mapping[str, str] | None = None,
+    umask: int = -1,
 ) -> subprocess.Popen[bytes]:
-    """Start a child that appends to `log`; without a log it inherits our output.
+    """Start a child that appends to `log`; without a log it inherits our output, and with -1 our umask.
 
     The kernel signals it when this thread ends (Linux), so only the main thread may start one.
     """
@@ -72,6 +73,7 @@ def spawn(
             env=env,
             cwd="/" if account else None,  # the other account may not be able to reach our folder
             start_new_session=True,
+            umask=umask,
             preexec_fn=machine.parent_death_hook(at_parents_death),  # noqa: PLW1509  # see above; it runs after the change of account, which would undo it
             **(account.options if account else {}),
         )

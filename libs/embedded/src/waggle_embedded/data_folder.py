@@ -23,7 +23,7 @@ def prepare(stack: ExitStack, data_dir: Path | None, *, ephemeral: bool) -> Path
         (make_folder(data) / ".gitignore").write_text("*\n")
     check_writable(data, "--data-dir")
     for part in ("run", "logs"):
-        make_folder(data / part)
+        make_folder(data / part).chmod(0o700)
     stack.enter_context(_locked(data))
     return data
 
@@ -50,6 +50,7 @@ def check_port(host: str, port: int) -> None:
 def _locked(data: Path) -> Iterator[None]:
     """Hold the lock of the data folder; the kernel releases it if we die."""
     with (data / "run" / "lock").open("a+") as lock:
+        os.fchmod(lock.fileno(), 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

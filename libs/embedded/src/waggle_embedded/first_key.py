@@ -3,13 +3,12 @@ admin's password is shown once, and kept nowhere.
 """
 
 import asyncio
-import os
 import secrets
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from waggle import api_keys
+from waggle import api_keys, machine
 from waggle.admin import keys, passwords, users
 from waggle.admin.keys import NewKey
 from waggle.admin.trail import Event, Trail
@@ -85,9 +84,5 @@ def read(file: Path) -> str:
 
 def kept(file: Path, text: str) -> str:
     """Replace the file by one that only its owner can read."""
-    fresh = file.with_name(f".{file.name}.new")
-    fresh.unlink(missing_ok=True)
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as opened:
-        opened.write(text + "\n")
-    fresh.replace(file)
+    machine.write_private(file, text + "\n")
     return text

@@ -39,7 +39,7 @@ class ServiceProcess(ServerProcess):
         return {}
 
 
-def launch(module: str, name: str, env: Mapping[str, str], *, run: Path, logs: Path | None) -> ServiceProcess:
+def launch(module: str, name: str, env: Mapping[str, str], *, run: Path, logs: Path | None, umask: int = -1) -> ServiceProcess:
     """Start a module as the service process `name` (`worker`, or `worker-2`). Without a folder for logs it inherits our output."""
     ready_file = run / f"{name}.json"
     ready_file.unlink(missing_ok=True)
@@ -47,7 +47,7 @@ def launch(module: str, name: str, env: Mapping[str, str], *, run: Path, logs: P
     log_start = rotate(log) if log else 0
     environ = {**env, "WAGGLE_READY_FILE": str(ready_file), "PYTHONUNBUFFERED": "1", **({"WAGGLE_LOG_FORMAT": "json"} if log else {})}
     # -P: a file in the user's folder must not shadow one of our modules; the worker adds that folder itself, after its own imports.
-    process = spawn([sys.executable, "-P", "-m", module], log=log, env=environ)
+    process = spawn([sys.executable, "-P", "-m", module], log=log, env=environ, umask=umask)
     return ServiceProcess(name=name, process=process, log=log or Path(os.devnull), log_start=log_start, ready_file=ready_file)
 
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
+from waggle import machine
 from waggle.bus.users import NatsPublisher
 from waggle.settings.services import UpSettings
 from waggle.store.postgres import POSTGRES_OUTAGE
@@ -26,7 +27,7 @@ STOP_RANK: Final[Mapping[str, int]] = {"api": 0, "worker": 1, "dlq": 2, "schedul
 
 @dataclass
 class Stack:
-    """The processes of one `waggle up`. `kept`: the data folder stays after the stop."""
+    """The processes of one `waggle up`. `kept`: the data folder stays after the stop. `umask`: the user's, for the files that handlers write."""
 
     supervisor: Supervisor
     environ: dict[str, str]
@@ -34,6 +35,7 @@ class Stack:
     data: Path
     kept: bool
     ready_file: Path | None
+    umask: int
     servers: Path = field(init=False)
     access: first_key.Access = field(init=False, default=first_key.Access("", None))
     nats_urls: dict[str, str] = field(init=False, default_factory=dict)  # by service: each has a user of its own
@@ -62,7 +64,7 @@ class Stack:
         try:
             screen.say("Starting Waggle …")
             self.supervisor.start(*self._server_members())
-            self.supervisor.run_once("migrate", services.launch("waggle.store.migrate", "migrate", self.environ, run=self.data / "run", logs=self.logs))
+            self.supervisor.run_once("migrate", self._launch("waggle.store.migrate", "migrate", self.environ))
             self._make_key()
             self._make_publisher()
             self.supervisor.start(*[self._service_member(service, name) for service in services.SERVICES for name in self._processes(service)])
@@ -141,6 +143,9 @@ class Stack:
         member = Member(name, launch, STOP_RANK[name], ready_within=600.0, grace=30.0, tries=6, follow=False)
         return member
 
+    def _launch(self, module: str, name: str, environ: Mapping[str, str]) -> services.ServiceProcess:
+        return services.launch(module, name, environ, run=self.data / "run", logs=self.logs, umask=self.umask)
+
     def _processes(self, service: str) -> list[str]:
         return services.names(service, self.settings.processes if service == "worker" else 1)
 
@@ -153,7 +158,7 @@ class Stack:
         def launch() -> ServerProcess:
             if service == "worker":
                 environ["WAGGLE_LEASE_TOKEN"] = dead_workers.new_token()
-            return services.launch(f"waggle_{service}", name, environ, run=self.data / "run", logs=self.logs)
+            return self._launch(f"waggle_{service}", name, environ)
 
         def died() -> Thread:
             return dead_workers.end_leases(environ, lambda text: self.supervisor.screen.line(name, "warning", text))
@@ -171,8 +176,8 @@ class Stack:
         """Write the ready files: all processes are ready, and these are their addresses and pids."""
         facts = self._facts()
         for path in self._announced():
-            announcement.write(path, json.dumps(facts, indent=2) + "\n")
-        announcement.write(self.data / PROMETHEUS_FILE, announcement.prometheus(facts["metrics_urls"]))
+            machine.write_private(path, json.dumps(facts, indent=2) + "\n")
+        machine.write_private(self.data / PROMETHEUS_FILE, announcement.prometheus(facts["metrics_urls"]))
 
     def _remove_announcement(self) -> None:
         for path in (*self._announced(), self.data / PROMETHEUS_FILE):

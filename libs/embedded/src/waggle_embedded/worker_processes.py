@@ -12,6 +12,7 @@ from typing import Final
 
 import structlog
 
+from waggle import machine
 from waggle.settings.services import WorkerSettings
 from waggle.telemetry import logs
 from waggle_embedded import dead_workers, services
@@ -71,10 +72,7 @@ def _announce(settings: WorkerSettings, supervisor: Supervisor) -> None:
     facts = {"pid": os.getpid(), "pids": [child.pid for child in children], "metrics_url": [child.facts().get("metrics_url", "") for child in children]}
     log.info("all processes ready", **facts)
     if settings.ready_file:
-        path = Path(settings.ready_file)
-        fresh = path.with_suffix(".new")
-        fresh.write_text(json.dumps(facts))
-        fresh.replace(path)
+        machine.write_private(Path(settings.ready_file), json.dumps(facts))
 
 
 class _Lines:
