@@ -313,8 +313,12 @@ def taken_port() -> Iterator[int]:
 
 REFUSALS = {
     "a variable that is none": ((), {"WAGGLE_CONCURENCY": "3"}, 2, "did you mean WAGGLE_CONCURRENCY?"),
-    "handlers that are not there": (("--app", "nowhere:app"), {}, 1, "No module named 'nowhere'"),
-    "handlers with an error": (("--app", "broken:app"), {}, 1, "boom while importing"),
+    "handlers that are not there": (("--app", "nowhere:app"), {}, 2, "No module named 'nowhere'"),
+    "handlers with an error": (("--app", "broken:app"), {}, 2, "RuntimeError: boom while importing ("),
+    "handlers that are no app": (("--app", "no_app:app"), {}, 2, "WAGGLE_APP=no_app:app is of type int, not a waggle.App"),
+    "a handler that is none": (("--app", "generates:app"), {}, 2, "task a.b: the handler numbers ("),
+    "a path where a module is named": (("--app", "shop/tasks.py:app"), {}, 2, "expected module:attribute; did you mean shop.tasks:app?"),
+    "a file where a module is named": (("--app", "shop.py:app"), {}, 2, "did you mean shop:app?"),
     "a data folder that is a file": (("--data-dir", "shop.py"), {}, 2, "choose another with --data-dir"),
     "a ready file in no folder": (("--ready-file", "nowhere/ready.json"), {}, 2, "choose another with --ready-file"),
     "two kinds of data folder": (("--ephemeral", "--data-dir", "x"), {}, 2, "give only one of them"),
@@ -328,11 +332,14 @@ REFUSALS = {
 async def test_it_says_what_to_change_about(case: str, start: Callable[..., Up], place: Path) -> None:
     options, environ, code, message = REFUSALS[case]
     (place / "broken.py").write_text("raise RuntimeError('boom while importing')\n")
+    (place / "no_app.py").write_text("app = 5\n")
+    (place / "generates.py").write_text("from waggle import App\napp = App()\n@app.task('a.b')\ndef numbers():\n    yield 1\n")
     up = start(*options, **environ)
     assert await up.ended() == code
     assert message in up.said()
     assert "Traceback" not in up.said()
     assert not up.ready_file.exists()
+    assert not list((place / ".waggle").glob("*/cluster"))  # no server was made
 
 
 async def test_a_taken_port_is_refused_with_the_option_that_changes_it(start: Callable[..., Up]) -> None:

@@ -101,6 +101,25 @@ def test_an_error_says_what_is_expected(name: str, text: str, message: str) -> N
     assert findings(**{name: text}) == [f"{name}={text!r}: {message}"]
 
 
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("app/tasks.py:app", "app.tasks:app"),
+        ("./app/tasks.py:app", "app.tasks:app"),
+        ("app/tasks:queue.app", "app.tasks:queue.app"),
+        ("app/tasks.py", "app.tasks:app"),
+        (r"app\tasks.py:app", "app.tasks:app"),
+    ],
+)
+def test_a_path_where_a_module_is_named_gets_the_module_as_a_hint(text: str, meant: str) -> None:
+    assert findings(WAGGLE_APP=text) == [f"WAGGLE_APP={text!r}: expected module:attribute; did you mean {meant}?"]
+
+
+@pytest.mark.parametrize("text", ["shop", "shop.tasks", "/srv/app/tasks.py:app", "app/my-tasks.py:app"])
+def test_there_is_no_hint_where_the_module_cannot_be_known(text: str) -> None:
+    assert findings(WAGGLE_APP=text) == [f"WAGGLE_APP={text!r}: expected module:attribute"]
+
+
 def test_an_invalid_address_is_not_reported_as_missing_too() -> None:
     assert len(findings(WAGGLE_POSTGRES_URL="")) == 1
 

@@ -4,9 +4,15 @@ import importlib
 import sys
 import traceback
 from pathlib import Path
+from typing import Final
 
+import waggle
 from waggle.app import App
+from waggle.settings.kinds import hint
 from waggle.settings.shared import SettingsError
+
+WAGGLE: Final = str(Path(waggle.__file__).parent)
+IMPORTLIB: Final = str(Path(importlib.__file__).parent)
 
 
 def find(reference: str) -> App:
@@ -20,10 +26,16 @@ def find(reference: str) -> App:
         for part in attribute.split("."):
             found = getattr(found, part)
     except Exception as error:  # whatever the user's module raises while it is imported
-        where = traceback.extract_tb(error.__traceback__)[-1]
+        where = _users_line(error)
         raise SettingsError(
-            f"WAGGLE_APP={reference} cannot be loaded from {here}: {type(error).__name__}: {error} ({where.filename}:{where.lineno})"
+            f"WAGGLE_APP={reference} cannot be loaded from {here}: {type(error).__name__}: {error} ({where.filename}:{where.lineno}){hint(reference)}"
         ) from error
     if not isinstance(found, App):
-        raise SettingsError(f"WAGGLE_APP={reference} is a {type(found).__name__}, not a waggle.App")
+        raise SettingsError(f"WAGGLE_APP={reference} is of type {type(found).__name__}, not a waggle.App")
     return found
+
+
+def _users_line(error: Exception) -> traceback.FrameSummary:
+    """The innermost line outside of Waggle: a declaration that is refused is the user's."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return next((frame for frame in reversed(frames) if not frame.filename.startswith((WAGGLE, IMPORTLIB, "<frozen"))), frames[-1])

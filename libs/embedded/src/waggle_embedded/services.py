@@ -54,3 +54,8 @@ def launch(module: str, name: str, env: Mapping[str, str], *, run: Path, logs: P
 def names(service: str, count: int) -> list[str]:
     """The names of a service's processes."""
     return [service] if count == 1 else [f"{service}-{number}" for number in range(1, count + 1)]
+
+
+def launch_check(env: Mapping[str, str], *, run: Path, logs: Path | None) -> ServiceProcess:
+    """Start a process that imports the user's handlers, checks them and ends: exit code 2 when they cannot be served."""
+    return launch("waggle_worker.handlers", "app", env, run=run, logs=logs)

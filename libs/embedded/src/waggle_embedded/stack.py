@@ -13,9 +13,10 @@ import msgspec
 from waggle import machine
 from waggle.bus.users import NatsPublisher
 from waggle.settings.services import UpSettings
+from waggle.settings.shared import SettingsError
 from waggle.store.postgres import POSTGRES_OUTAGE
 from waggle_embedded import announcement, dead_workers, first_key, nats, postgres, publishers, services
-from waggle_embedded.child import ServerProcess
+from waggle_embedded.child import ChildExited, ServerProcess
 from waggle_embedded.data_folder import CannotStart
 from waggle_embedded.placement import free_port, make_folder, reachable_folder, server_account
 from waggle_embedded.supervisor import Member, StopAsked, Supervisor
@@ -63,6 +64,7 @@ class Stack:
         self._check_disk()
         try:
             screen.say("Starting Waggle …")
+            self._check_app()
             self.supervisor.start(*self._server_members())
             self.supervisor.run_once("migrate", self._launch("waggle.store.migrate", "migrate", self.environ))
             self._make_key()
@@ -81,6 +83,17 @@ class Stack:
             self.supervisor.stop()
         screen.say(f"Stopped. The data is kept in {self.data}" if self.kept else "Stopped.")
         return 0
+
+    def _check_app(self) -> None:
+        """The user's handlers are checked before anything else is started. Raises SettingsError with what is wrong."""
+        if not self.settings.app:
+            return
+        try:
+            self.supervisor.run_once("app", services.launch_check(self.environ, run=self.data / "run", logs=self.logs))
+        except ChildExited as error:
+            if error.code == services.ServiceProcess.misconfigured:
+                raise SettingsError(error.lines) from error
+            raise
 
     def _make_key(self) -> None:
         """The API and the command line share a key, unless nobody is to be asked for one."""

@@ -33,6 +33,8 @@ def run(settings: WorkerSettings) -> int:
     with supervisor.signals(), tempfile.TemporaryDirectory(prefix="waggle-worker-") as folder:
         supervisor.changed = lambda: _announce(settings, supervisor)
         try:
+            if settings.app:
+                supervisor.run_once("app", services.launch_check(os.environ, run=Path(folder), logs=None))
             supervisor.start(*(_member(settings, number, Path(folder), supervisor.screen) for number in range(settings.processes)))
             supervisor.watch()
         except StopAsked:

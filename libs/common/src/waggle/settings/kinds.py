@@ -3,9 +3,13 @@
 Numbers and fixed words are described by their type. For a text or a list with a pattern, `Meta(extra={"form": "module:attribute"})` says it.
 """
 
-from typing import Any
+import re
+from typing import Any, Final
 
 from msgspec import inspect
+
+REFERENCE_FORM: Final = "module:attribute"
+REFERENCE_PATTERN: Final = r"\w[\w.]*:\w[\w.]*"
 
 
 def kind(type_: Any) -> str:
@@ -24,6 +28,15 @@ def expected(type_: Any) -> str:
 def form(type_: Any) -> str:
     """The form of a text or a list, if its declaration has one."""
     return next((meta.extra["form"] for meta in getattr(type_, "__metadata__", ()) if meta.extra and "form" in meta.extra), "")
+
+
+def hint(text: object) -> str:
+    """`; did you mean app.tasks:app?` for the path of a file where a module is named, else nothing."""
+    path, _, attribute = str(text).partition(":")
+    module = re.sub(r"[/\\\\]+", ".", path.removesuffix(".py")).lstrip(".")
+    meant = f"{module}:{attribute or 'app'}"
+    is_path = path != module and not path.startswith("/")
+    return f"; did you mean {meant}?" if is_path and re.fullmatch(REFERENCE_PATTERN, meant) else ""
 
 
 def _words(type_: inspect.Type) -> str:

@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Meta
 from msgspec.structs import FieldInfo
 
+from waggle.settings.kinds import REFERENCE_FORM, REFERENCE_PATTERN
 from waggle.settings.shared import CENTURY, SECRET, HostName, Name, Port, Seconds, Settings, SettingsError
 
 NAMES: Final = "list of names: lower-case letters, digits, _ and -, starting with a letter"
@@ -29,6 +30,9 @@ ApiSecret = Annotated[
         min_length=32,
         extra=SECRET,
     ),
+]
+AppReference = Annotated[
+    str, Meta(description="your handlers; empty: only the built-in ones", pattern=rf"^({REFERENCE_PATTERN})?$", extra={"form": REFERENCE_FORM})
 ]
 WorkMaxBytes = Annotated[int, Meta(description="bytes of disk that all doorbells take at most", ge=1024, le=1 << 50)]
 Processes = Annotated[int, Meta(description="worker processes that one command runs; 0: one, and under `waggle up` one per core except two", ge=0, le=1_000)]
@@ -163,9 +167,7 @@ class WorkerSettings(Settings, frozen=True, kw_only=True):
 
     metrics_host: MetricsHost = "127.0.0.1"
     metrics_port: MetricsPort = 0
-    app: Annotated[
-        str, Meta(description="your handlers; empty: only the built-in ones", pattern=r"^(\w[\w.]*:\w[\w.]*)?$", extra={"form": "module:attribute"})
-    ] = ""
+    app: AppReference = ""
     queues: Annotated[
         tuple[Name, ...], Meta(description="the queues that a worker serves; empty: default and those of its handlers", extra={"form": NAMES})
     ] = ()
@@ -261,6 +263,7 @@ class UpSettings(Settings, frozen=True, kw_only=True):
     api_port: ApiPort = 8420
     api_auth: ApiAuth = "required"
     api_secret: ApiSecret = ""
+    app: AppReference = ""
     processes: Processes = 0
     work_max_bytes: WorkMaxBytes = 1 << 30
 

@@ -15,7 +15,7 @@ from typing import Any, Final, Literal, NamedTuple, get_args, get_origin
 import msgspec
 from msgspec.structs import FieldInfo
 
-from waggle.settings.kinds import expected
+from waggle.settings.kinds import REFERENCE_FORM, expected, hint
 
 PREFIX: Final = "WAGGLE_"
 CONFIG: Final = f"{PREFIX}CONFIG"
@@ -149,7 +149,7 @@ def _expected(type_: object, raw: object, error: Exception) -> str:
     if raw == "" and is_secret(type_):
         return "must not be empty"
     words = expected(type_)
-    return f"expected {words}" if words else str(error)
+    return f"expected {words}{hint(raw) if words == REFERENCE_FORM else ''}" if words else str(error)
 
 
 def _label(path: str, key: str, value: object, types: Mapping[str, object]) -> str:
