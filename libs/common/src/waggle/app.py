@@ -2,22 +2,19 @@
 
 import copy
 import inspect
-import math
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
-from typing import Any, Final, TypeVar, get_type_hints
+from typing import Any, TypeVar
 
 import msgspec
 
-from waggle import nesting, secret_fields
+from waggle import declarations, models, nesting, secret_fields
 from waggle.context import Context, checked_breaker
 from waggle.task import DEFAULT_MAX_RETRIES, DEFAULT_QUEUE, DEFAULT_TIMEOUT, QUEUE_LENGTH, QUEUE_PATTERN, TYPE_LENGTH, TYPE_PATTERN
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-_VARIADIC: Final = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.POSITIONAL_ONLY)
 
 
 class Handler:
@@ -40,16 +37,18 @@ class Handler:
         self.queue, self.max_retries, self.timeout, self.dead_letter = queue, max_retries, timeout, dead_letter
         self.process, self.cleanup = process, cleanup
         self.breaker = None if breaker is None else checked_breaker(breaker)
-        self.is_async = inspect.iscoroutinefunction(function)
+        declarations.check_function(name, function)
+        self.is_async = declarations.is_async(function)
         if process and self.is_async:
-            raise TypeError(f"{name}: a handler with process=True is a plain function, not an async one")
-        _check_cleanup(name, cleanup)
-        self.takes_context, fields, self._open = _signature(function)
+            raise TypeError(f"task {name}: a handler with process=True is a plain function, and {declarations.place(function)} is async")
+        if cleanup is not None:
+            declarations.check_hook(name, cleanup)
+        self.takes_context, fields, self._open = _signature(name, function)
         payload = msgspec.defstruct(_struct_name(name), fields, kw_only=True, forbid_unknown_fields=not self._open)
         self._fields = payload.__struct_fields__
-        self._decode: Callable[[str], Any] = msgspec.json.Decoder(dict[str, Any] if self._open else payload).decode
-        self._check = msgspec.json.Decoder(payload).decode
-        self.schema: dict[str, Any] = _plain(msgspec.json.schema(payload))
+        self._decode: Callable[[str], Any] = msgspec.json.Decoder(dict[str, Any] if self._open else payload, dec_hook=models.decoded).decode
+        self._check = msgspec.json.Decoder(payload, dec_hook=models.decoded).decode
+        self.schema: dict[str, Any] = _plain(models.schema(payload))
         self.schema_text = msgspec.json.encode(self.schema).decode()
         self.has_secrets = secret_fields.has_any(self.schema_text)
 
@@ -96,16 +95,18 @@ class App:
         `async def` runs on the event loop, `def` in a thread, or with `process=True` in a process of its own. `timeout` is in seconds; tries = 1 +
         `max_retries`; with `dead_letter=False` a task that used up its tries becomes `failed`. `cleanup(ctx, error)`, async or plain, is called
         once when a task ends without success. With `breaker` the whole handler is the protected call: it does not start while that circuit breaker
-        is open. Raises ValueError for an invalid name or number, TypeError for an invalid signature.
+        is open. Raises ValueError for an invalid name or number, TypeError for what cannot be a handler (see `declarations`).
         """
-        if not re.fullmatch(TYPE_PATTERN, name) or len(name) > TYPE_LENGTH:
-            raise ValueError(f"task type {name!r} must match {TYPE_PATTERN}, with at most {TYPE_LENGTH} characters")
-        if not re.fullmatch(QUEUE_PATTERN, queue) or len(queue) > QUEUE_LENGTH:
-            raise ValueError(f"queue {queue!r} of {name} must match {QUEUE_PATTERN}, with at most {QUEUE_LENGTH} characters")
-        if max_retries < 0 or not 0 < timeout < math.inf:
-            raise ValueError(f"{name}: max_retries must be at least 0 and timeout more than 0 seconds")
+        where = declarations.caller()
+        if callable(name):
+            raise TypeError(f'{declarations.place(name)}: write @app.task("a.name"), with the name of the task type')
+        if not isinstance(name, str) or not re.fullmatch(TYPE_PATTERN, name) or len(name) > TYPE_LENGTH:
+            raise ValueError(f"task type {name!r} ({where}) must match {TYPE_PATTERN}, with at most {TYPE_LENGTH} characters")
+        if not isinstance(queue, str) or not re.fullmatch(QUEUE_PATTERN, queue) or len(queue) > QUEUE_LENGTH:
+            raise ValueError(f"task {name} ({where}): queue {queue!r} must match {QUEUE_PATTERN}, with at most {QUEUE_LENGTH} characters")
+        declarations.check_numbers(name, max_retries, timeout, where)
         if name in self._handlers:
-            raise ValueError(f"task type {name} already has a handler")
+            raise ValueError(f"task type {name} ({where}) already has a handler: {declarations.place(self._handlers[name].function)}")
 
         def register(function: F) -> F:
             self._handlers[name] = Handler(
@@ -131,31 +132,19 @@ class App:
         self._handlers.update(other._handlers)
 
 
-def _check_cleanup(name: str, cleanup: Callable[..., Any] | None) -> None:
-    """Raises TypeError when it cannot be called as `cleanup(ctx, error)`."""
-    if cleanup is None:
-        return
-    try:
-        inspect.signature(cleanup).bind(None, None)
-    except TypeError as error:
-        raise TypeError(f"{name}: the cleanup hook {getattr(cleanup, '__qualname__', cleanup)!r} must accept (ctx, error): {error}") from None
-
-
-def _signature(function: Callable[..., Any]) -> tuple[bool, list[tuple[str, Any, Any]], bool]:
+def _signature(name: str, function: Callable[..., Any]) -> tuple[bool, list[tuple[str, Any, Any]], bool]:
     """Whether the function takes a context, its payload's fields, and whether it takes any other field as well (`**rest`)."""
-    hints = get_type_hints(function, include_extras=True)
-    parameters = list(inspect.signature(function).parameters.values())
-    takes_context = bool(parameters) and (hints.get(parameters[0].name) is Context or parameters[0].name == "ctx")
+    parameters = declarations.parameters(name, function)
+    takes_context = bool(parameters) and (parameters[0].annotation is Context or parameters[0].name == "ctx")
     fields: list[tuple[str, Any, Any]] = []
     is_open = False
     for parameter in parameters[takes_context:]:
-        if parameter.kind in _VARIADIC:
-            raise TypeError(f"{function.__qualname__}: parameter {parameter.name!r} must be one that can be passed by name")
         if parameter.kind is inspect.Parameter.VAR_KEYWORD:
             is_open = True
             continue
-        hint = hints.get(parameter.name, Any)
-        fields.append((parameter.name, hint, msgspec.NODEFAULT if parameter.default is inspect.Parameter.empty else _default(parameter.default)))
+        default = msgspec.NODEFAULT if parameter.default is inspect.Parameter.empty else _default(parameter.default)
+        declarations.check_field(name, function, parameter, default)
+        fields.append((parameter.name, parameter.annotation, default))
     return takes_context, fields, is_open
 
 

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from inspect import iscoroutinefunction
+from inspect import isawaitable
 from typing import Any, Final
 from uuid import UUID
 
@@ -17,6 +17,7 @@ import structlog
 
 from waggle.app import Handler
 from waggle.context import Context
+from waggle.declarations import is_async
 from waggle.loops import wait_for
 from waggle.retry import backoff
 from waggle.store import cleanups
@@ -136,11 +137,13 @@ class Cleanups:
         context = Context(task, over.is_set)
         try:
             async with asyncio.timeout(handler.timeout):
-                if iscoroutinefunction(handler.cleanup):
-                    await handler.cleanup(context, cleanup.error)
+                if is_async(handler.cleanup):
+                    returned = handler.cleanup(context, cleanup.error)
                 else:
                     self._in_threads.append(self._threads.submit(handler.cleanup, context, cleanup.error))
-                    await asyncio.wrap_future(self._in_threads[-1])
+                    returned = await asyncio.wrap_future(self._in_threads[-1])
+                while isawaitable(returned):  # of a plain wrapper around an async function, too
+                    returned = await returned
         finally:
             over.set()
 

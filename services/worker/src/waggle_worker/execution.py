@@ -1,5 +1,6 @@
 """How handlers run: an async one as a task on the loop, one with `process=True` in a process of its own, any other in a thread.
 
+What a handler in a thread returns may have to be awaited (a plain wrapper around an async function): that happens on the loop, in the same context.
 A timeout cancels an async handler, kills a process, and gives up on a thread, whose slot stays taken. The last look at the lease is here.
 """
 
@@ -46,7 +47,7 @@ class Execution:
             call = partial(layers.called, run.handler, run.context(), arguments)
             traced = run.claimed.traceparent is not None
             run.task = self._loop.run_in_executor(self._threads, partial(within, run, call) if traced else call)
-            run.task.add_done_callback(lambda done: self._ended(run, _outcome_of(done)))
+            run.task.add_done_callback(partial(self._returned, run))
 
     def start_after(self, turn: Coroutine[Any, Any, None], run: Run, arguments: dict[str, Any]) -> None:
         """Start a run that has to wait for its turn."""
@@ -82,6 +83,22 @@ class Execution:
             outcome = outcomes.GIVEN_BACK
         self._ended(run, outcome)
 
+    def _returned(self, run: Run, done: "asyncio.Future[Any]") -> None:
+        """The call in a thread is over."""
+        outcome = _outcome_of(done)
+        if isinstance(outcome, layers.Unfinished):
+            run.task = self._loop.create_task(self._finish(run, outcome), context=outcome.context)
+        else:
+            self._ended(run, outcome)
+
+    async def _finish(self, run: Run, rest: layers.Unfinished) -> None:
+        run.stepped = True
+        if run.is_cancelled():
+            rest.abandon()
+            self._ended(run, outcomes.of_exception(asyncio.CancelledError()))
+        else:
+            self._ended(run, await layers.finished(rest.awaitable))
+
     async def _in_process(self, run: Run) -> None:
         run.stepped = True
         try:
@@ -111,18 +128,21 @@ def enter(run: Run) -> None:
         attach(user_context(run.trace.context))
 
 
-def within(run: Run, call: Callable[[], Outcome]) -> Outcome:
+def within(run: Run, call: Callable[[], Outcome | layers.Unfinished]) -> Outcome | layers.Unfinished:
     """Call a plain handler in this thread, in its trace."""
 
-    def inside() -> Outcome:
+    def inside() -> Outcome | layers.Unfinished:
         enter(run)
         return call()
 
     return copy_context().run(inside)
 
 
-def _outcome_of(done: "asyncio.Future[Any]") -> Outcome:
+def _outcome_of(done: "asyncio.Future[Any]") -> Outcome | layers.Unfinished:
     if done.cancelled():
         return outcomes.GIVEN_BACK
     error = done.exception()
-    return outcomes.of_exception(error) if error is not None else done.result()
+    if error is not None:
+        return outcomes.of_exception(error)
+    outcome: Outcome | layers.Unfinished = done.result()
+    return outcome

@@ -7,8 +7,10 @@ from a failure, once Postgres has it.
 
 import logging
 import time
+from collections.abc import Awaitable, Coroutine
+from contextvars import Context as ContextVars
 from contextvars import copy_context
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import structlog
 
@@ -38,12 +40,35 @@ class Spent:
 SPENT: Final = Spent()
 
 
+class Unfinished(NamedTuple):
+    """What a plain handler returned is to be awaited: it is a wrapper around an async function. `context` is the one that it was called in."""
+
+    awaitable: Awaitable[Any]
+    context: ContextVars
+
+    def abandon(self) -> None:
+        """It will not be awaited."""
+        if isinstance(self.awaitable, Coroutine):
+            self.awaitable.close()
+
+
 async def awaited(handler: Handler, context: Context, arguments: dict[str, Any]) -> Outcome:
     """Run an async handler. Never raises: a cancellation is an outcome too."""
     try:
-        value = await (handler.function(context, **arguments) if handler.takes_context else handler.function(**arguments))
+        awaitable = handler.function(context, **arguments) if handler.takes_context else handler.function(**arguments)
+    except BaseException as error:
+        return outcomes.of_exception(error)
+    return await finished(awaitable)
+
+
+async def finished(awaitable: Awaitable[Any]) -> Outcome:
+    """Await what a handler returned, and what that returns. Never raises."""
+    try:
+        value = await awaitable
         if value is None:
             return outcomes.NOTHING
+        while _is_awaitable(value):
+            value = await value
         began = time.perf_counter()
         outcome = outcomes.of_result(value)
         SPENT.on_results += time.perf_counter() - began
@@ -52,16 +77,21 @@ async def awaited(handler: Handler, context: Context, arguments: dict[str, Any])
     return outcome
 
 
-def called(handler: Handler, context: Context, arguments: dict[str, Any]) -> Outcome:
+def called(handler: Handler, context: Context, arguments: dict[str, Any]) -> Outcome | Unfinished:
     """Run a plain handler in this thread. Never raises. What it sets in a ContextVar is gone with it: threads and processes run many handlers."""
     return copy_context().run(_called, handler, context, arguments)
 
 
-def _called(handler: Handler, context: Context, arguments: dict[str, Any]) -> Outcome:
+def _called(handler: Handler, context: Context, arguments: dict[str, Any]) -> Outcome | Unfinished:
     try:
-        return outcomes.of_result(handler.function(context, **arguments) if handler.takes_context else handler.function(**arguments))
+        value = handler.function(context, **arguments) if handler.takes_context else handler.function(**arguments)
+        return Unfinished(value, copy_context()) if _is_awaitable(value) else outcomes.of_result(value)
     except BaseException as error:
         return outcomes.of_exception(error)
+
+
+def _is_awaitable(value: Any) -> bool:
+    return hasattr(type(value), "__await__")
 
 
 class Narrator:

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
-from waggle import nesting, secret_fields
+from waggle import models, nesting, secret_fields
 from waggle.context import BreakerOpen, Reject, Retry, Snooze
 from waggle.errors import MESSAGE_LIMIT, ErrorCode, TaskError, storable
 from waggle.task import RESULT_LIMIT, AttemptOutcome, Done, Failed, Outcome, Snoozed
@@ -14,7 +14,7 @@ TRACE_LIMIT: Final = MESSAGE_LIMIT
 DETAILS_LIMIT: Final = 64 << 10  # bytes
 GIVEN_BACK: Final = Snoozed(0.0, AttemptOutcome.GIVEN_BACK)  # to be run again at once, without cost
 NOTHING: Final = Done(None)  # a handler that returned None
-_encode: Final = msgspec.json.Encoder().encode
+_encode: Final = msgspec.json.Encoder(enc_hook=models.encoded).encode
 
 
 def of_result(value: Any) -> Outcome:

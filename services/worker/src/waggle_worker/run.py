@@ -110,8 +110,8 @@ class Run:
 
     @property
     def can_be_ended(self) -> bool:
-        """Whether its handler can be ended from outside: a thread cannot."""
-        return self.handler.is_async or self.handler.process
+        """Whether its handler can be ended from outside: a thread cannot, but what it returned to be awaited on the loop can."""
+        return self.handler.is_async or self.handler.process or self.stepped
 
     def is_cancelled(self) -> bool:
         return self.state not in WANTED

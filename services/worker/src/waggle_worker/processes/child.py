@@ -3,6 +3,7 @@
 It imports the user's module itself, and ends when its worker does: with the socket, or by the kernel's signal while a handler runs.
 """
 
+import asyncio
 import contextlib
 import faulthandler
 import signal
@@ -53,7 +54,11 @@ def _run(app: App, claimed: Claimed, lines: AttemptLog | None) -> Outcome:
         arguments = handler.arguments(claimed.payload)
     except Exception as error:  # whatever a user's own type raises while it is made
         return outcomes.misfit(error)
-    return layers.called(handler, Context(claimed, _never, open_log=None if lines is None else lambda: lines), arguments)
+    outcome = layers.called(handler, Context(claimed, _never, open_log=None if lines is None else lambda: lines), arguments)
+    if not isinstance(outcome, layers.Unfinished):
+        return outcome
+    with asyncio.Runner() as runner:
+        return runner.run(layers.finished(outcome.awaitable), context=outcome.context)
 
 
 def _never() -> bool:
