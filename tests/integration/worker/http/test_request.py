@@ -23,6 +23,7 @@ from waggle import BreakerOpen, Context, Reject, Retry
 from waggle.bus.connection import Bus
 from waggle.errors import ErrorCode
 from waggle.task import Claimed
+from waggle_worker.http.once import KEPT_SECONDS
 from waggle_worker.http.request import Outgoing
 from waggle_worker.protect.breakers import Breakers
 from waggle_worker.protect.calls import BreakerCall
@@ -257,3 +258,62 @@ async def test_a_worker_runs_it_waits_as_long_as_it_is_told_and_refuses_what_is_
     row = await given.row(pool, told_to_wait)
     assert (row["status"], json.loads(row["error"])["code"]) == ("pending", "rate_limit_exceeded")
     assert 1_000 <= (row["run_at"] - row["updated"]).total_seconds() <= 1_100
+
+
+class Closing:
+    """A server that reads each request and closes the connection without an answer; it answers those for `/fine`. `seen` are the methods."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+        self.connections = self.closed_by_client = 0
+        self.url = ""
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        try:
+            while True:
+                method, path, *_ = (await reader.readuntil(b"\r\n\r\n")).decode().split(" ")
+                if path != "/fine":
+                    self.seen.append(method)
+                    break
+                writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+        except asyncio.IncompleteReadError:
+            self.closed_by_client += 1
+        finally:
+            writer.close()
+
+
+@pytest.fixture
+async def closing() -> AsyncIterator[Closing]:
+    made = Closing()
+    server = await asyncio.start_server(made.serve, "127.0.0.1", 0)
+    made.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with server:
+        yield made
+
+
+@pytest.mark.parametrize("is_used", [False, True], ids=["a new connection", "a connection that was used before"])
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "POST", "PATCH"])
+async def test_a_request_without_an_answer_was_sent_once(method: str, is_used: bool, ask: Ask, closing: Closing) -> None:
+    if is_used:
+        await ask(f"{closing.url}/fine")
+    with pytest.raises(Retry, match=r"^ServerDisconnectedError|^ClientOSError") as caught:
+        await ask(f"{closing.url}/closes", method=method)
+    assert (caught.value.code, closing.seen, closing.connections) == (ErrorCode.NETWORK_ERROR, [method], 1)
+
+
+async def test_a_connection_is_used_again_and_closed_before_a_server_would(ask: Ask, closing: Closing) -> None:
+    for _ in range(3):
+        await ask(f"{closing.url}/fine")
+    assert closing.connections == 1
+    await until(lambda: closing.closed_by_client == 1, 3 * KEPT_SECONDS)
+
+
+async def test_each_try_of_a_task_is_one_request_and_so_is_a_breakers_probe(pool: Pool, start: Services, closing: Closing) -> None:
+    await start("scheduler")
+    worker = await start("worker", http_allow=("127.0.0.1",), breaker_threshold=1, breaker_reset=0.4, breaker_reset_max=0.4)
+    payload = json.dumps({"url": f"{closing.url}/closes", "method": "PUT"})
+    [task_id] = await given.waiting(pool, ring=False, type="http.request", payload=payload, max_retries=2)
+    row = await at_rest(pool, task_id, 60.0)
+    assert (row["status"], row["outcomes"].count("failed"), closing.seen) == ("dead_letter", 3, ["PUT"] * 3)
+    assert len(worker.logged("circuit breaker opened")) == 3  # two of them after a probe

@@ -1,7 +1,7 @@
 """The built-in type `http.request`: calls a URL through the breaker of its host, if its address is allowed (see `addresses`).
 
-Retried: no connection, no response in time, 408, 429 and 5xx; Retry-After is honoured. Not retried: any other unexpected status, a refused address,
-an invalid request. Redirects are not followed: a 3xx is a response like any other.
+An attempt sends one request. Retried: no connection, no response in time, 408, 429 and 5xx; Retry-After is honoured. Not retried: any other unexpected
+status, a refused address, an invalid request. Redirects are not followed: a 3xx is a response like any other.
 """
 
 import base64
@@ -29,6 +29,7 @@ from waggle.settings.services import WorkerSettings
 from waggle.task import BREAKER_LENGTH
 from waggle.telemetry.traces import SpanKind, SpanShape, current, record
 from waggle_worker.http.addresses import AddressRefused, AllowList, CheckedResolver
+from waggle_worker.http.once import KEPT_SECONDS, Unanswered, once
 
 NAME_CHARACTERS: Final = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"
 VALUE_CHARACTERS: Final = r"^[\t\x20-\x7e]*$"
@@ -163,6 +164,8 @@ class Outgoing:
             raise _not_valid("url: invalid") from None
         except TimeoutError:
             raise Retry(reason=f"no complete response within {call.seconds:g} s", code=ErrorCode.TASK_TIMEOUT) from None
+        except Unanswered as error:
+            raise Retry(reason=str(error), code=ErrorCode.NETWORK_ERROR) from None
         except (aiohttp.ClientError, OSError) as error:
             raise Retry(reason=f"{type(error).__name__}: {error}", code=ErrorCode.NETWORK_ERROR) from None
 
@@ -177,11 +180,12 @@ class Outgoing:
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
-            connector = aiohttp.TCPConnector(resolver=CheckedResolver(self._allowed), use_dns_cache=False, limit=0)
+            connector = aiohttp.TCPConnector(resolver=CheckedResolver(self._allowed), use_dns_cache=False, limit=0, keepalive_timeout=KEPT_SECONDS)
             self._session = aiohttp.ClientSession(
                 connector=connector,
                 cookie_jar=aiohttp.DummyCookieJar(),  # tasks share the session, not their cookies
                 trust_env=False,
+                middlewares=(once,),
                 headers={"User-Agent": f"waggle/{version('waggle')}"},
             )
         return self._session
