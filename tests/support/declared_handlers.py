@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import functools
+import sys
 import threading
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
@@ -11,7 +12,7 @@ import msgspec
 import pydantic
 
 from support.handlers import effect
-from waggle import App, Context, Reject, Secret
+from waggle import App, Backoff, Context, Reject, Retry, Secret
 from waggle.errors import TaskError
 
 app = App()
@@ -116,6 +117,45 @@ app.task("declared.object")(Greeter("hello"))
 app.task("declared.async-object")(AsyncGreeter("hello"))
 app.task("declared.method")(Greeter("good morning").later)
 app.task("declared.partial")(functools.partial(Greeter("hello"), name="bee"))
+
+
+def fails() -> None:
+    raise RuntimeError("on request")
+
+
+def twice_as_long(attempt: int) -> float:
+    return 0.25 * 2**attempt
+
+
+def no_wait(attempt: int) -> float:
+    raise LookupError(f"no wait for {attempt}")
+
+
+BACKOFFS: dict[str, Any] = {
+    "fixed": Backoff.fixed(0.3),
+    "linear": Backoff.linear(0.2, cap=0.3),
+    "exponential": Backoff.exponential(0.1, factor=3, cap=0.5, jitter=0.0),
+    "jitter": Backoff.fixed(0.4, jitter=0.5),
+    "function": twice_as_long,
+    "raises": no_wait,
+    "exits": lambda _: sys.exit(1),
+    "nan": lambda _: float("nan"),
+    "negative": lambda _: -1.0,
+    "too-large": lambda _: 1e10,
+    "text": lambda _: "1",
+}
+for _name, _backoff in BACKOFFS.items():
+    app.task(f"backoff.{_name}", max_retries=2, backoff=_backoff)(fails)
+
+
+@app.task("backoff.asks", max_retries=1, backoff=Backoff.fixed(0.4))
+async def asks(after: float | None = None) -> None:
+    raise Retry(after)
+
+
+@app.task("backoff.process", max_retries=1, backoff=twice_as_long, process=True)
+def fails_in_a_process() -> None:
+    raise RuntimeError("on request")
 
 
 class Line(pydantic.BaseModel):

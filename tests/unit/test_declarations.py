@@ -13,7 +13,7 @@ import pydantic
 import pytest
 from msgspec import Meta
 
-from waggle import App, Context
+from waggle import App, Backoff, Context
 from waggle.app import Handler
 from waggle.declarations import place
 
@@ -302,3 +302,28 @@ def test_the_place_of_a_wrapped_function_is_its_own() -> None:
     line = plain.__code__.co_firstlineno
     for function in (plain, wrapper, functools.partial(plain), functools.partial(wrapper)):
         assert place(function) == f"plain ({__file__}:{line})"
+
+
+async def later(attempt: int) -> float:
+    return attempt
+
+
+@pytest.mark.parametrize(
+    ("backoff", "message"),
+    [
+        (5, "not 5; a fixed wait is Backoff.fixed"),
+        ("exponential", "not 'exponential'"),
+        (plain, r"and plain \(.*\) does not take that: too many positional arguments"),
+        (later, r"and later \(.*\) is async"),
+        (Backoff, r"the backoff Backoff \(.*\) is a class"),
+    ],
+)
+def test_what_is_no_backoff_is_refused(backoff: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=rf"^task a.type.*{message}"):
+        handler(plain, backoff=backoff)
+
+
+def test_a_backoff_is_one_that_waggle_makes_or_a_function_of_the_try() -> None:
+    assert handler(plain, backoff=Backoff.fixed(5)).backoff == Backoff.fixed(5)
+    assert callable(handler(plain, backoff=lambda attempt: attempt).backoff)
+    assert handler(plain).backoff is None

@@ -90,7 +90,7 @@ def test_a_purge_at_a_terminal_asks_first(answer: str, code: int, said: str, sho
 
 def test_a_type_is_shown_with_its_schema(cli: Run) -> None:
     shown = cli("types show email.send").out
-    for part in ("email.send", "queue", "mail", '"required"', '"subject"'):
+    for part in ("email.send", "queue", "mail", '"required"', '"subject"', "backoff", "1.0 s, 2.0 s, 4.0 s … at most 5 min; 100% of it by chance"):
         assert part in shown
     assert json.loads(cli("types show email.send -o json").out)["schema"]["required"] == ["to", "subject"]
     assert "to, subject, body?" in cli("types").out

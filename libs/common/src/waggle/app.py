@@ -12,6 +12,7 @@ import msgspec
 
 from waggle import declarations, models, nesting, secret_fields
 from waggle.context import Context, checked_breaker
+from waggle.retry import Backoff, BackoffFunc
 from waggle.task import DEFAULT_MAX_RETRIES, DEFAULT_QUEUE, DEFAULT_TIMEOUT, QUEUE_LENGTH, QUEUE_PATTERN, TYPE_LENGTH, TYPE_PATTERN
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -32,10 +33,11 @@ class Handler:
         process: bool = False,
         cleanup: Callable[..., Any] | None = None,
         breaker: str | None = None,
+        backoff: Backoff | BackoffFunc | None = None,
     ) -> None:
         self.name, self.function = name, function
         self.queue, self.max_retries, self.timeout, self.dead_letter = queue, max_retries, timeout, dead_letter
-        self.process, self.cleanup = process, cleanup
+        self.process, self.cleanup, self.backoff = process, cleanup, backoff
         self.breaker = None if breaker is None else checked_breaker(breaker)
         declarations.check_function(name, function)
         self.is_async = declarations.is_async(function)
@@ -88,6 +90,7 @@ class App:
         process: bool = False,
         cleanup: Callable[..., Any] | None = None,
         breaker: str | None = None,
+        backoff: Backoff | BackoffFunc | None = None,
     ) -> Callable[[F], F]:
         """Make a function the handler of task type `name`.
 
@@ -95,7 +98,8 @@ class App:
         `async def` runs on the event loop, `def` in a thread, or with `process=True` in a process of its own. `timeout` is in seconds; tries = 1 +
         `max_retries`; with `dead_letter=False` a task that used up its tries becomes `failed`. `cleanup(ctx, error)`, async or plain, is called
         once when a task ends without success. With `breaker` the whole handler is the protected call: it does not start while that circuit breaker
-        is open. Raises ValueError for an invalid name or number, TypeError for what cannot be a handler (see `declarations`).
+        is open. `backoff` says how long a task waits after a failed try: a `Backoff`, or a function of the try's number, 1 for the first.
+        Raises ValueError for an invalid name or number, TypeError for what cannot be a handler (see `declarations`).
         """
         where = declarations.caller()
         if callable(name):
@@ -105,6 +109,7 @@ class App:
         if not isinstance(queue, str) or not re.fullmatch(QUEUE_PATTERN, queue) or len(queue) > QUEUE_LENGTH:
             raise ValueError(f"task {name} ({where}): queue {queue!r} must match {QUEUE_PATTERN}, with at most {QUEUE_LENGTH} characters")
         declarations.check_numbers(name, max_retries, timeout, where)
+        declarations.check_backoff(name, backoff, where)
         if name in self._handlers:
             raise ValueError(f"task type {name} ({where}) already has a handler: {declarations.place(self._handlers[name].function)}")
 
@@ -119,6 +124,7 @@ class App:
                 process=process,
                 cleanup=cleanup,
                 breaker=breaker,
+                backoff=backoff,
             )
             return function
 

@@ -11,9 +11,10 @@ import msgspec
 import structlog
 
 from waggle.errors import ErrorCode
+from waggle.retry import LONGEST_WAIT_SECONDS
 from waggle.task import BREAKER_LENGTH, BREAKER_PATTERN, Claimed, Task
 
-LONGEST_SNOOZE_SECONDS: Final = 1e9  # thirty years
+LONGEST_SNOOZE_SECONDS: Final = LONGEST_WAIT_SECONDS
 
 
 def _wait(seconds: float) -> float:
@@ -51,7 +52,7 @@ class Reject(Exception):
 
 
 class Retry(Exception):
-    """This try failed: run again after `after` seconds, or after the usual backoff when it is None. `code` and `details` as in `Reject`."""
+    """This try failed: run again after `after` seconds, or after the backoff of its type when it is None. `code` and `details` as in `Reject`."""
 
     def __init__(
         self,

@@ -12,6 +12,7 @@ import msgspec
 from waggle import models
 from waggle.context import Context
 from waggle.field_errors import plain
+from waggle.retry import Backoff
 from waggle.submission import MAX_RETRIES_LIMIT, TIMEOUT_LIMIT
 
 Function = Callable[..., Any]
@@ -70,6 +71,22 @@ def check_numbers(task: str, max_retries: object, timeout: object, where: str) -
         raise TypeError(about + f"timeout must be a number of seconds, not {_shown(timeout)}")
     if not 0 < timeout <= TIMEOUT_LIMIT:
         raise ValueError(about + f"timeout must be more than 0 and at most {TIMEOUT_LIMIT} seconds, not {_shown(timeout)}")
+
+
+def check_backoff(task: str, backoff: object, where: str) -> None:
+    """Raises TypeError for what is neither a `Backoff` nor a function of one number."""
+    if backoff is None or isinstance(backoff, Backoff):
+        return
+    about = f"task {task} ({where}): backoff must be a waggle.Backoff or a function of the try's number, "
+    if not callable(backoff):
+        raise TypeError(about + f"not {_shown(backoff)}; a fixed wait is Backoff.fixed(seconds)")
+    check_function(task, backoff, "backoff")
+    if is_async(backoff):
+        raise TypeError(about + f"and {place(backoff)} is async")
+    try:
+        inspect.signature(backoff).bind(1)
+    except (TypeError, ValueError) as error:
+        raise TypeError(about + f"and {place(backoff)} does not take that: {error}") from None
 
 
 def is_async(function: Function) -> bool:

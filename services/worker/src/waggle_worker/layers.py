@@ -12,10 +12,12 @@ from contextvars import Context as ContextVars
 from contextvars import copy_context
 from typing import Any, Final, NamedTuple
 
+import msgspec
 import structlog
 
 from waggle.app import Handler
 from waggle.context import Context
+from waggle.retry import Backoff, checked_wait
 from waggle.task import Claimed, Done, Failed, Outcome, Snoozed
 from waggle.telemetry import traces
 from waggle_worker import outcomes
@@ -88,6 +90,22 @@ def _called(handler: Handler, context: Context, arguments: dict[str, Any]) -> Ou
         return Unfinished(value, copy_context()) if _is_awaitable(value) else outcomes.of_result(value)
     except BaseException as error:
         return outcomes.of_exception(error)
+
+
+def paced(outcome: Outcome, handler: Handler, claimed: Claimed) -> Outcome:
+    """The outcome with the wait of the type's own backoff, where a try failed and the handler named no wait. Never raises."""
+    if handler.backoff is None or not isinstance(outcome, Failed) or outcome.after is not None:
+        return outcome
+    if not outcome.error.retryable or claimed.retry_count >= claimed.max_retries:
+        return outcome
+    attempt = claimed.retry_count + 1
+    try:
+        wait = handler.backoff.wait(attempt) if isinstance(handler.backoff, Backoff) else checked_wait(handler.backoff(attempt))
+    except BaseException as error:
+        said = {"task_id": str(claimed.id), "task_type": claimed.type, "attempt": claimed.attempt, "tries": attempt}
+        log.warning("backoff failed, the default is used", **said, error=f"{type(error).__name__}: {outcomes.text_of(error)}")
+        return outcome
+    return msgspec.structs.replace(outcome, after=wait)
 
 
 def _is_awaitable(value: Any) -> bool:

@@ -186,7 +186,7 @@ class Runs:
         self._finish(run, run.let_go())
 
     def _finish(self, run: Run, outcome: Outcome) -> None:
-        outcome = _shown(outcome, run.claimed, run.handler)
+        outcome = layers.paced(_shown(outcome, run.claimed, run.handler), run.handler, run.claimed)
         logs = run.written()
         if logs is not None and run.handler.has_secrets:
             logs = outcomes.text_without_secrets(logs, run.claimed.payload, run.handler.schema)

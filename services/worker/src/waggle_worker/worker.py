@@ -7,6 +7,8 @@ import msgspec
 import structlog
 from nats.aio.msg import Msg
 
+from waggle import retry
+from waggle.app import Handler
 from waggle.bus import subjects
 from waggle.bus.connection import Bus
 from waggle.loops import Looks, wait_for
@@ -43,7 +45,7 @@ class Worker:
     def __init__(self, settings: WorkerSettings, pool: "asyncpg.Pool[asyncpg.Record]", bus: Bus, found: handlers.Handlers, queues: list[str]) -> None:
         self._settings, self._pool, self._bus, self._handlers, self._queues = settings, pool, bus, found, queues
         wake_claims, hooks_due = asyncio.Event(), asyncio.Event()
-        self._types = [catalogue.TaskType(h.name, h.queue, h.max_retries, h.timeout, h.dead_letter, h.schema_text) for h in found.values()]
+        self._types = [_announced(handler) for handler in found.values()]
         versions = {each.name: each.version for each in self._types}
         self.lease = Lease(pool, settings, queues, versions)
         self.settler = Settler(pool, bus, found, hooks_due)
@@ -192,3 +194,8 @@ class Worker:
             self.runs.stop_task(task_id, attempt, "stopped")
         if command.look:
             self.pauses.hint()
+
+
+def _announced(handler: Handler) -> catalogue.TaskType:
+    backoff = None if handler.backoff is None else msgspec.json.encode(retry.shown(handler.backoff)).decode()
+    return catalogue.TaskType(handler.name, handler.queue, handler.max_retries, handler.timeout, handler.dead_letter, handler.schema_text, backoff)

@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import get_args
 
 from rich.text import Text
 
+from waggle.retry import Backoff, Kind
 from waggle_cli.rest.checking import Checked
 from waggle_cli.rest.shapes import Json
 from waggle_cli.views import show
@@ -34,11 +36,22 @@ def _fields(schema: object) -> str:
     return ", ".join([*(name if name in required else f"{name}?" for name in fields), *more]) or "nothing"
 
 
+def _backoff(found: Json) -> str:
+    """The waits between tries in a few words."""
+    if found.get("kind") not in get_args(Kind):
+        return f"by the function {found['function']}" if found.get("function") else ""
+    backoff = Backoff(**{name: found[name] for name in Backoff.__struct_fields__})
+    first, second, third = (duration(timedelta(seconds=backoff.longest(attempt)), short=True) for attempt in (1, 2, 3))
+    waits = first if backoff.kind == "fixed" else f"{first}, {second}, {third} … at most {duration(timedelta(seconds=backoff.cap), short=True)}"
+    return waits + (f"; {backoff.jitter:.0%} of it by chance" if backoff.jitter else "")
+
+
 def card(found: Json) -> None:
     facts = show.fact(
         queue=found["queue"],
         retries=found["max_retries"],
         timeout=f"{duration(timedelta(seconds=found['timeout']))} a try",
+        backoff=_backoff(found.get("backoff") or {}),
         dead_letters="" if found.get("dead_letter", True) else "no: it fails for good",
         payload=json_text(found["schema"]) if found.get("schema") else "any object",
     )

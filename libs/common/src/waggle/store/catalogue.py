@@ -15,7 +15,10 @@ from waggle.store.sql import statement
 
 
 class TaskType(NamedTuple):
-    """A task type as a worker announces it: its defaults and the JSON Schema of its payload (text). `timeout` is in seconds."""
+    """A task type as a worker announces it: its defaults and the JSON Schema of its payload (text).
+
+    `timeout` is in seconds; `backoff` is JSON (text), None for the default.
+    """
 
     name: str
     queue: str
@@ -23,6 +26,7 @@ class TaskType(NamedTuple):
     timeout: float
     dead_letter: bool
     schema: str
+    backoff: str | None = None
 
     @property
     def version(self) -> str:
@@ -46,6 +50,7 @@ class TypeVersion(NamedTuple):
     served: datetime
     workers: int
     accepted: bool
+    backoff: str | None
 
 
 class ServedVersion(NamedTuple):
@@ -65,7 +70,7 @@ def version_of(schema: str) -> str:
 async def announce(connection: Connection, types: Sequence[TaskType], queues: Sequence[str], hooked: Container[str] = ()) -> None:
     """Write what is new or changed. `hooked` are the types with a cleanup hook."""
     await statement("queues/announce").execute(connection, names=list(queues))
-    names, type_queues, max_retries, timeouts, dead_letters, schemas = ([*column] for column in zip(*types, strict=True))
+    names, type_queues, max_retries, timeouts, dead_letters, schemas, backoffs = ([*column] for column in zip(*types, strict=True))
     await statement("types/announce").execute(
         connection,
         names=names,
@@ -74,6 +79,7 @@ async def announce(connection: Connection, types: Sequence[TaskType], queues: Se
         timeouts=timeouts,
         dead_letters=dead_letters,
         schemas=schemas,
+        backoffs=backoffs,
         cleanups=[name in hooked for name in names],
     )
 

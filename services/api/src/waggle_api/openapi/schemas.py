@@ -17,6 +17,7 @@ PUBLIC_NAMES: Final = {  # the public names of types that have another name in t
     "Priority": "TaskPriority",
     "ShownError": "TaskError",
     "TypeInfo": "TaskType",
+    "ShownBackoff": "TaskBackoff",
     "WorkerInfo": "Worker",
     "ManagedKey": "ApiKey",
     "MadeKey": "NewApiKey",

@@ -9,7 +9,9 @@ from typing import Final
 import msgspec
 from litestar.types import ASGIApp
 
+from waggle import retry
 from waggle.field_errors import did_you_mean
+from waggle.retry import ShownBackoff
 from waggle.scopes import Scope
 from waggle.store import catalogue, leases
 from waggle.task import Object
@@ -56,7 +58,10 @@ class TypeVersionInfo(msgspec.Struct):
 
 
 class TypeInfo(msgspec.Struct):
-    """A task type: the defaults and the JSON Schema of its newest version, and the versions whose payloads are accepted. `timeout` is in seconds."""
+    """A task type: the defaults and the JSON Schema of its newest version, its backoff, and the versions whose payloads are accepted.
+
+    `timeout` is in seconds.
+    """
 
     name: str
     queue: str
@@ -66,6 +71,7 @@ class TypeInfo(msgspec.Struct):
     version: str
     schema: Object
     updated: datetime
+    backoff: ShownBackoff
     versions: list[TypeVersionInfo]
 
 
@@ -108,5 +114,15 @@ def _as_json(rows: list[catalogue.TypeVersion], serving: Mapping[tuple[str, str]
     """A type of its accepted versions, the newest first."""
     newest = rows[0]
     versions = [TypeVersionInfo(row.version, msgspec.Raw(row.schema), row.announced, row.served, serving.get((row.name, row.version), [])) for row in rows]
-    schema = msgspec.Raw(newest.schema)
-    return TypeInfo(newest.name, newest.queue, newest.max_retries, newest.timeout, newest.dead_letter, newest.version, schema, newest.announced, versions)
+    return TypeInfo(
+        newest.name,
+        newest.queue,
+        newest.max_retries,
+        newest.timeout,
+        newest.dead_letter,
+        newest.version,
+        msgspec.Raw(newest.schema),
+        newest.announced,
+        retry.shown(retry.DEFAULT_BACKOFF) if newest.backoff is None else msgspec.json.decode(newest.backoff, type=ShownBackoff),
+        versions,
+    )

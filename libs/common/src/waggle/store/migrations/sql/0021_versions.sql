@@ -1,10 +1,10 @@
 CREATE FUNCTION waggle.note_version() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    INSERT INTO waggle.task_versions AS v (name, version, queue, max_retries, timeout, dead_letter, schema, cleanup)
+    INSERT INTO waggle.task_versions AS v (name, version, queue, max_retries, timeout, dead_letter, schema, backoff, cleanup)
     VALUES (NEW.name, left(encode(sha256(convert_to(NEW.schema::text, 'UTF8')), 'hex'), 12), NEW.queue, NEW.max_retries, NEW.timeout, NEW.dead_letter, NEW.schema,
-            NEW.cleanup)
+            NEW.backoff, NEW.cleanup)
     ON CONFLICT (name, version) DO UPDATE
-    SET queue = excluded.queue, max_retries = excluded.max_retries, timeout = excluded.timeout, dead_letter = excluded.dead_letter, cleanup = excluded.cleanup,
+    SET queue = excluded.queue, max_retries = excluded.max_retries, timeout = excluded.timeout, dead_letter = excluded.dead_letter, backoff = excluded.backoff, cleanup = excluded.cleanup,
         served = greatest(v.served, excluded.served);
     NEW.cleanup := NEW.cleanup OR EXISTS (SELECT FROM waggle.type_versions t WHERE t.name = NEW.name AND t.workers > 0 AND t.cleanup);
     RETURN NEW;

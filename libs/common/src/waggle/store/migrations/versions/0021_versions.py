@@ -17,6 +17,7 @@ CREATE TABLE task_versions (
     timeout     double precision NOT NULL,
     dead_letter boolean NOT NULL,
     schema      json NOT NULL,
+    backoff     json,
     cleanup     boolean NOT NULL,
     announced   timestamptz NOT NULL DEFAULT now(),
     served      timestamptz NOT NULL DEFAULT now(),
@@ -28,6 +29,7 @@ COMMENTS = (
     "COMMENT ON COLUMN task_versions.version IS 'the first 12 hexadecimal digits of the SHA-256 of the schema''s text'",
     "COMMENT ON COLUMN task_versions.announced IS 'when a worker announced it for the first time'",
     "COMMENT ON COLUMN task_versions.served IS 'the last announcement, or the last sign of life of a worker that has left since, whichever is later'",
+    "COMMENT ON COLUMN task_types.backoff IS '{kind, base, factor, cap, jitter} or {kind, function}; null: the default'",
     "COMMENT ON COLUMN workers.versions IS 'the version of each of its types, in their order; empty for workers that know of none'",
 )
 # Most workers have the same types: they are counted together before their types are unfolded. A worker that names no versions has the last one announced.
@@ -35,8 +37,8 @@ COMMENTS = (
 VIEW = """
 CREATE VIEW type_versions AS
 SELECT placed.*, placed.workers > 0 OR placed.place = 1 AS accepted FROM (
-    SELECT v.name, v.version, v.queue, v.max_retries, v.timeout, v.dead_letter, v.schema, v.cleanup, v.announced, greatest(v.served, s.seen) AS served,
-           coalesce(s.workers, 0)::integer AS workers,
+    SELECT v.name, v.version, v.queue, v.max_retries, v.timeout, v.dead_letter, v.schema, v.backoff, v.cleanup, v.announced,
+           greatest(v.served, s.seen) AS served, coalesce(s.workers, 0)::integer AS workers,
            row_number() OVER (
                PARTITION BY v.name
                ORDER BY s.workers > 0 DESC NULLS LAST, CASE WHEN s.workers > 0 THEN v.announced ELSE greatest(v.served, s.seen) END DESC, v.version
@@ -97,6 +99,7 @@ DOOR = (
 
 def upgrade() -> None:
     op.execute(VERSIONS)
+    _change("task_types", "ALTER TABLE task_types ADD COLUMN backoff json")
     _change("workers", "ALTER TABLE workers ADD COLUMN versions text[] NOT NULL DEFAULT '{}'")
     for comment in COMMENTS:
         op.execute(comment)
@@ -119,6 +122,7 @@ def downgrade() -> None:
     op.execute("DROP FUNCTION note_served, note_version")
     op.execute("DROP VIEW type_versions")
     _change("workers", "ALTER TABLE workers DROP COLUMN versions")
+    _change("task_types", "ALTER TABLE task_types DROP COLUMN backoff")
     op.execute("DROP TABLE task_versions")
 
 
