@@ -375,6 +375,12 @@ WORKERS: Final = Board(
                     "`given_up`: the cleanup was never done; the log line `cleanup failed, given up` names the task.",
                 ),
                 Panel(
+                    "Handler processes replaced",
+                    [(rate("waggle_handler_processes_replaced_total", "reason"), "{{reason}}")],
+                    "ops",
+                    "Often `memory`: the code leaks, or the limit is too low. `children`: a handler left processes behind.",
+                ),
+                Panel(
                     "Suspects put off",
                     [(rate("waggle_suspects_put_off_total"), "put off")],
                     "ops",

@@ -8,6 +8,7 @@
 | the kernel ends the children of a killed `waggle up` (`prctl`) | Linux | they go on; the next `waggle up` names those in its way |
 | the folder in which another process works (`/proc`) | Linux | unknown: `None` |
 | the first port that the system gives away by itself (`/proc`) | Linux | 32768, Linux's own default |
+| the processes that this one started (`/proc`) | Linux | none are known |
 | the memory of this process now (`/proc`) | Linux | the most that it ever had |
 | no core file of a crash (`setrlimit`) | everywhere but Windows | the system's own setting |
 | uvloop | everywhere but Windows | asyncio's own event loop, which is slower |
@@ -15,6 +16,7 @@
 """
 
 import asyncio
+import contextlib
 import ctypes
 import gc
 import os
@@ -168,3 +170,20 @@ def resident_bytes() -> int:
         most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return most if sys.platform == "darwin" else most * 1024
     return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def children() -> set[int]:
+    """The processes that this one started and that have not ended; empty where the system does not tell."""
+    found: set[int] = set()
+    for listed in Path("/proc/self/task").glob("*/children"):
+        with contextlib.suppress(OSError):  # a thread that has ended
+            found.update(int(pid) for pid in listed.read_text().split() if not _has_ended(pid))
+    return found
+
+
+def _has_ended(pid: str) -> bool:
+    """Also while nobody has asked for its exit code."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except (OSError, IndexError):
+        return True

@@ -15,7 +15,7 @@ from typing import Any, Generic, NoReturn, TypeVar
 import structlog
 from prometheus_client import disable_created_metrics
 
-from waggle import failpoint, machine
+from waggle import failpoint, forked, machine
 from waggle.settings.environment import AnySettings, read
 from waggle.settings.shared import SettingsError
 from waggle.telemetry import endpoint, logs, process
@@ -104,6 +104,7 @@ async def running(name: str, settings: AnySettings) -> AsyncIterator[Service[Any
     async with AsyncExitStack() as stack:
         service = Service(name, settings, stack)
         machine.on_stop_signal(service.stopping.set)
+        forked.guard()
         async with service._group:
             service.start("process", process.watch())
             if settings.otlp_endpoint:
@@ -126,6 +127,7 @@ async def _record(service: Service[Any]) -> None:
     headers = dict(header.split("=", 1) for header in settings.otlp_headers)
     collector = Collector(service.name, settings.otlp_endpoint, headers)
     SWITCH.recorder, SWITCH.ratio = collector, settings.trace_ratio
+    forked.first_in_child(SWITCH.off)
     service._stack.push_async_callback(collector.stop)
     if settings.otlp_metrics_interval:
         service.start("otlp metrics", collector.send_metrics(settings.otlp_metrics_interval))

@@ -15,9 +15,11 @@ from uuid import UUID
 
 import structlog
 
+from waggle import forked
 from waggle.app import Handler
 from waggle.context import Context
 from waggle.declarations import is_async
+from waggle.forked import guarded
 from waggle.loops import wait_for
 from waggle.retry import backoff
 from waggle.store import cleanups
@@ -140,10 +142,10 @@ class Cleanups:
                 if is_async(handler.cleanup):
                     returned = handler.cleanup(context, cleanup.error)
                 else:
-                    self._in_threads.append(self._threads.submit(handler.cleanup, context, cleanup.error))
+                    self._in_threads.append(self._threads.submit(forked.called, handler.cleanup, context, cleanup.error))
                     returned = await asyncio.wrap_future(self._in_threads[-1])
                 while isawaitable(returned):  # of a plain wrapper around an async function, too
-                    returned = await returned
+                    returned = await guarded(returned)
         finally:
             over.set()
 

@@ -15,8 +15,10 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import structlog
 
+from waggle import forked
 from waggle.app import Handler
 from waggle.context import Context
+from waggle.forked import guarded
 from waggle.retry import Backoff, checked_wait
 from waggle.task import Claimed, Done, Failed, Outcome, Snoozed
 from waggle.telemetry import traces
@@ -66,11 +68,11 @@ async def awaited(handler: Handler, context: Context, arguments: dict[str, Any])
 async def finished(awaitable: Awaitable[Any]) -> Outcome:
     """Await what a handler returned, and what that returns. Never raises."""
     try:
-        value = await awaitable
+        value = await guarded(awaitable)
         if value is None:
             return outcomes.NOTHING
         while _is_awaitable(value):
-            value = await value
+            value = await guarded(value)
         began = time.perf_counter()
         outcome = outcomes.of_result(value)
         SPENT.on_results += time.perf_counter() - began
@@ -86,7 +88,7 @@ def called(handler: Handler, context: Context, arguments: dict[str, Any]) -> Out
 
 def _called(handler: Handler, context: Context, arguments: dict[str, Any]) -> Outcome | Unfinished:
     try:
-        value = handler.function(context, **arguments) if handler.takes_context else handler.function(**arguments)
+        value = forked.called(handler.function, *([context] if handler.takes_context else []), **arguments)
         return Unfinished(value, copy_context()) if _is_awaitable(value) else outcomes.of_result(value)
     except BaseException as error:
         return outcomes.of_exception(error)

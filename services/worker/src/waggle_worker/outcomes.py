@@ -1,6 +1,7 @@
 """From what a handler did to an outcome: its return value as JSON, its exception as an error."""
 
 import traceback
+from types import TracebackType
 from typing import Any, Final
 
 import msgspec
@@ -14,6 +15,7 @@ TRACE_LIMIT: Final = MESSAGE_LIMIT
 DETAILS_LIMIT: Final = 64 << 10  # bytes
 GIVEN_BACK: Final = Snoozed(0.0, AttemptOutcome.GIVEN_BACK)  # to be run again at once, without cost
 NOTHING: Final = Done(None)  # a handler that returned None
+WAGGLES: Final = frozenset({"waggle_worker.layers", "waggle_worker.execution", "waggle.forked"})
 _encode: Final = msgspec.json.Encoder(enc_hook=models.encoded).encode
 
 
@@ -49,11 +51,18 @@ def of_exception(error: BaseException) -> Outcome:
             return Failed(_asked_for(reason, code, details, retryable=True), after)
         case failure:
             kind, message = type(failure).__name__, text_of(failure)
-            frames = error.__traceback__.tb_next if error.__traceback__ else None  # the first frame is Waggle's
-            trace = "".join(traceback.format_exception(type(error), error, frames or error.__traceback__))
+            trace = "".join(traceback.format_exception(type(error), error, _users(error.__traceback__)))
             details = {"exception": storable(kind), "traceback": storable(trace[-TRACE_LIMIT:])}
             text = storable(f"{kind}: {message}" if message else kind)
             return Failed(TaskError(ErrorCode.TASK_EXECUTION_FAILED, text, retryable=True, details=details), _longest_wait(found))
+
+
+def _users(frames: TracebackType | None) -> TracebackType | None:
+    """Without the first frames, which are Waggle's, where others follow."""
+    found = frames
+    while found is not None and found.tb_frame.f_globals.get("__name__") in WAGGLES:
+        found = found.tb_next
+    return found or frames
 
 
 def leaves(error: BaseException) -> list[BaseException]:

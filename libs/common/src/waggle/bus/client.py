@@ -10,7 +10,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.micro.request import Request
 
-from waggle import pinned
+from waggle import forked, pinned
 
 NATS_PY_VERSION: Final = "2.16.0"
 CLOSE_SECONDS: Final = 1.0  # for data that was not sent yet
@@ -31,6 +31,16 @@ def expects_reply(request: Request) -> bool:
 
 class NatsClient(Client):
     """The client of nats-py, with connections that end in time and cancellations that are not lost."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        forked.private(self)
+
+    @property
+    def transport(self) -> Any:
+        """That of its connection. Guarded by tests/integration/worker/processes/test_children.py."""
+        writer = getattr(self._transport, "_io_writer", None)
+        return None if writer is None else writer.transport
 
     async def connect(self, *args: Any, **options: Any) -> None:
         """Raises ConnectionRefusedError for what the server says against it: nats-py then raises the parent of all its errors.
@@ -64,13 +74,13 @@ class NatsClient(Client):
     @property
     def tls(self) -> Any:
         """The ssl object of its connection, None without TLS."""
-        writer = getattr(self._transport, "_io_writer", None)
-        return None if writer is None else writer.get_extra_info("ssl_object")
+        transport = self.transport
+        return None if transport is None else transport.get_extra_info("ssl_object")
 
     def _abort(self) -> None:
-        writer = getattr(self._transport, "_io_writer", None)
-        if writer is not None:
-            writer.transport.abort()
+        transport = self.transport
+        if transport is not None:
+            transport.abort()
 
     async def _flush_pending(self, force_flush: bool = False) -> Any:
         """Raise a cancellation that comes during a flush: nats-py drops it (no issue upstream). Guarded by tests/integration/bus/test_client.py."""

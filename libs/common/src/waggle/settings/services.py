@@ -176,6 +176,12 @@ class WorkerSettings(Settings, frozen=True, kw_only=True):
     handler_processes: Annotated[
         int, Meta(description="process=True handlers that one worker process runs at the same time; 0: its share of the cores", ge=0, le=1_000)
     ] = 0
+    handler_process_max_tasks: Annotated[
+        int, Meta(description="tasks after which the process of process=True handlers ends and a new one takes its place; 0: no limit", ge=0, le=1_000_000_000)
+    ] = 0
+    handler_process_max_memory: Annotated[
+        int, Meta(description="bytes in RAM from which on such a process ends after its task and a new one takes its place; 0: no limit", ge=0, le=1 << 50)
+    ] = 0
     lease: Lease = 15.0
     lease_token: Annotated[
         str,

@@ -12,7 +12,7 @@ import asyncpg
 import asyncpg.connect_utils
 import asyncpg.transaction
 
-from waggle import pinned
+from waggle import forked, pinned
 from waggle.store.hosts import Host
 
 T = TypeVar("T")
@@ -131,6 +131,15 @@ class TimeLimitedConnection(asyncpg.Connection):
     host: Host
     gave_up: Callable[[], None] | None = None  # tells the opener of this connection, which may know another server
     through_pooler: ClassVar[bool] = False  # asyncpg's isinstance() is true for each of its connections, whatever the class
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        forked.private(self)
+
+    @property
+    def transport(self) -> Any:
+        """Guarded by tests/integration/worker/processes/test_children.py."""
+        return self._transport  # type: ignore[attr-defined]  # missing from its stubs
 
     execute = _outage_if_closed(asyncpg.Connection.execute)
     fetch = _outage_if_closed(asyncpg.Connection.fetch)

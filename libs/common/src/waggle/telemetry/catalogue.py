@@ -644,6 +644,15 @@ CLEANUPS: Final = MetricSpec(
     advice="`given_up`: the cleanup of these tasks was never done; the log line `cleanup failed, given up` names them",
     meaning="Calls of cleanup hooks: `done`, `failed` (called again later), `given_up`",
 )
+PROCESSES_REPLACED: Final = MetricSpec(
+    kind=Counter,
+    name="waggle_handler_processes_replaced_total",
+    labels=("reason",),
+    values=("tasks", "memory", "children"),
+    where=("worker",),
+    advice="`memory` often: the code leaks, or `WAGGLE_HANDLER_PROCESS_MAX_MEMORY` is too low. `children`: handlers return before what they started ends",
+    meaning="Processes of handlers that ended after a task: a limit of `tasks` or `memory`, or `children` that the handler left behind",
+)
 BREAKER_TRIPS: Final = MetricSpec(
     kind=Counter,
     name="circuit_breaker_trips_total",

@@ -10,7 +10,7 @@ import prometheus_client
 import uvicorn
 from prometheus_client.exposition import choose_encoder
 
-from waggle import pinned
+from waggle import forked, pinned
 
 UVICORN: Final = "0.54.0"
 
@@ -28,6 +28,7 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise OSError(error.errno, f"cannot listen on {host}:{port}: {error.strerror}") from error
+    forked.private(listener)
     return listener
 
 

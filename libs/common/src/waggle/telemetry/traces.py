@@ -97,6 +97,10 @@ class _Switch:
     ratio: float = 0.0
     handlers_trace: bool = False  # handlers may make spans by OpenTelemetry's own API
 
+    def off(self) -> None:
+        """Record nothing any more."""
+        self.recorder = None
+
 
 SWITCH: Final = _Switch()
 

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import msgspec
 
-from waggle import machine
+from waggle import forked, machine
 from waggle.app import App
 from waggle.context import Context
 from waggle.settings.shared import SettingsError
@@ -25,7 +25,7 @@ from waggle.user_app import find
 from waggle_worker import layers, outcomes, tracing
 from waggle_worker.attempt_log import AttemptLog
 from waggle_worker.processes import frames
-from waggle_worker.processes.frames import Began, Job, Ready, Wrote
+from waggle_worker.processes.frames import Began, Job, Leaves, Ready, Wrote
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -38,13 +38,37 @@ def serve(connection: socket.socket) -> None:
     logs.configure("worker", job.log_level, job.log_format)
     app = find(job.app)
     connection.sendall(frames.frame(Ready()))
+    limits = Limits(job)
     while (claimed := _next(connection, Claimed)) is not None:
         connection.sendall(frames.frame(Began()))
         lines = AttemptLog(job.log_limits)
         outcome = _run(app, claimed, lines if job.log_limits.lines else None)
         if (written := lines.text()) is not None:
             connection.sendall(frames.frame(Wrote(written)))
+        if (leaves := limits.passed()) is not None:
+            connection.sendall(frames.frame(leaves))
         connection.sendall(frames.frame(outcome))
+
+
+class Limits:
+    """After which task this process ends: one that has run many, one that takes much memory, and one whose handler left processes behind."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._children = machine.children()  # what the user's module started is for all tasks
+        self._tasks = 0
+
+    def passed(self) -> Leaves | None:
+        """Call this after each task."""
+        self._tasks += 1
+        memory, left = machine.resident_bytes(), len(machine.children() - self._children)
+        if left:
+            return Leaves("children", self._tasks, memory, left)
+        if 0 < self._job.max_memory <= memory:
+            return Leaves("memory", self._tasks, memory, left)
+        if 0 < self._job.max_tasks <= self._tasks:
+            return Leaves("tasks", self._tasks, memory, left)
+        return None
 
 
 def _run(app: App, claimed: Claimed, lines: AttemptLog | None) -> Outcome:
@@ -96,6 +120,8 @@ def main() -> None:
     faulthandler.enable()  # a crash of native code says where
     connection = socket.socket(fileno=int(sys.argv[1]))
     connection.set_inheritable(False)  # a program that a handler starts must not keep it open
+    forked.private(connection)
+    forked.guard()
     with contextlib.suppress(OSError):  # the worker is gone
         try:
             serve(connection)

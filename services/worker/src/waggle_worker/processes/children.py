@@ -14,16 +14,19 @@ from asyncio.subprocess import DEVNULL, Process
 from collections.abc import Callable, Iterator
 from typing import Final
 
+import msgspec
 import structlog
 
+from waggle import forked
 from waggle.errors import ErrorCode, TaskError
 from waggle.machine import cores
 from waggle.settings.services import WorkerSettings
 from waggle.task import AttemptOutcome, Claimed, Failed, Outcome, Snoozed, not_here_delay
-from waggle_worker import outcomes
+from waggle_worker import metrics, outcomes
 from waggle_worker.attempt_log import LogLimits
 from waggle_worker.processes import frames
-from waggle_worker.processes.frames import Began, Job, Ready, Wrote
+from waggle_worker.processes.frames import Began, Job, Leaves, Ready, Wrote
+from waggle_worker.processes.groups import Groups
 
 log = structlog.get_logger()
 
@@ -60,17 +63,27 @@ def _closed_on_failure(link: socket.socket) -> Iterator[None]:
 class HandlerProcess:
     """One process."""
 
-    def __init__(self, process: Process, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._process, self._reader, self._writer = process, reader, writer
+    def __init__(self, process: Process, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, groups: Groups) -> None:
+        self._process, self._reader, self._writer, self._groups = process, reader, writer, groups
         self._watch = asyncio.get_running_loop().create_task(self._end_rest())  # kept, because the loop holds tasks weakly
         self.used = False
+        self.leaves: Leaves | None = None  # why it takes no further task
+        forked.private(self)
+
+    @property
+    def transport(self) -> asyncio.WriteTransport:
+        return self._writer.transport
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     @property
     def alive(self) -> bool:
         return self._process.returncode is None and not self._reader.at_eof()
 
     @classmethod
-    async def start(cls, job: Job) -> "HandlerProcess":
+    async def start(cls, job: Job, groups: Groups) -> "HandlerProcess":
         """A process that has imported the user's module. Raises Died, or TimeoutError."""
         ours, theirs = socket.socketpair()
         with theirs, _closed_on_failure(ours):
@@ -85,8 +98,9 @@ class HandlerProcess:
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,  # Ctrl-C in the terminal is for the worker; and what a handler starts ends with it
             )
-            child = cls(process, *await asyncio.open_connection(sock=ours))
+            child = cls(process, *await asyncio.open_connection(sock=ours), groups)
         try:
+            await groups.add(process.pid)
             child._writer.write(frames.frame(job))
             async with asyncio.timeout(START_SECONDS):
                 if not isinstance(await child._said(), Ready):
@@ -111,6 +125,8 @@ class HandlerProcess:
                     began()
                 elif isinstance(said, Wrote):
                     wrote(said.logs)
+                elif isinstance(said, Leaves):
+                    self.leaves = said
                 else:
                     self.used = True
                     return said
@@ -134,6 +150,7 @@ class HandlerProcess:
         """kill -9 for it and what it started, after `seconds` to end by itself. Returns when it has ended."""
         self._writer.close()
         if seconds and await self._gone(seconds):
+            self._kill_all()
             return
         if self._process.returncode is None:
             self._kill_all()
@@ -144,6 +161,7 @@ class HandlerProcess:
         """When it has ended, end what it started, and close its socket: a fork may hold it open and hide the end."""
         await self._process.wait()
         self._kill_all()
+        self._groups.remove(self._process.pid)
         await asyncio.sleep(LAST_OUTPUT_SECONDS)
         self._writer.transport.abort()
 
@@ -165,9 +183,13 @@ class HandlerProcesses:
     """All processes of this worker; at most `most` at once."""
 
     def __init__(self, settings: WorkerSettings) -> None:
-        self._job = Job(settings.app, settings.log_level, settings.log_format, LogLimits(settings.attempt_log_lines, settings.attempt_log_bytes))
+        log_limits = LogLimits(settings.attempt_log_lines, settings.attempt_log_bytes)
+        max_tasks, max_memory = settings.handler_process_max_tasks, settings.handler_process_max_memory
+        self._job = Job(settings.app, settings.log_level, settings.log_format, log_limits, max_tasks, max_memory)
         self._places = asyncio.Semaphore(most(settings))
         self._idle: list[HandlerProcess] = []
+        self._leaving: set[asyncio.Task[None]] = set()
+        self._groups = Groups()
 
     async def run(self, claimed: Claimed, may_start: Callable[[], bool], began: Callable[[], None], wrote: Callable[[str], None]) -> Outcome:
         """Run a task in a free process. A task that waits too long for one, or may no longer start then, goes back, uncounted.
@@ -187,7 +209,7 @@ class HandlerProcesses:
     async def _in_one(self, claimed: Claimed, may_start: Callable[[], bool], began: Callable[[], None], wrote: Callable[[str], None]) -> Outcome:
         while True:
             try:
-                child = self._an_idle_one() or await HandlerProcess.start(self._job)
+                child = self._an_idle_one() or await HandlerProcess.start(self._job, self._groups)
             except (Died, OSError, TimeoutError) as error:
                 how = error.how if isinstance(error, Died) else str(error) or "was not ready in time"
                 log.error("handler process cannot start", how=how)
@@ -201,8 +223,19 @@ class HandlerProcesses:
                 if error.began or not child.used:
                     return _failed(f"the handler's process died: it {error.how}", error)
             else:
-                self._idle.append(child)
+                self._take_back(child)
                 return outcome
+
+    def _take_back(self, child: HandlerProcess) -> None:
+        """After a task: for the next one, or it ends, and the next task gets a new process."""
+        if child.leaves is None:
+            self._idle.append(child)
+            return
+        metrics.PROCESSES_REPLACED.labels(child.leaves.reason).inc()
+        log.info("handler process replaced", pid=child.pid, **msgspec.structs.asdict(child.leaves))
+        task = asyncio.get_running_loop().create_task(child.kill(END_SECONDS))
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
 
     def _an_idle_one(self) -> HandlerProcess | None:
         while self._idle:
@@ -212,9 +245,10 @@ class HandlerProcesses:
         return None
 
     async def close(self) -> None:
-        """End the idle ones."""
+        """End the idle ones, and those that take no further task."""
         idle, self._idle = self._idle, []
-        await asyncio.gather(*(child.kill(END_SECONDS) for child in idle))
+        await asyncio.gather(*(child.kill(END_SECONDS) for child in idle), *self._leaving)
+        self._groups.close()
 
 
 def _signal(number: int) -> str:

@@ -22,6 +22,8 @@ class Job(msgspec.Struct, frozen=True):
     log_level: Literal["debug", "info", "warning", "error"]
     log_format: Literal["json", "console"]
     log_limits: LogLimits
+    max_tasks: int
+    max_memory: int
 
 
 class Ready(msgspec.Struct, frozen=True, tag=True):
@@ -38,7 +40,16 @@ class Wrote(msgspec.Struct, frozen=True, tag=True):
     logs: str
 
 
-Message = Ready | Began | Wrote | Done | Failed | Snoozed
+class Leaves(msgspec.Struct, frozen=True, tag=True):
+    """The process takes no further task; the outcome of this one follows. `tasks`: that it ran; `memory`: bytes that it takes; `left`: its children."""
+
+    reason: Literal["tasks", "memory", "children"]
+    tasks: int
+    memory: int
+    left: int
+
+
+Message = Ready | Began | Wrote | Leaves | Done | Failed | Snoozed
 
 encode: Final = msgspec.msgpack.Encoder().encode
 read: Final = msgspec.msgpack.Decoder(Message).decode
