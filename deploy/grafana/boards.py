@@ -631,6 +631,12 @@ SERVERS: Final = Board(
                     "The log line `outage, waiting` says why. All of them: a server is away.",
                 ),
                 Panel(
+                    "Log lines dropped",
+                    [(rate("waggle_log_lines_dropped_total", "service"), "{{service}}")],
+                    "ops",
+                    "Nobody reads the output of the service, its disk is full, or it is slower than the log.",
+                ),
+                Panel(
                     "Spans dropped",
                     [(rate("waggle_spans_dropped_total", "service"), "{{service}}")],
                     "ops",

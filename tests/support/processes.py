@@ -117,15 +117,16 @@ def kill(process: subprocess.Popen[Any]) -> None:
     process.wait(GONE_SECONDS)
 
 
-def launch(name: str, settings: FleetSettings, folder: Path, *, environ: Mapping[str, str] | None = None) -> Process:
-    """Start a service without waiting until it is ready. `environ` adds variables to its environment."""
+def launch(name: str, settings: FleetSettings, folder: Path, *, environ: Mapping[str, str] | None = None, output: int | None = None) -> Process:
+    """Start a service without waiting until it is ready. `environ` adds variables to its environment; it writes to a log, or to the descriptor `output`."""
     number = next(_numbers)
     ready_file = folder / f"{name}-{number}.ready"
     settings = msgspec.structs.replace(settings, ready_file=str(ready_file))
     env = {key: value for key, value in os.environ.items() if not key.startswith(PREFIX)}
     env |= {"PYTHONPATH": str(TESTS), **variables(settings), **(environ or {})}
     log = folder / f"{name}-{number}.log"
-    process = spawn([sys.executable, "-m", f"waggle_{name}"], log=log, env=env)
+    command = [sys.executable, "-m", f"waggle_{name}"]
+    process = spawn(command, log=log, env=env) if output is None else subprocess.Popen(command, env=env, stdout=output, stderr=output)
     return Process(name, settings, process, ready_file, log)
 
 

@@ -28,11 +28,12 @@ class Services:
     logs: dict[str, Path] = field(default_factory=dict)
     processes: list[Process] = field(default_factory=list)
 
-    def launch(self, name: str, *, environ: Mapping[str, str] | None = None, **changes: object) -> Process:
-        """Start a service with these settings changed (`lease=2.0`), without waiting."""
-        process = launch(name, msgspec.structs.replace(self.settings, **changes), self.folder, environ=environ)
+    def launch(self, name: str, *, environ: Mapping[str, str] | None = None, output: int | None = None, **changes: object) -> Process:
+        """Start a service with these settings changed (`lease=2.0`), without waiting. With `output` it writes there, and not to a log."""
+        process = launch(name, msgspec.structs.replace(self.settings, **changes), self.folder, environ=environ, output=output)
         self.processes.append(process)
-        self.logs[process.log.stem] = process.log
+        if output is None:
+            self.logs[process.log.stem] = process.log
         return process
 
     async def __call__(self, name: str, *, environ: Mapping[str, str] | None = None, **changes: object) -> Process:

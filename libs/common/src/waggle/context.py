@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Final, Protocol
@@ -13,6 +14,8 @@ import structlog
 from waggle.errors import ErrorCode
 from waggle.retry import LONGEST_WAIT_SECONDS
 from waggle.task import BREAKER_LENGTH, BREAKER_PATTERN, Claimed, Task
+
+log = structlog.get_logger()
 
 LONGEST_SNOOZE_SECONDS: Final = LONGEST_WAIT_SECONDS
 
@@ -98,6 +101,10 @@ def checked_breaker(name: str) -> str:
     return name
 
 
+RUNNING: ContextVar["Context | None"] = ContextVar("running", default=None)
+"""The attempt whose handler runs here: log lines name it, those of other libraries too."""
+
+
 class Context:
     """One attempt of a task, as its handler sees it."""
 
@@ -175,5 +182,10 @@ class Context:
         """A structlog logger whose lines carry the task's id, type and attempt. The first of them are kept with the attempt: `waggle tasks logs`."""
         if self._log is None:
             kept = {} if self._open_log is None else {KEPT_IN: self._open_log()}
-            self._log = structlog.get_logger().bind(task_id=str(self._claimed.id), task_type=self._claimed.type, attempt=self._claimed.attempt, **kept)
+            self._log = log.bind(**self.fields, **kept)
         return self._log
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """What its log lines say of it."""
+        return {"task_id": str(self._claimed.id), "task_type": self._claimed.type, "attempt": self._claimed.attempt}

@@ -4,11 +4,13 @@ Exit codes: 0 after a graceful stop by a signal, 1 when an exception escapes a l
 """
 
 import asyncio
+import atexit
 import json
 import os
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Generic, NoReturn, TypeVar
 
@@ -25,6 +27,7 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 CANCEL_SECONDS = 5.0  # that a cancelled loop has to end
+LAST_SECONDS = 2.0  # for functions that were registered with `atexit`, and for output
 CANCEL_LIMIT = 6  # cancellations of one loop
 
 
@@ -95,7 +98,7 @@ class Service(Generic[AnySettings]):
                 log.warning("loops ignore cancellation, retrying", loops=[loop.get_name() for loop in going])
         if going:
             log.error("loops ignore cancellation, exiting", loops=[loop.get_name() for loop in going])
-            os._exit(1)
+            leave(1)
 
 
 @asynccontextmanager
@@ -123,6 +126,7 @@ async def _record(service: Service[Any]) -> None:
     SWITCH.handlers_trace = "opentelemetry.trace" in sys.modules  # the user's module is imported already
     from waggle.telemetry.otlp import Collector
 
+    logs.keep_own()
     settings = service.settings
     headers = dict(header.split("=", 1) for header in settings.otlp_headers)
     collector = Collector(service.name, settings.otlp_endpoint, headers)
@@ -155,19 +159,42 @@ def main(name: str, kind: type[AnySettings], run: Callable[[AnySettings], Corout
         failpoint.arm(settings.failpoint)
     machine.keep_freed_memory()
     disable_created_metrics()  # type: ignore[no-untyped-call]  # each counter would have a second series
+    machine.run(_to_the_end(name, run(settings)))
+    sys.exit(0)
+
+
+async def _to_the_end(name: str, running: Coroutine[Any, Any, None]) -> None:
+    """Ends the process itself: the end of the event loop, as that of Python, waits for threads that handlers left behind."""
     try:
-        machine.run(run(settings))
-    except KeyboardInterrupt:
-        sys.exit(130)
+        await running
     except BaseException as error:  # the process logs it and exits
         cause = _first(error)
+        if isinstance(cause, KeyboardInterrupt):
+            leave(130)
         if isinstance(cause, SettingsError):
-            print(f"waggle {name}: {cause}", file=sys.stderr)
-            sys.exit(2)
+            with suppress(OSError):
+                print(f"waggle {name}: {cause}", file=sys.stderr)
+            leave(2)
         log.error("crashed", error=repr(cause), exc_info=error)
-        sys.stdout.flush()
-        os._exit(1)  # sys.exit would wait for handlers in threads, possibly forever, and nothing would restart the service
-    sys.exit(0)
+        leave(1)
+    leave(0)
+
+
+def leave(code: int) -> NoReturn:
+    """End this process, whatever its threads do. What Python does at its end, except to wait for threads, gets LAST_SECONDS."""
+    logs.flush()
+
+    def last() -> None:
+        atexit._run_exitfuncs()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(Exception):  # nobody reads it any more
+                stream.flush()
+
+    with suppress(RuntimeError):  # no further thread from the system
+        ending = threading.Thread(target=last, name="end", daemon=True)
+        ending.start()
+        ending.join(LAST_SECONDS)
+    os._exit(code)
 
 
 def _first(error: BaseException) -> BaseException:

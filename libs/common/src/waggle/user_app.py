@@ -10,6 +10,7 @@ import waggle
 from waggle.app import App
 from waggle.settings.kinds import hint
 from waggle.settings.shared import SettingsError
+from waggle.telemetry import logs
 
 WAGGLE: Final = str(Path(waggle.__file__).parent)
 IMPORTLIB: Final = str(Path(importlib.__file__).parent)
@@ -21,6 +22,7 @@ def find(reference: str) -> App:
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
+    logs.keep_own()
     try:
         found = importlib.import_module(module_name)
         for part in attribute.split("."):

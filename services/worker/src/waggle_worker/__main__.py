@@ -1,7 +1,5 @@
 """`python -m waggle_worker`: one worker process."""
 
-import os
-import sys
 from typing import Final, NoReturn
 
 import structlog
@@ -38,10 +36,8 @@ async def run(settings: WorkerSettings) -> None:
         svc.ready(metrics_url=metrics_url)
         await svc.stopped()
         await worker.drain(settings.grace)
-    if worker.left:  # a thread that does not end would keep the process forever
+    if worker.left:
         log.warning("handlers did not end", count=worker.left)
-        sys.stdout.flush()
-        os._exit(0)
 
 
 def main() -> NoReturn:

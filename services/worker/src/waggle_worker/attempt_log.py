@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from waggle.errors import storable
+from waggle.telemetry.log_lines import text
 
 OWN: Final = frozenset({"event", "level", "timestamp", "task_id", "task_type", "attempt", "service", "exc_info", "trace_id", "span_id"})
 
@@ -34,17 +35,12 @@ class AttemptLog:
         if len(self._lines) >= self._limits.lines or self._bytes >= self._limits.size:
             self._left += 1
             return
-        line = {"at": datetime.now(UTC), "level": event.get("level", "info"), "event": str(event.get("event", ""))}
-        fields = {str(name): value for name, value in event.items() if name not in OWN}
-        try:
-            text = _encode({**line, "fields": fields} if fields else line)
-        except Exception:  # whatever a value's own conversion raises
-            text = _encode({**line, "event": storable(line["event"]), "fields": {"unreadable": [storable(name) for name in sorted(fields)[:20]]}})
-        if self._bytes + len(text) > self._limits.size:
+        line = _line(event)
+        if self._bytes + len(line) > self._limits.size:
             self._left += 1
             return
-        self._lines.append(text)
-        self._bytes += len(text)
+        self._lines.append(line)
+        self._bytes += len(line)
 
     def text(self) -> str | None:
         """All lines as a JSON array, None without one. The last says how many more there were."""
@@ -54,3 +50,12 @@ class AttemptLog:
         if self._left:
             lines.append(_encode({"at": datetime.now(UTC), "level": "warning", "event": f"{self._left} more lines were not kept"}))
         return "[" + b",".join(lines).decode() + "]"
+
+
+def _line(event: dict[str, Any]) -> bytes:
+    fields = {text(name): value for name, value in event.items() if name not in OWN}
+    line = {"at": datetime.now(UTC), "level": event.get("level", "info"), "event": text(event.get("event", ""))}
+    try:
+        return _encode({**line, "fields": fields} if fields else line)
+    except Exception:  # whatever a value's own conversion raises
+        return _encode({**line, "event": storable(line["event"]), "fields": {"unreadable": [storable(name) for name in sorted(fields)[:20]]}})

@@ -8,6 +8,7 @@ times in all. The task's status never changes. A worker without hooks asks Postg
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from functools import partial
 from inspect import isawaitable
 from typing import Any, Final
@@ -17,7 +18,7 @@ import structlog
 
 from waggle import forked
 from waggle.app import Handler
-from waggle.context import Context
+from waggle.context import RUNNING, Context
 from waggle.declarations import is_async
 from waggle.forked import guarded
 from waggle.loops import wait_for
@@ -137,12 +138,13 @@ class Cleanups:
         assert handler.cleanup is not None
         over = asyncio.Event()
         context = Context(task, over.is_set)
+        RUNNING.set(context)
         try:
             async with asyncio.timeout(handler.timeout):
                 if is_async(handler.cleanup):
                     returned = handler.cleanup(context, cleanup.error)
                 else:
-                    self._in_threads.append(self._threads.submit(forked.called, handler.cleanup, context, cleanup.error))
+                    self._in_threads.append(self._threads.submit(copy_context().run, forked.called, handler.cleanup, context, cleanup.error))
                     returned = await asyncio.wrap_future(self._in_threads[-1])
                 while isawaitable(returned):  # of a plain wrapper around an async function, too
                     returned = await guarded(returned)

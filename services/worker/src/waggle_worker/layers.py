@@ -17,7 +17,7 @@ import structlog
 
 from waggle import forked
 from waggle.app import Handler
-from waggle.context import Context
+from waggle.context import RUNNING, Context
 from waggle.forked import guarded
 from waggle.retry import Backoff, checked_wait
 from waggle.task import Claimed, Done, Failed, Outcome, Snoozed
@@ -58,11 +58,15 @@ class Unfinished(NamedTuple):
 
 async def awaited(handler: Handler, context: Context, arguments: dict[str, Any]) -> Outcome:
     """Run an async handler. Never raises: a cancellation is an outcome too."""
+    token = RUNNING.set(context)
     try:
         awaitable = handler.function(context, **arguments) if handler.takes_context else handler.function(**arguments)
     except BaseException as error:
-        return outcomes.of_exception(error)
-    return await finished(awaitable)
+        outcome = outcomes.of_exception(error)
+    else:
+        outcome = await finished(awaitable)
+    RUNNING.reset(token)
+    return outcome
 
 
 async def finished(awaitable: Awaitable[Any]) -> Outcome:
@@ -87,6 +91,7 @@ def called(handler: Handler, context: Context, arguments: dict[str, Any]) -> Out
 
 
 def _called(handler: Handler, context: Context, arguments: dict[str, Any]) -> Outcome | Unfinished:
+    RUNNING.set(context)
     try:
         value = forked.called(handler.function, *([context] if handler.takes_context else []), **arguments)
         return Unfinished(value, copy_context()) if _is_awaitable(value) else outcomes.of_result(value)

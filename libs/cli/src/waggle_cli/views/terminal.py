@@ -1,30 +1,49 @@
 """The terminal of `waggle up`: its own lines, and the warnings of its services. Also what makes foreign text safe to print."""
 
+import atexit
 import contextlib
-import os
+import io
 import sys
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, TextIO
 
 from rich.console import Console
 from rich.text import Text
 
+LAST_SECONDS: Final = 1.0  # at the end, for lines that the terminal has not taken
 LEVEL_STYLES: Final[Mapping[str, str]] = {"warning": "yellow", "error": "red", "critical": "bold red"}
 
 
-class _Output(Console):
-    def on_broken_pipe(self) -> None:
-        """`waggle up | head` continues without a reader; rich would end the process."""
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+class _Unhurried(io.TextIOBase):
+    """Standard output, written by a thread of its own: `waggle up | head` goes on without a reader, and so it does when nobody reads a full pipe."""
+
+    def __init__(self) -> None:
+        from waggle.telemetry.log_writer import LogWriter  # only `waggle up` needs it
+
+        self._writer = LogWriter(sys.stdout.fileno(), "… {} lines are missing here".format, sys.stdout.encoding, "replace")
+        atexit.register(self._writer.flush, LAST_SECONDS)
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return sys.stdout.encoding
+
+    def isatty(self) -> bool:
+        return sys.stdout.isatty()
+
+    def fileno(self) -> int:
+        return sys.stdout.fileno()
+
+    def write(self, text: str) -> int:
+        if text:
+            self._writer.put(text.removesuffix("\n"))
+        return len(text)
 
 
 class Terminal:
     """Lines for people, without colours if the output is not a terminal. A closed output does not matter."""
 
     def __init__(self) -> None:
-        with contextlib.suppress(AttributeError):
-            sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # the terminal's encoding may have no tick
-        self._console = _Output(highlight=False, soft_wrap=True, markup=False, emoji=False)
+        self._console = Console(file=_output(), highlight=False, soft_wrap=True, markup=False, emoji=False)
 
     def say(self, text: str, style: str = "") -> None:
         with contextlib.suppress(OSError):
@@ -42,6 +61,13 @@ class Terminal:
         """A service wrote something, or something happened to it."""
         with contextlib.suppress(OSError):
             self._console.print(Text.assemble((f"{source:<10}", "bold"), (f"{level:<8}", LEVEL_STYLES.get(level, "")), printable(text)))
+
+
+def _output() -> TextIO:
+    try:
+        return _Unhurried()  # type: ignore[return-value]  # all that rich asks of a file
+    except (AttributeError, OSError, ValueError):  # a test has put something else there
+        return sys.stdout
 
 
 def printable(text: str) -> str:

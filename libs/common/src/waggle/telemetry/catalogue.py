@@ -122,6 +122,13 @@ SPANS_DROPPED: Final = MetricSpec(
     meaning="Spans that did not reach the collector of WAGGLE_OTLP_ENDPOINT",
     advice="More spans than it takes: lower WAGGLE_TRACE_RATIO. All of them: the collector is away, see the log line `traces are not sent`",
 )
+LOG_LINES_DROPPED: Final = MetricSpec(
+    kind=Counter,
+    name="waggle_log_lines_dropped_total",
+    where=EVERY,
+    meaning="Log lines that were not written: nobody reads the output, its disk is full, or it is slower than the log",
+    advice="Look at what takes the output of the service. The line `log lines dropped` says how many are missing once it works again",
+)
 STATEMENT_SECONDS: Final = MetricSpec(
     kind=Histogram,
     name="waggle_statement_duration_seconds",

@@ -5,7 +5,7 @@ import time
 from typing import Final
 
 from waggle import machine
-from waggle.telemetry import catalogue
+from waggle.telemetry import catalogue, logs
 
 TICK_SECONDS: Final = 0.5
 WINDOW_SECONDS: Final = 15.0  # a scrape sees the worst of this one and the one before
@@ -13,6 +13,7 @@ WINDOW_SECONDS: Final = 15.0  # a scrape sees the worst of this one and the one 
 CPU: Final = catalogue.CPU.create()
 MEMORY: Final = catalogue.MEMORY.create()
 LAG: Final = catalogue.LOOP_LAG.create()
+LINES_DROPPED: Final = catalogue.LOG_LINES_DROPPED.create()
 SPANS_DROPPED: Final = catalogue.SPANS_DROPPED.create()  # by waggle.telemetry.span_sender, which is imported only where a collector is configured
 
 
@@ -53,7 +54,11 @@ async def watch() -> None:
     MEMORY.set_function(machine.resident_bytes)
     LAG.set_function(lag.milliseconds)
     loop = asyncio.get_running_loop()
+    counted = 0
     while True:
+        dropped = logs.dropped()
+        LINES_DROPPED.inc(dropped - counted)
+        counted = dropped
         due = loop.time() + TICK_SECONDS
         await asyncio.sleep(TICK_SECONDS)
         lag.note(max(0.0, loop.time() - due))
