@@ -70,6 +70,39 @@ def test_one_is_retried_with_another_payload(cli: Run) -> None:
     assert "another one" in shown
 
 
+def test_a_renamed_field_is_repaired_in_many(cli: Run) -> None:
+    ids = dead(cli, "the wrong name", 3)
+    changes = "--set message=mended --set retryable=@retryable"
+    dry = cli(f"dlq retry --text 'the wrong name' {changes} --dry-run")
+    assert (dry.code, dry.err) == (0, "")
+    assert dry.out.startswith("3 dead letters would be retried\n")
+    assert dry.out.count('before  {"message": "the wrong name", "retryable": false}\n') == 3
+    assert dry.out.count('after   {"message": "mended", "retryable": false}\n') == 3
+    run = cli(f"dlq retry --text 'the wrong name' {changes}")
+    assert (run.code, run.out.startswith("retried 3 dead letters")) == (0, True)
+    assert cli(f"tasks watch {' '.join(ids)} --until-done --every 0.1").code == 1
+    assert json.loads(cli(f"dlq show {ids[0]} -o json").out)["payload"] == {"message": "mended", "retryable": False}
+
+
+def test_what_does_not_fit_its_type_after_the_changes_is_left_alone_and_shown(cli: Run) -> None:
+    (id_,) = dead(cli, "it cannot be mended")
+    run = cli("dlq retry --text 'cannot be mended' --set retryable=maybe --drop message")
+    left = "1 was left alone because the changed payload does not fit"
+    assert (run.code, run.err) == (0, "")
+    assert run.out == f'retried 0 dead letters, {left}: completed\n  {id_}  payload.retryable the value is not of type "boolean"\n'
+    found = json.loads(cli("dlq retries --limit 1 -o json").out)["items"][0]
+    card = cli(f"dlq retries {found['id']}").out
+    assert '--set retryable="maybe" --drop message' in card
+    assert json.loads(cli(f"dlq show {id_} -o json").out)["payload"]["message"] == "it cannot be mended"
+
+
+def test_changes_that_cannot_be_read_are_refused_before_anything_is_sent(cli: Run) -> None:
+    for wrong in ("--set amount", "--set =1", "--set amount=@"):
+        run = cli(f"dlq retry --all {wrong}")
+        assert (run.code, "must be NAME=VALUE" in run.err) == (2, True)
+    assert "not both" in cli(f"dlq retry {NOBODY} --drop amount").err
+
+
 def test_several_are_retried_and_an_id_of_no_dead_letter_is_reported(cli: Run) -> None:
     ids = dead(cli, "several", 2)
     run = cli(f"dlq retry {ids[0]} {NOBODY} {ids[1]}")

@@ -12,6 +12,7 @@ from support.facts import until
 from support.given_dead import dead, error_of, many_dead, nobody
 from support.loops import loop
 from waggle.bus.connection import Bus
+from waggle.payload_changes import PayloadChanges
 from waggle.redrive import FIRST_BATCH, DeadLetterFilter, Redrive
 from waggle.store import dead_letters, redrives, tasks
 from waggle.task import Done, Failed, Outcome, Snoozed, Tries, decide
@@ -23,10 +24,11 @@ FAILED = Failed(error_of("again"))
 DONE = Done(None)
 
 
-async def begin(pool: Pool, *, rate: float = 1000.0, limit: int | None = None, **wanted: object) -> UUID:
+async def begin(pool: Pool, *, rate: float = 1000.0, limit: int | None = None, changes: PayloadChanges | None = None, **wanted: object) -> UUID:
     redrive_id = uuid4()
     async with pool.acquire() as connection:
-        await redrives.begin(connection, redrive_id, DeadLetterFilter(**wanted), rate=rate, limit=limit, submitted_by="anna")  # type: ignore[arg-type]
+        chosen = DeadLetterFilter(**wanted)  # type: ignore[arg-type]
+        await redrives.begin(connection, redrive_id, chosen, rate=rate, limit=limit, submitted_by="anna", changes=changes)
     return redrive_id
 
 
@@ -78,6 +80,16 @@ async def test_what_does_well_goes_on_to_the_end(pool: Pool) -> None:
         found = await step(pool, redrive_id)
     assert (found.state, found.matched, found.retried, found.failed_again) == ("completed", 600, 600, 0)
     assert await pool.fetchval("SELECT count(*) FROM waggle.dead_letter_retries WHERE redrive_id = $1", redrive_id) == 600
+
+
+async def test_one_that_was_interrupted_goes_on_with_the_same_changes(pool: Pool) -> None:
+    await dead(pool, 70, payload='{"a": 1}')
+    redrive_id = await begin(pool, changes=PayloadChanges(copy={"b": "a"}, drop=["a"]))
+    assert (await step(pool, redrive_id)).retried == FIRST_BATCH
+    await run(pool, DONE)  # a step knows only what stands in Postgres, as after a restart
+    found = await step(pool, redrive_id)
+    assert (found.state, found.retried, found.unfit) == ("completed", 70, 0)
+    assert await pool.fetchval("SELECT count(*) FROM waggle.tasks WHERE payload::text = '{\"b\":1}'") == 70
 
 
 async def test_a_failure_that_comes_later_stops_it_too(pool: Pool) -> None:

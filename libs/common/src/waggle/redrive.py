@@ -10,6 +10,8 @@ from uuid import UUID
 
 import msgspec
 
+from waggle.payload_changes import PayloadChanges, Unfit
+
 FIRST_BATCH: Final = 10  # tasks in the first batch, whose outcomes are awaited
 OUTCOMES_NEEDED: Final = 5  # outcomes before it may stop
 FIRST_OUTCOMES_SECONDS: Final = 10.0  # to wait for them
@@ -39,7 +41,8 @@ class DeadLetterFilter(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=
 class Redrive(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """A bulk retry of dead letters. `state` is running, completed, stopped (by itself; `reason` says why) or cancelled (by an operator).
 
-    `skipped` tasks had a passed deadline or a `unique_key` in use; `failed_again` counts retried tasks whose first attempt failed.
+    `skipped` tasks had a passed deadline or a `unique_key` in use; `failed_again` counts retried tasks whose first attempt failed. With `changes`, `unfit`
+    counts the dead letters that stay, because their changed payload does not fit; `first_unfit` shows some of them.
     """
 
     id: UUID
@@ -56,6 +59,10 @@ class Redrive(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     limit: int | None = None
     reason: str | None = None
     ended_at: datetime | None = None
+    changes: PayloadChanges | None = None
+    unfit: int = 0
+    first_unfit: list[Unfit] | None = None
+    hidden: list[str] | None = None
 
 
 class Recent(NamedTuple):

@@ -49,6 +49,7 @@ class Commands:
             subjects.DLQ_REMOVE: _taking(dlq_commands.RemoveTask, self.remove),
             subjects.DLQ_CLEANUP: _taking(dlq_commands.CleanUp, self.clean),
             subjects.DLQ_REDRIVE: _taking(dlq_commands.BeginRedrive, self.begin_redrive),
+            subjects.DLQ_CHANGING_REDRIVE: _taking(dlq_commands.BeginChangingRedrive, self.begin_redrive),
             subjects.DLQ_CANCEL: _taking(dlq_commands.CancelRedrive, self.cancel_redrive),
         }
 
@@ -71,7 +72,9 @@ class Commands:
 
     async def _retry(self, command: dlq_commands.RetryTask) -> Task:
         async with self._transaction(command) as connection:
-            revival = await dead_letters.retry(connection, [command.id], how="manual", retried_by=command.asked_by, payload=command.payload)
+            revival = await dead_letters.retry(
+                connection, [command.id], how="manual", retried_by=command.asked_by, payloads=None if command.payload is None else [command.payload]
+            )
             if command.id in revival.obstacles:
                 raise CommandRefused(RefusalCode.CONFLICT, OBSTACLES[revival.obstacles[command.id]])
             return await _task(connection, command.id, bool(revival.retried))
@@ -103,12 +106,21 @@ class Commands:
     async def begin_redrive(self, command: dlq_commands.BeginRedrive) -> Redrive:
         """Insert the redrive; the loop does the rest."""
         rate = self._settings.dlq_redrive_rate if command.rate is None else command.rate
+        changes = command.changes if isinstance(command, dlq_commands.BeginChangingRedrive) else None
         async with self._transaction(command) as connection:
-            await redrives.begin(connection, command.id, command.filter, rate=rate, limit=command.limit, submitted_by=command.asked_by)
+            await redrives.begin(*(connection, command.id, command.filter), rate=rate, limit=command.limit, submitted_by=command.asked_by, changes=changes)
             begun = await redrives.get(connection, command.id)
         assert begun is not None
         self._wake.set()
-        log.info("redrive began", redrive_id=str(command.id), matched=begun.matched, rate=rate, limit=command.limit, asked_by=command.asked_by)
+        log.info(
+            "redrive began",
+            redrive_id=str(command.id),
+            matched=begun.matched,
+            rate=rate,
+            limit=command.limit,
+            changing=changes is not None,
+            asked_by=command.asked_by,
+        )
         return begun
 
     async def cancel_redrive(self, command: dlq_commands.CancelRedrive) -> Redrive:

@@ -21,7 +21,7 @@ from waggle.store.dead_letters import Retried
 from waggle.store.postgres import POSTGRES_OUTAGE
 from waggle.store.redrives import Due, Outcomes, RedriveBatch
 from waggle.task import Status
-from waggle_dlq import metrics, telling
+from waggle_dlq import changing, metrics, telling
 from waggle_dlq.telling import Tell
 
 log = structlog.get_logger()
@@ -33,7 +33,7 @@ WATCH_INTERVAL_SECONDS: Final = 1.0
 # A step failed by itself: another client holds its rows, or its filter took too long. Other redrives must not wait for it.
 STUCK: Final = (asyncpg.LockNotAvailableError, asyncpg.QueryCanceledError)
 POSTPONE_SECONDS: Final = 5.0  # seconds
-NO_BATCH: Final = RedriveBatch(Retried([], {}), None, is_last=False)
+NO_BATCH: Final = RedriveBatch(Retried([], {}), None, is_last=False, unfit=[])
 
 
 async def redrive(pool: "asyncpg.Pool[asyncpg.Record]", bus: Bus, wake: asyncio.Event, stopping: asyncio.Event) -> None:
@@ -87,7 +87,8 @@ async def _step(connection: SingleConnection, due: Due, outcomes: Outcomes) -> t
         case Wait(seconds):
             pass
         case LetGo(most, seconds):
-            portion = await redrives.retry_batch(connection, due, most)
+            change = None if due.changes is None else partial(changing.change, due.changes)
+            portion = await redrives.retry_batch(connection, due, most, change)
             state = "completed" if portion.is_last else "running"
     await redrives.advance(connection, due, state=state, outcomes=outcomes, portion=portion, recent=recent, reason=reason, seconds=seconds)
     return state, portion
@@ -107,6 +108,8 @@ def _log_end(due: Due, state: str, portion: RedriveBatch) -> None:
     metrics.RETRIED.labels("redrive").inc(retried)
     for reason, count in Counter(portion.revival.obstacles.values()).items():
         metrics.SKIPPED.labels(reason).inc(count)
+    if portion.unfit:
+        metrics.SKIPPED.labels("unfit").inc(len(portion.unfit))
     if state == due.state:
         return
     metrics.REDRIVES.labels(state).inc()

@@ -13,7 +13,7 @@ import jsonschema_rs
 import msgspec
 import structlog
 
-from waggle import validators
+from waggle import payload_schema
 from waggle.errors import ErrorCode, TaskError
 from waggle.retry import SNOOZE_CAP_SECONDS
 from waggle.store import catalogue
@@ -99,4 +99,4 @@ def _reads(version: ServedVersion, payload: str) -> bool:
 
 @lru_cache(maxsize=100)
 def _validator(task_type: str, schema: str) -> jsonschema_rs.Validator | None:
-    return validators.compiled(task_type, schema)
+    return payload_schema.compiled(task_type, schema)

@@ -79,7 +79,7 @@ async def test_a_command_whose_caller_no_longer_waits_is_not_done(dlq: Process, 
 async def test_its_endpoints_are_micro_services_that_can_be_listed(dlq: Process, bus: Bus) -> None:
     answer = await bus.request("$SRV.INFO.waggle-dlq")
     found = {endpoint["subject"] for endpoint in msgspec.json.decode(answer.data)["endpoints"]}
-    assert found == {f"waggle.rpc.dlq.{verb}" for verb in ("retry", "remove", "cleanup", "redrive", "cancel")}
+    assert found == {f"waggle.rpc.dlq.{verb}" for verb in ("retry", "remove", "cleanup", "redrive", "changing_redrive", "cancel")}
 
 
 async def test_commands_are_logged_and_counted(api: Client, dlq: Process, pool: Pool, kind: str) -> None:

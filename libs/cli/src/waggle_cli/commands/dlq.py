@@ -15,12 +15,14 @@ from waggle_cli.commands.parameters import (
     DeadFilter,
     DeadLetterId,
     DeadLetterIds,
+    DropFields,
     Flag,
     JsonObject,
     Limit,
     Output,
     Part,
     Seconds,
+    SetFields,
     Url,
     examples,
 )
@@ -126,6 +128,7 @@ def groups(
         """waggle dlq retry ID --payload '{"to": "the right address"}'""",
         "waggle dlq retry --type email.send --code task_timeout --dry-run",
         "waggle dlq retry --fingerprint FINGERPRINT --rate 50",
+        "waggle dlq retry --type payment.collect --set amount=@sum --drop sum --dry-run",
         "waggle dlq retry --all --detach",
     ),
 )
@@ -139,6 +142,8 @@ def retry(
     dry_run: Flag = False,
     rate: Annotated[float | None, Parameter(validator=Number(gt=0), metavar="A-SECOND")] = None,
     limit: Limit | None = None,
+    set_: SetFields = None,
+    drop: DropFields = None,
     detach: Flag = False,
     output: Output = "table",
     url: Url = "",
@@ -157,19 +162,24 @@ through it at the given rate, and stops it if the retried tasks fail again at on
     all_
         Retry every dead letter.
     dry_run
-        Only report how many would be retried.
+        Only report how many would be retried, and with --set or --drop the first ten before and after.
     rate
         Maximum retries per second; the default is the service's setting.
     limit
         Maximum number of retries.
+    set_
+        In a bulk retry, give this field of each payload a value: JSON, or a text. NAME=@OTHER gives it the value of the field OTHER. \
+A payload that does not fit its type afterwards stays a dead letter. May be repeated.
+    drop
+        In a bulk retry, remove this field from each payload. May be repeated.
     detach
         Do not wait for the bulk retry to end.
     """
-    from waggle_cli.commands import redrives
+    from waggle_cli.commands import options, redrives
     from waggle_cli.commands.session import session
 
     query = {name: value for name, value in filters.query().items() if value is not None}
-    bulk = {**query, "all": all_ or None, "dry_run": dry_run or None, "rate": rate, "limit": limit}
+    bulk = {**query, "all": all_ or None, "dry_run": dry_run or None, "rate": rate, "limit": limit, "changes": options.payload_changes(set_, drop)}
     bulk = {name: value for name, value in bulk.items() if value is not None}
     _check(ids or [], bulk, payload, bool(query) or all_, detach)
     with session("waggle dlq retry", url) as api:

@@ -101,6 +101,33 @@ def seconds(_: type, tokens: Sequence[Token]) -> float:
     return value
 
 
+def assignments(_: type, given: Sequence[str] | None) -> None:
+    """Validate fields that are set: NAME=VALUE or NAME=@OTHER."""
+    for text in given or ():
+        name, equals, value = text.partition("=")
+        if not name or not equals or value == "@":
+            raise ValueError(f"{text!r} must be NAME=VALUE, with JSON or a text, or NAME=@OTHER, with the name of another field.")
+
+
+def payload_changes(given: Sequence[str] | None, drop: Sequence[str] | None) -> dict[str, Any] | None:
+    """The changes of a bulk retry as the API expects them. Numbers stay as they were written."""
+    if not given and not drop:
+        return None
+    values = [(name, value) for name, _, value in (text.partition("=") for text in given or ())]
+    copied = {name: value[1:] for name, value in values if value.startswith("@")}
+    return {"set": {name: _json_or_text(value) for name, value in values if name not in copied}, "copy": copied, "drop": [*(drop or ())]}
+
+
+def _json_or_text(given: str) -> Any:
+    import msgspec
+
+    try:
+        msgspec.json.decode(given)
+    except (msgspec.DecodeError, RecursionError):
+        return given
+    return msgspec.Raw(given.encode())
+
+
 def file_name(_: type, value: str | None) -> None:
     """Validate a file name; - is standard input."""
     if value not in (None, "-") and Path(value).is_dir():

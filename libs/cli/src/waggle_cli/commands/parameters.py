@@ -87,6 +87,8 @@ JsonObject = Annotated[str | None, Parameter(converter=options.json_object, allo
 Priority = Annotated[int | None, Parameter(converter=options.priority, completer=lambda _: list(PRIORITIES), metavar="PRIORITY")]
 Limit = Annotated[int, Parameter(validator=Number(gte=1), metavar="N")]
 Flag = Annotated[bool, Parameter(negative="", show_default=False)]
+SetFields = Annotated[list[str] | None, Parameter(name="--set", validator=options.assignments, metavar="NAME=VALUE")]
+DropFields = Annotated[list[str] | None, Parameter(name="--drop", metavar="NAME")]
 
 All = Annotated[bool, Parameter(name="--all", negative="", show_default=False)]
 

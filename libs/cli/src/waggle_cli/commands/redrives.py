@@ -1,9 +1,10 @@
 """Retries of dead letters: one by one, or a bulk retry that is followed to its end."""
 
-import json
 import time
 from collections.abc import Sequence
 from typing import Final
+
+import msgspec
 
 from waggle_cli.commands.session import Exit, each
 from waggle_cli.rest.client import Client
@@ -28,10 +29,10 @@ def retry_each(api: Client, ids: Sequence[str], payload: str | None, output: str
 
 def retry_many(api: Client, wanted: Json, output: str, *, detach: bool, url: str) -> int:
     """Start a bulk retry and, unless detached, follow it."""
-    answer = api.post("dlq", "retry", body=json.dumps(wanted).encode())
+    answer = api.post("dlq", "retry", body=msgspec.json.encode(wanted))
     if "dry_run" in answer.value:
         none = "" if answer.value["matched"] else names.unknown(api, wanted)
-        lists.one(answer, output, lambda found: show.say(f"{count(found['matched'], 'dead letter')} would be retried{none and '.'}{none}"))
+        lists.one(answer, output, lambda found: redrives.would(found, none))
         return Exit.OK
     if not detach:
         return follow(api, answer, output, url=url)

@@ -73,6 +73,9 @@ class RedriveJson(TypedDict):
     reason: NotRequired[str]
     ended_at: NotRequired[str]
     submitted_by: NotRequired[str]
+    changes: NotRequired[Json]
+    unfit: NotRequired[int]
+    first_unfit: NotRequired[list[Json]]
 
 
 class QueueJson(TypedDict):

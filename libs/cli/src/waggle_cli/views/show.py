@@ -1,9 +1,10 @@
 """Output: tables and cards for people, JSON as the API sent it. Colours only on a terminal; output to a file or a pipe is never cut."""
 
 import os
+import re
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Final
+from typing import IO, Any, Final, TextIO, cast
 
 from rich.console import Console
 from rich.table import Table
@@ -18,6 +19,8 @@ INDENT: Final = 4  # of a last column on its own line
 SHORTEST: Final = 12  # a column is never cut below this width
 
 Row = Mapping[str, Text]
+
+_BLANKS: Final = re.compile(r"[ \t]+$", re.MULTILINE)
 
 
 def raw(answer: bytes) -> None:
@@ -134,4 +137,19 @@ def columns(*styles: str) -> Table:
 
 
 def console() -> Console:
-    return Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
+    if sys.stdout.isatty():
+        return Console(highlight=False, markup=False, emoji=False)
+    return Console(file=cast(IO[str], _WithoutBlanks(sys.stdout)), highlight=False, markup=False, emoji=False, width=PIPED_WIDTH)
+
+
+class _WithoutBlanks:
+    """A pipe or a file, written without blanks at the ends of lines: rich fills the cells of its tables."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+
+    def write(self, text: str) -> int:
+        return self._out.write(_BLANKS.sub("", text))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._out, name)

@@ -11,6 +11,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
+from waggle.payload_changes import PayloadChanges
 from waggle.redrive import LIMIT_MAX, RATE_MAX, RATE_MIN, DeadLetterFilter
 
 
@@ -66,6 +67,12 @@ class BeginRedrive(DlqCommand, frozen=True, kw_only=True, omit_defaults=True):
     filter: DeadLetterFilter
     rate: Annotated[float, Meta(ge=RATE_MIN, le=RATE_MAX)] | None = None
     limit: Annotated[int, Meta(ge=1, le=LIMIT_MAX)] | None = None
+
+
+class BeginChangingRedrive(BeginRedrive, frozen=True, kw_only=True, omit_defaults=True):
+    """Begin a redrive that changes the payloads. A command of its own: an older dlq service would retry the payloads as they are."""
+
+    changes: PayloadChanges
 
 
 class CancelRedrive(DlqCommand, frozen=True, kw_only=True):

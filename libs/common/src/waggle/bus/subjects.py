@@ -44,6 +44,7 @@ DLQ_RETRY: Final = "waggle.rpc.dlq.retry"
 DLQ_REMOVE: Final = "waggle.rpc.dlq.remove"
 DLQ_CLEANUP: Final = "waggle.rpc.dlq.cleanup"
 DLQ_REDRIVE: Final = "waggle.rpc.dlq.redrive"
+DLQ_CHANGING_REDRIVE: Final = "waggle.rpc.dlq.changing_redrive"
 DLQ_CANCEL: Final = "waggle.rpc.dlq.cancel"
 
 # What happened to tasks.

@@ -4,12 +4,15 @@ A type has a version for each payload that it has had. Which of them are served 
 """
 
 import hashlib
+import itertools
 from collections.abc import Collection, Container, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import asyncpg
 
+from waggle import payload_schema, secret_fields
+from waggle.payload_schema import TypeSchema
 from waggle.store.client import Connection
 from waggle.store.sql import statement
 
@@ -62,6 +65,10 @@ class ServedVersion(NamedTuple):
     queues: list[str]
 
 
+Schemas: TypeAlias = tuple[tuple[str, ...], tuple[str, ...]]
+"""The schemas (texts) of a type: those of the accepted versions, the newest first, and those of all versions that hide values."""
+
+
 def version_of(schema: str) -> str:
     """The version of a type with this schema; migration 0021 computes the same."""
     return hashlib.sha256(schema.encode()).hexdigest()[:12]
@@ -87,6 +94,16 @@ async def announce(connection: Connection, types: Sequence[TaskType], queues: Se
 async def versions(connection: Connection) -> list[TypeVersion]:
     """The accepted versions, of each type the newest first, and all that hide values."""
     return [TypeVersion(*row) for row in await statement("types/list").fetch(connection)]
+
+
+def schemas_of(versions: Sequence[TypeVersion]) -> Schemas:
+    """The schemas of a type's versions, as `payload_schema.of_type` takes them."""
+    return tuple([row.schema for row in versions if row.accepted]), tuple([row.schema for row in versions if secret_fields.has_any(row.schema)])
+
+
+async def payload_schemas(connection: Connection) -> dict[str, TypeSchema]:
+    """What the payloads of each known type may be."""
+    return {name: payload_schema.of_type(name, *schemas_of(list(rows))) for name, rows in itertools.groupby(await versions(connection), lambda row: row.name)}
 
 
 async def served(connection: Connection, names: Collection[str]) -> list[ServedVersion]:

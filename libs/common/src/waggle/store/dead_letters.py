@@ -116,15 +116,35 @@ async def get(connection: Connection, task_id: UUID) -> DeadLetter | None:
 
 
 async def retry(
-    connection: Connection, ids: list[UUID], *, how: str, retried_by: str | None = None, redrive_id: UUID | None = None, payload: str | None = None
+    connection: Connection, ids: list[UUID], *, how: str, retried_by: str | None = None, redrive_id: UUID | None = None, payloads: list[str] | None = None
 ) -> Retried:
-    """Make dead letters pending; what is in neither list is no dead letter. `payload` (JSON text) replaces that of one task; the old one is kept.
+    """Make dead letters pending; what is in neither list is no dead letter. `payloads` (JSON texts, one for each id) replace
+    the old ones, which are kept.
 
     Raises UniqueViolationError when another task takes a unique key at the same moment. Then nothing changed; repeat the call.
     """
-    rows = await statement("dead_letters/retry").fetch(connection, ids=ids, how=how, retried_by=retried_by, redrive_id=redrive_id, payload=payload)
+    rows = await statement("dead_letters/retry").fetch(connection, ids=ids, how=how, retried_by=retried_by, redrive_id=redrive_id, payloads=payloads)
     obstacles = {row["id"]: row["obstacle"] for row in rows if row["obstacle"] is not None}
     return Retried([moved(row) for row in rows if row["id"] not in obstacles], obstacles)
+
+
+class Stored(NamedTuple):
+    """A payload as it is stored, and its task's type."""
+
+    type: str
+    payload: str
+
+
+async def payloads(connection: Connection, ids: list[UUID]) -> dict[UUID, Stored]:
+    rows = await statement("dead_letters/payloads").fetch(connection, ids=ids)
+    return {row["id"]: Stored(row["type"], row["payload"]) for row in rows}
+
+
+async def oldest(connection: SingleConnection, wanted: DeadLetterFilter, most: int) -> list[UUID]:
+    """The ids of the `most` that match and that a redrive takes first, in a transaction of the caller."""
+    await plan_for_values(connection)
+    rows = await statement("dead_letters/oldest").fetch(connection, most=most, **values(wanted, await now(connection)))
+    return [row["id"] for row in rows]
 
 
 async def remove(connection: Connection, task_id: UUID) -> bool:

@@ -1,17 +1,23 @@
 """Redrives in Postgres: durable bulk retries that any dlq service continues, one step at a time, each step one transaction."""
 
+from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import asyncpg
 import msgspec
 
+from waggle.payload_changes import PayloadChanges, Unfit
 from waggle.redrive import DeadLetterFilter, Progress, Recent, Redrive
 from waggle.store import dead_letters
 from waggle.store.client import Connection, SingleConnection
 from waggle.store.dead_letters import Retried
 from waggle.store.sql import statement
+
+CHANGED_AT_ONCE: Final = 25  # payloads in memory, of up to 1 MiB each
+FIRST_UNFIT: Final = 10  # that are shown
 
 
 class Due(NamedTuple):
@@ -25,15 +31,29 @@ class Due(NamedTuple):
     submitted_by: str
     now: datetime
     ended_at: datetime | None
+    changes: PayloadChanges | None
+    unfit: int  # so far
     progress: Progress  # without the outcomes that were not counted yet
 
 
+class ChangedPayloads(NamedTuple):
+    """Changed payloads that fit, and the tasks whose do not."""
+
+    texts: dict[UUID, str]
+    unfit: list[Unfit]
+
+
+Change = Callable[[SingleConnection, list[UUID]], Awaitable[ChangedPayloads]]
+"""Reads the payloads of these tasks, changes and checks them."""
+
+
 class RedriveBatch(NamedTuple):
-    """What a step let go: how it went, where the walk stands, and whether it came to the end."""
+    """What a step let go: how it went, where the walk stands, whether it came to the end, and what does not fit after its changes."""
 
     revival: Retried
     reached: tuple[datetime, UUID] | None
     is_last: bool
+    unfit: list[Unfit]
 
 
 class Outcomes(NamedTuple):
@@ -44,12 +64,29 @@ class Outcomes(NamedTuple):
     failed: int
 
 
-async def begin(connection: SingleConnection, redrive_id: UUID, wanted: DeadLetterFilter, *, rate: float, limit: int | None, submitted_by: str) -> None:
+async def begin(
+    connection: SingleConnection,
+    redrive_id: UUID,
+    wanted: DeadLetterFilter,
+    *,
+    rate: float,
+    limit: int | None,
+    submitted_by: str,
+    changes: PayloadChanges | None = None,
+) -> None:
     """A new redrive; a repeated one is left as it is."""
     async with connection.transaction():
         matched = await dead_letters.count(connection, wanted)
-        text = msgspec.json.encode(wanted).decode()
-        await statement("redrives/begin").execute(connection, id=redrive_id, filter=text, rate=rate, most=limit, matched=matched, submitted_by=submitted_by)
+        await statement("redrives/begin").execute(
+            connection,
+            id=redrive_id,
+            filter=msgspec.json.encode(wanted).decode(),
+            rate=rate,
+            most=limit,
+            matched=matched,
+            submitted_by=submitted_by,
+            changes=None if changes is None else msgspec.json.encode(changes).decode(),
+        )
 
 
 async def get(connection: Connection, redrive_id: UUID) -> Redrive | None:
@@ -85,6 +122,8 @@ async def lock_due(connection: SingleConnection) -> Due | None:
         submitted_by=row["submitted_by"],
         now=now,
         ended_at=row["ended_at"],
+        changes=_changes(row["changes"]),
+        unfit=row["unfit"],
         progress=Progress(row["rate"], row["most"], row["retried"], row["ended"], 0, recent, waited),
     )
 
@@ -101,15 +140,24 @@ async def note_outcomes(connection: Connection, redrive_id: UUID) -> Outcomes:
     return Outcomes(*row)
 
 
-async def retry_batch(connection: SingleConnection, due: Due, most: int) -> RedriveBatch:
-    """Retry the next `most` dead letters of a redrive."""
+async def retry_batch(connection: SingleConnection, due: Due, most: int, change: Change | None = None) -> RedriveBatch:
+    """Retry the next `most` dead letters of a redrive; with `change`, with the payloads that it gives."""
     place, place_id = due.reached or (None, None)
     await dead_letters.plan_for_values(connection)
     given = dead_letters.values(due.filter, due.created)
     rows = await statement("redrives/lock_batch").fetch(connection, created=due.created, reached=place, reached_id=place_id, most=most, **given)
     ids = [row["id"] for row in rows]
-    revival = await dead_letters.retry(connection, ids, how="redrive", retried_by=due.submitted_by, redrive_id=due.id) if ids else Retried([], {})
-    return RedriveBatch(revival, (rows[-1]["updated"], rows[-1]["id"]) if rows else None, len(rows) < most)
+    reached = (rows[-1]["updated"], rows[-1]["id"]) if rows else None
+    retry = partial(dead_letters.retry, connection, how="redrive", retried_by=due.submitted_by, redrive_id=due.id)
+    if change is None:
+        return RedriveBatch(await retry(ids) if ids else Retried([], {}), reached, len(rows) < most, [])
+    revival, unfit = Retried([], {}), []
+    for at in range(0, len(ids), CHANGED_AT_ONCE):
+        changed = await change(connection, ids[at : at + CHANGED_AT_ONCE])
+        found = await retry([*changed.texts], payloads=[*changed.texts.values()])
+        revival = Retried(revival.retried + found.retried, revival.obstacles | found.obstacles)
+        unfit += changed.unfit
+    return RedriveBatch(revival, reached, len(rows) < most, unfit)
 
 
 async def advance(
@@ -117,12 +165,15 @@ async def advance(
 ) -> None:
     """Write what a step did; the next step is due after `seconds`, or never."""
     reached, reached_id = portion.reached or (None, None)
+    first_unfit = portion.unfit[: max(0, FIRST_UNFIT - due.unfit)]
     await statement("redrives/advance").execute(
         connection,
         id=due.id,
         state=state,
         retried=len(portion.revival.retried),
         skipped=len(portion.revival.obstacles),
+        unfit=len(portion.unfit),
+        first_unfit=msgspec.json.encode(first_unfit).decode() if first_unfit else None,
         ended=outcomes.ended,
         failed=outcomes.failed,
         recent_ended=recent.ended,
@@ -147,4 +198,10 @@ async def delete_expired(connection: Connection, keep: float) -> None:
 def _shown(row: asyncpg.Record) -> Redrive:
     fields: dict[str, Any] = dict(row)
     limit, wanted = fields.pop("most"), msgspec.json.decode(fields.pop("filter"), type=DeadLetterFilter)
-    return Redrive(**fields, limit=limit, filter=wanted)
+    changes, unfit = _changes(fields.pop("changes")), fields.pop("first_unfit")
+    first_unfit = None if unfit is None else msgspec.json.decode(unfit, type=list[Unfit])
+    return Redrive(**fields, limit=limit, filter=wanted, changes=changes, first_unfit=first_unfit)
+
+
+def _changes(text: str | None) -> PayloadChanges | None:
+    return None if text is None else msgspec.json.decode(text, type=PayloadChanges)

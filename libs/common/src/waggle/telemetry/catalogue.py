@@ -760,11 +760,12 @@ DLQ_REMOVED: Final = MetricSpec(
 DLQ_SKIPPED: Final = MetricSpec(
     kind=Counter,
     name="waggle_dlq_skipped_total",
-    values=("deadline", "unique_key"),
+    values=("deadline", "unique_key", "unfit"),
     labels=("reason",),
     where=("dlq",),
-    advice="`deadline`: submit them again with a later one; `unique_key`: another task does the work already",
-    meaning="Dead letters that a redrive skipped: `deadline` passed, `unique_key` taken",
+    advice="`deadline`: submit them again with a later one; `unique_key`: another task does the work already; "
+    "`unfit`: `waggle dlq retries ID` says what is wrong",
+    meaning="Dead letters that a redrive skipped: `deadline` passed, `unique_key` taken, `unfit`: the changed payload does not fit its type",
 )
 DLQ_REDRIVES_ENDED: Final = MetricSpec(
     kind=Counter,

@@ -57,7 +57,8 @@ def fields(text: bytes, kind: type[S]) -> S:
         text = b"{}"
     try:
         nesting.check(text)
-        given: dict[str, Any] = msgspec.json.decode(text, type=dict[str, Any])
+        msgspec.json.decode(text, type=dict[str, Any])  # a Raw is not read
+        given = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
     except msgspec.ValidationError as error:
         raise Malformed("send an object, or no body") from error
     except UNREADABLE as error:
@@ -68,7 +69,7 @@ def fields(text: bytes, kind: type[S]) -> S:
             errors.add(name, "is not a field of this body" + errors.propose(name, types))
             continue
         try:
-            good[name] = msgspec.convert(value, types[name])
+            good[name] = msgspec.json.decode(value, type=types[name])
         except msgspec.ValidationError as error:
             errors.add(name, plain(error))
     for field in msgspec.structs.fields(kind):

@@ -13,6 +13,7 @@ from waggle import secret_fields
 from waggle.bus import dlq_commands, subjects
 from waggle.bus.dlq_commands import Cleaned
 from waggle.field_errors import FieldErrors
+from waggle.payload_changes import PayloadChanges
 from waggle.redrive import DeadLetterFilter, Redrive
 from waggle.scopes import Scope
 from waggle.store import dead_letters, redrives, tasks
@@ -28,7 +29,7 @@ from waggle_api.http.bodies import Body
 from waggle_api.http.routing import Group
 from waggle_api.refusals import Forbidden, NotFound
 from waggle_api.resources import Call, Resources
-from waggle_api.routes import acts, dlq_inputs, parameters, seen
+from waggle_api.routes import acts, dlq_changes, dlq_inputs, parameters, seen
 from waggle_api.routes.dlq_inputs import CleanUpDeadLetters, Matched, RetryDeadLetter, RetryDeadLetters
 from waggle_api.routes.tasks import ONE_TASK_BYTES
 
@@ -139,14 +140,20 @@ async def retry_many(call: Call, body: RetryDeadLetters) -> ASGIApp:
         chosen = msgspec.structs.replace(chosen, type=narrowed.types, queue=narrowed.queue)
     async with call.resources.connection() as connection:
         if body.dry_run:
-            return answers.ok(Matched(await _count(connection, chosen)))
+            return answers.ok(await _dry_run(call, connection, chosen, body.changes))
         until = dlq_client.until(await dead_letters.now(connection))
     command = dlq_commands.BeginRedrive(
         asked_by=call.caller.name, until=until, id=UUID(bytes=uuid_utils.uuid7().bytes), filter=chosen, rate=body.rate, limit=body.limit
     )
-    await dlq_client.request(call.resources.bus, subjects.DLQ_REDRIVE, command)
-    await acts.record_alone(call, "dlq.retry", str(command.id), after=msgspec.to_builtins(chosen))
-    begun = await _ended_soon(call.resources, command.id)
+    changed = {}
+    if body.changes is None:
+        await dlq_client.request(call.resources.bus, subjects.DLQ_REDRIVE, command)
+    else:
+        changing = dlq_commands.BeginChangingRedrive(**msgspec.structs.asdict(command), changes=body.changes)
+        await dlq_client.request(call.resources.bus, subjects.DLQ_CHANGING_REDRIVE, changing)
+        changed = {"changed": sorted({*body.changes.set, *body.changes.copy, *body.changes.drop})}  # their values may be secret
+    await acts.record_alone(call, "dlq.retry", str(command.id), after=msgspec.to_builtins(chosen) | changed)
+    begun = dlq_changes.shown(call, await _ended_soon(call.resources, command.id))
     location = f"{call.path.removesuffix('/retry')}/retries/{begun.id}"
     return EncodedResponse(202 if begun.state == "running" else 200, encode(begun), (b"location", location.encode()))
 
@@ -156,14 +163,14 @@ async def list_redrives(call: Call, limit: int = queries.PAGE_DEFAULT, cursor: U
     """A page of bulk retries, the newest first."""
     async with call.resources.connection() as connection:
         found, more = await redrives.page(connection, cursor, limit)
-    return answers.page(found, cursors.write(found[-1].id) if more else None)
+    return answers.page([dlq_changes.shown(call, each) for each in found], cursors.write(found[-1].id) if more else None)
 
 
 @ROUTES.route("GET", "/dlq/retries/{redrive_id}", name="dlq_show_redrive", scope=Scope.DLQ_READ, limited=True, answers={200: Redrive})
 async def get_redrive(call: Call, redrive_id: UUID) -> ASGIApp:
     """One bulk retry and its progress."""
     async with call.resources.connection() as connection:
-        return answers.ok(_own(call.caller, await redrives.get(connection, redrive_id)))
+        return answers.ok(dlq_changes.shown(call, _own(call.caller, await redrives.get(connection, redrive_id))))
 
 
 @ROUTES.route("DELETE", "/dlq/retries/{redrive_id}", name="dlq_cancel_redrive", scope=Scope.DLQ_WRITE, limited=True, answers={200: Redrive}, refuses=(409,))
@@ -174,12 +181,15 @@ async def cancel_redrive(call: Call, redrive_id: UUID) -> ASGIApp:
             _own(call.caller, await redrives.get(connection, redrive_id))
         until = dlq_client.until(await dead_letters.now(connection))
     command = dlq_commands.CancelRedrive(asked_by=call.caller.name, until=until, id=redrive_id)
-    return EncodedResponse(200, await dlq_client.request(call.resources.bus, subjects.DLQ_CANCEL, command))
+    answer = await dlq_client.request(call.resources.bus, subjects.DLQ_CANCEL, command)
+    return answers.ok(dlq_changes.shown(call, msgspec.json.decode(answer, type=Redrive)))
 
 
-async def _count(connection: PooledConnection, wanted: DeadLetterFilter) -> int:
+async def _dry_run(call: Call, connection: PooledConnection, wanted: DeadLetterFilter, changes: PayloadChanges | None) -> Matched:
     async with connection.transaction(readonly=True):
-        return await dead_letters.count(connection, wanted)
+        matched = await dead_letters.count(connection, wanted)
+        first = None if changes is None else await dlq_changes.examples(call, connection, wanted, changes)
+    return Matched(matched, dry_run=True, first=first)
 
 
 async def _ended_soon(resources: Resources, redrive_id: UUID) -> Redrive:

@@ -11,9 +11,10 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
-from waggle import nesting
+from waggle import nesting, payload_changes
 from waggle.errors import ErrorCode
-from waggle.field_errors import NUL, UNREADABLE, FieldErrors, Unreadable, plain
+from waggle.field_errors import NUL, UNREADABLE, FieldError, FieldErrors, Unreadable, plain
+from waggle.payload_changes import PayloadChanges
 from waggle.redrive import LIMIT_MAX, RATE_MAX, RATE_MIN, DeadLetterFilter
 from waggle.task import QUEUE_LENGTH, QUEUE_PATTERN, TYPE_LENGTH, TYPE_PATTERN, Object
 from waggle_api.http import cursors, queries
@@ -48,7 +49,8 @@ class CleanUpDeadLetters(msgspec.Struct, frozen=True, forbid_unknown_fields=True
 class RetryDeadLetters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which dead letters to retry: at least one filter, or `all`. Ages are in seconds, `rate` is in tasks per second, `limit` is the maximum number.
 
-    With `dry_run` they are only counted.
+    `changes` are made to the payload of each; one that does not fit its type's schema afterwards stays a dead letter. With `dry_run` they are only counted,
+    and the first ten are shown as they would be changed.
     """
 
     type: TypeName | Annotated[list[TypeName], Meta(min_length=1, max_length=queries.VALUES_LIMIT)] | None = None
@@ -63,13 +65,26 @@ class RetryDeadLetters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     dry_run: bool | None = None
     rate: Annotated[float, Meta(ge=RATE_MIN, le=RATE_MAX)] | None = None
     limit: Annotated[int, Meta(ge=1, le=LIMIT_MAX)] | None = None
+    changes: PayloadChanges | None = None
 
 
-class Matched(msgspec.Struct, frozen=True):
-    """How many dead letters would be retried."""
+class ChangedDeadLetter(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A dead letter before and after the changes of a bulk retry; with `errors` it would stay a dead letter."""
+
+    id: UUID
+    type: str
+    before: Object | None = None
+    after: Object | None = None
+    errors: list[FieldError] = []
+    hidden: list[str] | None = None
+
+
+class Matched(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How many dead letters would be retried, and the first ten with their changed payloads if there are changes."""
 
     matched: int
-    dry_run: bool = True
+    dry_run: bool
+    first: list[ChangedDeadLetter] | None = None
 
 
 def filter_of(wanted: RetryDeadLetters) -> DeadLetterFilter:
@@ -97,6 +112,8 @@ def filter_of(wanted: RetryDeadLetters) -> DeadLetterFilter:
             errors.add(field, str(error))
     if "\x00" in (wanted.text or ""):
         errors.add("text", NUL)
+    if wanted.changes is not None:
+        payload_changes.check(wanted.changes, errors)
     errors.check()
     return found
 

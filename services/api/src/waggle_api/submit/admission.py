@@ -14,17 +14,17 @@ import uuid_utils
 from asyncpg.pgproto.pgproto import UUID
 from msgspec import Raw
 
+from waggle import payload_schema
 from waggle.field_errors import NUL, FieldErrors, holds_nul
 from waggle.store.tasks import NewTask
-from waggle.submission import CreateTask, Submission, check_nul, check_type_name, check_url, may_hold_nul, read_metadata, read_object, read_priority, read_times
-from waggle.task import DEFAULT_MAX_RETRIES, DEFAULT_QUEUE, DEFAULT_TIMEOUT, PAYLOAD_LIMIT
+from waggle.submission import CreateTask, Submission, check_nul, check_type_name, check_url, may_hold_nul, read_metadata, read_priority, read_times
+from waggle.task import DEFAULT_MAX_RETRIES, DEFAULT_QUEUE, DEFAULT_TIMEOUT
 from waggle.telemetry.traces import TraceContext, current
 from waggle_api.caller import Caller
 from waggle_api.submit.catalogue import Catalogue, KnownType
 
 LISTED_NAMES: Final = 10
 CLOCK_TOLERANCE_SECONDS: Final = 1.0
-ALL_ERRORS_BYTES: Final = 128 << 10  # in a larger payload only the first error is reported: finding them all takes up to a second per megabyte
 
 UNKNOWN: Final = KnownType("", DEFAULT_QUEUE, DEFAULT_MAX_RETRIES, DEFAULT_TIMEOUT)
 
@@ -47,11 +47,16 @@ class Admission:
     def secrets(self, task_type: str) -> dict[str, Any] | None:
         """The schema of a type that has fields whose values are hidden."""
         known = self._catalogue.types.get(task_type)
-        return None if known is None else known.secrets
+        return None if known is None else known.payload.secrets
+
+    def secrets_of(self, task_types: Collection[str] | None) -> list[dict[str, Any]]:
+        """As `secrets`, of these types; None: of all."""
+        found = [known.payload.secrets for known in self._catalogue.types.values() if task_types is None or known.name in task_types]
+        return [schema for schema in found if schema is not None]
 
     def check_payload(self, raw: Raw, task_type: str, errors: FieldErrors) -> None:
         """Check a new payload for an existing task. If its type is unknown, only the form is checked. Raises Unreadable."""
-        _payload(raw, self._catalogue.types.get(task_type, UNKNOWN), errors)
+        payload_schema.read(raw, self._catalogue.types.get(task_type, UNKNOWN).payload, errors)
         if holds_nul(raw):
             errors.add("payload", NUL)
 
@@ -83,7 +88,7 @@ class Admission:
             queue=known.queue if task.queue is None else self._queue(task.queue, caller, errors),
             priority=read_priority(task.priority, errors),
             description=task.description or "",
-            payload=_payload(task.payload, known, errors),
+            payload=payload_schema.read(task.payload, known.payload, errors),
             metadata=read_metadata(task.metadata, errors),
             run_at=run_at,
             delay=task.delay or 0.0,
@@ -142,13 +147,6 @@ def _time_of_ids(now: datetime) -> int | None:
 def _hint(name: str, known: Collection[str], errors: FieldErrors) -> str:
     """The most similar known name, and all of them if they are few."""
     return errors.propose(name, known) + (f"; known are {', '.join(sorted(known))}" if 0 < len(known) <= LISTED_NAMES else "")
-
-
-def _payload(raw: Raw, known: KnownType, errors: FieldErrors) -> str:
-    text, value = read_object(raw, "payload", PAYLOAD_LIMIT, errors)
-    if value is not None and not known.fits(value):
-        known.add_errors(value, "payload", errors, all_errors=len(raw) <= ALL_ERRORS_BYTES)
-    return text
 
 
 def _times(task: CreateTask, now: datetime, errors: FieldErrors) -> tuple[datetime | None, datetime | None]:

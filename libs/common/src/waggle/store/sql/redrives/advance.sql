@@ -1,6 +1,7 @@
 -- Write what a step did, under the lock that it took on the redrive.
 UPDATE waggle.redrives
-SET state = :state::text, retried = retried + :retried::int, skipped = skipped + :skipped::int, ended = ended + :ended::int,
+SET state = :state::text, retried = retried + :retried::int, skipped = skipped + :skipped::int, unfit = unfit + :unfit::int,
+    first_unfit = coalesce(first_unfit || :first_unfit::jsonb, :first_unfit::jsonb, first_unfit), ended = ended + :ended::int,
     failed_again = failed_again + :failed::int, recent_ended = :recent_ended::int, recent_failed = :recent_failed::int,
     reason = coalesce(:reason::text, reason), updated = now(),
     ended_at = CASE WHEN :state::text <> 'running' THEN coalesce(ended_at, now()) END,
