@@ -6,15 +6,13 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import asyncpg
 import pytest
-import structlog
 from aiohttp import web
 from nats.aio.msg import Msg
 
@@ -22,9 +20,9 @@ from support import full_disk, given, stream
 from support.called import Called
 from support.called import called as called_service
 from support.command_line import access, called, waggle
+from support.examined import Doctor
 from support.facts import until
 from support.fleet import FleetSettings
-from support.pgbouncer import pgbouncer
 from support.processes import kill
 from support.servers import NatsServer, PostgresServer, tell_all
 from support.standby import standby as hot_standby
@@ -44,51 +42,6 @@ from waggle_embedded.binaries import find_postgres
 
 AWAY = {"WAGGLE_POSTGRES_URL": "postgresql://u:hunter2@127.0.0.1:1/d", "WAGGLE_NATS_URL": "nats://127.0.0.1:1"}
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
-
-
-@dataclass
-class Examined:
-    """How `waggle doctor` ended, and what it found by the name of the check."""
-
-    code: int
-    status: str
-    found: dict[str, list[dict[str, str]]] = field(default_factory=dict)
-
-    def one(self, check: str, level: str) -> str:
-        """What the only finding of a check says, and its advice; it has this level."""
-        (item,) = self.found[check]
-        assert item["level"] == level, item
-        return f"{item['what']} → {item.get('advice', '')}"
-
-
-Doctor = Callable[..., Awaitable[Examined]]
-
-
-@pytest.fixture
-def doctor(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Doctor]:
-    """Run `waggle doctor -o json` in this process, in an empty folder, with these variables. Every problem comes with advice, and never with a password."""
-    monkeypatch.chdir(tmp_path)
-
-    async def run(**environ: str) -> Examined:
-        for name, value in environ.items():
-            monkeypatch.setenv(name, value)
-        code, out, err = await asyncio.to_thread(called, capsys, "doctor", "-o", "json")
-        assert "hunter2" not in out + err
-        report = json.loads(out)
-        examined = Examined(code, report["status"])
-        for item in report["items"]:
-            assert (item["level"] == "ok") == ("advice" not in item), item
-            examined.found.setdefault(item["check"], []).append(item)
-        return examined
-
-    yield run
-    structlog.reset_defaults()  # the command sets how its process logs
-
-
-@pytest.fixture
-def servers(database: str, nats: NatsServer) -> dict[str, str]:
-    """The variables for the test's own servers."""
-    return {"WAGGLE_POSTGRES_URL": database, "WAGGLE_NATS_URL": nats.url}
 
 
 def test_a_healthy_waggle_has_no_problems(shop: dict[str, Any], tmp_path: Path) -> None:
@@ -182,16 +135,6 @@ async def test_a_database_that_is_not_migrated_is_reported(doctor: Doctor, serve
 async def test_a_damaged_schema_is_named(doctor: Doctor, servers: dict[str, str], pool: Pool) -> None:
     await pool.execute("DROP INDEX waggle.tasks_due")
     assert (await doctor(**servers)).one("schema", "error").startswith("index tasks.tasks_due is missing →")
-
-
-async def test_a_pooler_without_a_direct_connection_is_named(doctor: Doctor, servers: dict[str, str], database: str, folder: Path) -> None:
-    with pgbouncer(database, folder) as url:
-        behind = {**servers, "WAGGLE_POSTGRES_URL": url}
-        examined = await doctor(**behind)
-        assert "is a pooler" in examined.one("postgres", "warning")
-        assert "set WAGGLE_POSTGRES_DIRECT_URL" in examined.one("postgres", "warning")
-        assert examined.one("schema", "ok")
-        assert (await doctor(**behind, WAGGLE_POSTGRES_DIRECT_URL=database)).one("postgres", "ok")
 
 
 async def test_a_nats_that_stores_nothing_is_named_although_its_stream_looks_healthy(

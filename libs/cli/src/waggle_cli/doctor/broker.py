@@ -143,6 +143,7 @@ async def breakers(deployment: Deployment) -> list[Finding]:
     assert deployment.bus
     answer = await api_request(deployment.bus, subjects.BREAKERS_INFO)
     if "error" not in answer:
+        deployment.bucket = True
         return [ok(f"the bucket of shared breakers holds {answer['state']['messages']:,}")]
     if answer["error"].get("err_code") == NO_STREAM:
         return [warning("the bucket of shared breakers is missing: each worker uses local breakers", REPAIR)]

@@ -8,7 +8,7 @@ import asyncpg
 
 from waggle.bus.connection import NATS_OUTAGE
 from waggle.store.postgres import POSTGRES_OUTAGE
-from waggle_cli.doctor import broker, clocks, database, disk, fleet, primary, snapshots, telemetry, work
+from waggle_cli.doctor import broker, clocks, database, disk, fleet, primary, progress, snapshots, telemetry, work
 from waggle_cli.doctor.deployment import Deployment
 from waggle_cli.doctor.findings import Finding, error, reason
 
@@ -40,6 +40,7 @@ CHECKS: Final = (
     Check("storing", broker.stores, ("bus",)),
     Check("consumers", broker.consumers, ("bus", "database", "schema_fits")),
     Check("breakers", broker.breakers, ("bus",)),
+    Check("open breakers", progress.breakers, ("bus", "bucket")),
     Check("primary", primary.agree, ("bus", "database")),
     Check("clocks", clocks.agree, ("database",)),
     Check("clock jumps", clocks.jumps, ("database", "schema_fits")),
@@ -55,6 +56,8 @@ CHECKS: Final = (
     Check("queues", work.queues, ("database", "schema_fits")),
     Check("types", work.types, ("database", "schema_fits")),
     Check("versions", work.versions, ("database", "schema_fits")),
+    Check("waiting tasks", progress.waiting, ("database", "schema_fits")),
+    Check("dead letters", progress.deaths, ("database", "schema_fits")),
 )
 
 

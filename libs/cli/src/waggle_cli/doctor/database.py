@@ -4,6 +4,7 @@ from typing import Final
 
 import asyncpg
 
+from waggle.settings.shared import SettingsError
 from waggle.store import definitions, diagnosis, postgres
 from waggle.store.postgres import MINIMUM_VERSION
 from waggle_cli.doctor.deployment import Deployment
@@ -11,6 +12,21 @@ from waggle_cli.doctor.findings import Finding, error, ok, reason, skipped, warn
 
 SLOW_COMMIT_SECONDS: Final = 2.0  # that a commit waits for a standby
 BUSY: Final = 0.9  # of the connections that the server allows
+
+
+CREDENTIALS: Final = "correct the user and password in WAGGLE_POSTGRES_URL, or pg_hba.conf on the server (of a pooler: its auth_file)"
+NO_DATABASE: Final = "create the database, then run `waggle migrate`; of a pooler, it also stands in its [databases]"
+# PgBouncer has one error code for all that it refuses.
+POOLER_SAYS: Final = {
+    "password authentication failed": CREDENTIALS,
+    "no such user": CREDENTIALS,
+    "does not exist": NO_DATABASE,
+    "no such database": NO_DATABASE,
+    "statement pooling mode": "set pool_mode = transaction in the pooler, for this database: Waggle works in transactions",
+    "no more connections allowed": "raise max_client_conn of the pooler, or run fewer processes",
+}
+MIGRATE: Final = "run `waggle migrate`"
+MIGRATE_DIRECTLY: Final = "set WAGGLE_POSTGRES_DIRECT_URL to Postgres itself, then run `waggle migrate`: it does not run through a pooler"
 
 
 async def reachable(deployment: Deployment) -> list[Finding]:
@@ -26,11 +42,13 @@ async def reachable(deployment: Deployment) -> list[Finding]:
 def _connection_advice(problem: Exception) -> str:
     match problem:
         case asyncpg.InvalidCatalogNameError():
-            return "create the database, then run `waggle migrate`"
+            return NO_DATABASE
         case asyncpg.InvalidAuthorizationSpecificationError() | asyncpg.InsufficientPrivilegeError():
-            return "correct the user and password in WAGGLE_POSTGRES_URL, or pg_hba.conf on the server"
+            return CREDENTIALS
         case asyncpg.TooManyConnectionsError():
             return "raise the server's max_connections, or run fewer processes"
+        case _ if known := [advice for said, advice in POOLER_SAYS.items() if said in str(problem)]:
+            return known[0]
         case _:
             return "start Postgres, or correct WAGGLE_POSTGRES_URL; until it answers no task is accepted, and no accepted task is lost"
 
@@ -92,17 +110,26 @@ async def connections(deployment: Deployment) -> list[Finding]:
 
 async def schema(deployment: Deployment) -> list[Finding]:
     assert deployment.database
-    found, wanted = await _schema(deployment.database), postgres.head()
+    try:
+        found, wanted = await _schema(deployment.database), postgres.head()
+    except SettingsError as foreign:
+        what, _, advice = str(foreign).partition(": ")
+        return [error(what, advice)]
     if found is None:
-        return [error("the database has no schema", "run `waggle migrate`")]
+        return [error("the database has no schema", _migration(deployment))]
     if found < wanted:
-        return [error(f"the schema is at {found}, this Waggle needs {wanted}: its services wait", "run `waggle migrate`")]
+        return [error(f"the schema is at {found}, this Waggle needs {wanted}: its services wait", _migration(deployment))]
     if found > wanted:
         return [error(f"the schema is at {found}, newer than this Waggle's {wanted}: its services refuse to start", "upgrade Waggle here")]
     deployment.schema_fits = True
     if damage := definitions.differences(definitions.expected(), await definitions.read(deployment.database)):
         return [error(line, "undo the change, or restore it from the output of `waggle migrate --sql` for an empty database") for line in damage]
     return [ok(f"the schema is at {found}, which this Waggle needs")]
+
+
+def _migration(deployment: Deployment) -> str:
+    assert deployment.database
+    return MIGRATE_DIRECTLY if deployment.database.through_pooler and not deployment.settings.postgres_direct_url else MIGRATE
 
 
 async def _schema(database: "asyncpg.Connection[asyncpg.Record]") -> str | None:

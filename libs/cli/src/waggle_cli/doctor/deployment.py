@@ -37,7 +37,8 @@ class NatsServer:
 class Deployment:
     """`database`, `nats` and `bus` are None if the server cannot be used; `postgres_error` and `nats_error` say why.
 
-    `schema_fits` becomes true once the database is known to have the schema of this code. `data` is the data folder of a running `waggle up`.
+    `schema_fits` becomes true once the database is known to have the schema of this code, `bucket` once that of the
+    shared breakers is known to exist. `data` is the data folder of a running `waggle up`.
     """
 
     settings: CommandLineSettings
@@ -50,6 +51,7 @@ class Deployment:
     nats_error: str = ""
     bus: Bus | None = None
     schema_fits: bool = False
+    bucket: bool = False
     metrics_urls: dict[str, list[str]] = field(default_factory=dict)  # by service, of a running `waggle up`
 
     @property

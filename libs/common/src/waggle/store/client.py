@@ -61,6 +61,9 @@ def require() -> None:
     pinned.require("asyncpg", ASYNCPG_VERSION, "waggle.store.client uses private parts of it")
 
 
+FOREIGN: Final = "the table alembic_version in the schema {schema} belongs to another program: set WAGGLE_POSTGRES_SCHEMA to another schema"
+
+
 def check_address(url: str) -> None:
     """Read an address and the files that it names, as asyncpg does for each connection. Raises ValueError or OSError for what cannot be used.
 

@@ -85,6 +85,18 @@ async def without_worker(connection: Connection, seconds: float) -> int:
     return int(await statement("diagnosis/without_worker").fetchval(connection, seconds=seconds, most=MOST))
 
 
+async def ready(connection: Connection) -> list[asyncpg.Record]:
+    """What is ready to run: queue, type, tasks, seconds (that the first has been ready)."""
+    return await statement("diagnosis/ready").fetch(connection, most=MOST)
+
+
+async def busy(connection: Connection) -> list[asyncpg.Record]:
+    """The live workers that take tasks: id, queues, types, concurrency, taken (slots, by the worker's word), tasks (that run under it), seconds
+    (since the last of them started, or None).
+    """
+    return await statement("diagnosis/busy").fetch(connection)
+
+
 async def unserved_types(connection: Connection) -> list[asyncpg.Record]:
     """Types that wait and that no live worker serves: type, queue, tasks."""
     return await statement("types/unserved").fetch(connection, most=MOST)

@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from waggle.settings.environment import read
 from waggle.settings.services import CommandLineSettings
 from waggle.settings.shared import DEFAULT_SCHEMA, SettingsError
-from waggle.store.client import TimeLimitedConnection
+from waggle.store.client import FOREIGN, TimeLimitedConnection
 from waggle.store.connections import direct, direct_url
 from waggle.store.definitions import expected
 from waggle.store.postgres import head
@@ -167,7 +167,7 @@ def _place(connection: sqlalchemy.Connection, schema: str) -> Place:
         home = connection.scalar(text(OLD_HOME)) or schema
     revision = MigrationContext.configure(connection, opts={"version_table_schema": home}).get_current_revision()
     if revision is not None and not _exists(connection, f'"{home}".task_attempts'):
-        raise SettingsError(f"the table alembic_version in the schema {schema} belongs to another program: set WAGGLE_POSTGRES_SCHEMA to another schema")
+        raise SettingsError(FOREIGN.format(schema=schema))
     connection.rollback()  # the migrations begin transactions of their own
     return Place(schema, home, revision)
 

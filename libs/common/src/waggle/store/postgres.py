@@ -144,9 +144,14 @@ def head() -> str:
 
 
 async def versions(connection: Connection) -> tuple[int, str | None]:
-    """The server's version number, and the schema's; None when the database has no schema."""
+    """The server's version number, and the schema's; None when the database has no schema. Raises SettingsError when it is another program's."""
     number = int(await connection.fetchval("SELECT current_setting('server_version_num')"))
     try:
-        return number, await statement("schema/version").fetchval(connection)
+        row = await statement("schema/version").fetchrow(connection)
     except asyncpg.UndefinedTableError:
         return number, None
+    if row is None:
+        return number, None
+    if not row["ours"]:
+        raise SettingsError(client.FOREIGN.format(schema=client.schema_of(connection)))
+    return number, row["version_num"]
