@@ -26,8 +26,8 @@ URL_LENGTH: Final = 2_048
 URL_PATTERN: Final = r"^[hH][tT][tT][pP][sS]?://[^\s/?#@]+([/?#]\S*)?$"
 
 EMPTY: Final = Raw(b"{}")
-# A priority's name is accepted in any case; the OpenAPI document shows the two usual ones.
-PRIORITY_NAMES: Final = [name for priority in Priority for name in (priority.name, priority.name.lower())]
+# Accepted in any case. Generators of clients fail on an enumeration that holds `LOW` and `low`.
+PRIORITY_NAMES: Final = [priority.name.lower() for priority in Priority]
 
 Moment = Annotated[datetime, Meta(tz=True)]
 PriorityOrName = Annotated[int, Meta(ge=0, le=3)] | Annotated[str, Meta(extra_json_schema={"enum": PRIORITY_NAMES})]

@@ -4,16 +4,12 @@ import asyncio
 import os
 import re
 import sysconfig
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from support.access import made
 from support.keys import ADMIN_KEY
-from support.one_api import one_api
-from support.processes import Process
-from support.servers import PostgresServer
 from support.system import Client, Services, client_of, ok
 from waggle.scopes import VIEWER
 from waggle.store import catalogue
@@ -22,12 +18,6 @@ from waggle.store import postgres as store
 ROOT = Path(__file__).parents[4]
 SCHEMATHESIS = Path(sysconfig.get_path("scripts")) / "schemathesis"
 SECONDS = 120
-
-
-@pytest.fixture(scope="module")
-def process(postgres: PostgresServer, session_folder: Path) -> Iterator[Process]:
-    with one_api(postgres, session_folder, "api-schema") as running:
-        yield running
 
 
 @pytest.mark.parametrize(("who", "examples"), [("an admin", 5), ("a viewer", 1), ("nobody", 1)])

@@ -6,7 +6,6 @@ Needs Node.js 20 or newer with npm: the machine's, else the one that the PyPI wh
 import json
 import re
 import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,27 +13,15 @@ from typing import Any
 import pytest
 
 from support.node import runner
+from support.typescript import MODULES, TYPESCRIPT, generate, packages, run
 from waggle_api import app
 
-CLIENT = Path(__file__).parents[4] / "clients/typescript"
-MODULES = CLIENT / "node_modules"
-SECONDS = 120
-GENERATE = ("openapi-typescript/bin/cli.js", "openapi.json", "--output", "schema.ts", "--default-non-nullable=false")
 COMPILE = ("typescript/bin/tsc", "--project", ".")
-
-
-def run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=SECONDS, check=False)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _packages() -> None:
-    """The packages at the versions of package.json. Fails when they cannot be had."""
-    wanted = json.loads((CLIENT / "package.json").read_text())["devDependencies"]
-    found = {name: json.loads(file.read_text())["version"] for name in wanted if (file := MODULES / name / "package.json").exists()}
-    if found != wanted:
-        installed = run([*runner("npm"), "install"], CLIENT)
-        assert installed.returncode == 0, installed.stdout + installed.stderr
+    packages()
 
 
 def compiled(folder: Path, change: Callable[[dict[str, Any]], object] = lambda _: None) -> str:
@@ -43,10 +30,8 @@ def compiled(folder: Path, change: Callable[[dict[str, Any]], object] = lambda _
     change(document["components"]["schemas"])
     (folder / "openapi.json").write_text(json.dumps(document))
     for name in ("seed.ts", "parity.ts", "tsconfig.json"):
-        shutil.copy(CLIENT / name, folder)
-    script, *options = GENERATE
-    generated = run([*runner("node"), str(MODULES / script), *options], folder)
-    assert generated.returncode == 0, generated.stdout + generated.stderr
+        shutil.copy(TYPESCRIPT / name, folder)
+    generate(folder)
     script, *options = COMPILE
     result = run([*runner("node"), str(MODULES / script), *options], folder)
     assert (result.returncode == 0) == (result.stdout == ""), result.stdout + result.stderr

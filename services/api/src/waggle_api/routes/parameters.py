@@ -63,7 +63,7 @@ TYPE: Final = Parameter(_text, {"type": "string", "pattern": TYPE_PATTERN, "maxL
 BREAKER: Final = Parameter(_text, {"type": "string", "pattern": BREAKER_PATTERN, "maxLength": BREAKER_LENGTH}, "the circuit breaker's name")
 
 status: Final = queries.choice(Status)
-priority: Final = Value(_priority, {"type": ["integer", "string"], "enum": [*Priority, *PRIORITY_NAMES]})
+priority: Final = Value(_priority, {"anyOf": [{"type": "integer", "enum": [*Priority]}, {"type": "string", "enum": PRIORITY_NAMES}]})
 json_object: Final = Value(_json_object, {"type": "string", "format": "json-object"})
 type_name: Final = queries.name(TYPE_PATTERN, TYPE_LENGTH)
 queue_name: Final = queries.name(QUEUE_PATTERN, QUEUE_LENGTH)
