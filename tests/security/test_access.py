@@ -52,7 +52,7 @@ def test_only_probes_the_schema_and_signing_in_are_public() -> None:
     public = {route.name for route, _ in ROUTES if route.scope is Scope.PUBLIC}
     login = {"auth_login", "auth_refresh", "auth_key_set", "oidc_login", "oidc_callback"}
     probes = {"health", "health_db", "health_nats", "health_livez", "health_readyz", "health_metrics"}
-    assert public == {*probes, *login, "schema_page", "schema_openapi_json", "schema_script"}
+    assert public == {*probes, *login, "schema_home", "schema_page", "schema_openapi_json", "schema_script"}
     assert len({route.name for route, _ in GUARDED}) > 30
 
 

@@ -10,7 +10,9 @@ from litestar.types import ASGIApp
 
 from waggle_api.edge.pages import PageGate, Pages
 from waggle_api.http import problems, routing
+from waggle_api.http.compression import Compressing
 from waggle_api.http.envelope import Envelope
+from waggle_api.http.heads import HeadGate
 from waggle_api.http.routing import Group, Identify
 from waggle_api.openapi.document import encoded
 from waggle_api.refusals import Unavailable
@@ -65,7 +67,7 @@ GROUPS: Final[tuple[Group, ...]] = (
 
 def create_app(resources: Resources, identify: Identify, pages: Pages, groups: Sequence[Group] = GROUPS) -> ASGIApp:
     """The API on these resources; whatever opened them closes them. `pages`: which web pages may use it."""
-    return Envelope(PageGate(routed(resources, identify, groups), pages))
+    return Envelope(PageGate(HeadGate(Compressing(routed(resources, identify, groups))), pages))
 
 
 def routed(resources: Resources, identify: Identify, groups: Sequence[Group] = GROUPS) -> Litestar:

@@ -179,12 +179,12 @@ async def test_an_invalid_key_is_refused(api: Client, key: str) -> None:
 
 
 async def test_unknown_addresses_and_methods_are_problems(api: Client) -> None:
-    for path in ("/", "/api", "/api/nothing", "/api/tasks/a/b/c", "/api/v2/tasks"):
+    for path in ("/nothing", "/api", "/api/nothing", "/api/tasks/a/b/c", "/api/v2/tasks"):
         problem = ok(await api.get(path), 404)
         assert (problem["code"], problem["status"]) == ("not_found", 404)
         assert problem["alternativeAction"] == "Look the address up at /schema.", "an unknown address is no unknown id"
     answer = await api.put("/api/tasks", json={})
-    assert (ok(answer, 405)["code"], set(answer.headers["allow"].split(", "))) == ("invalid_input", {"GET", "POST", "OPTIONS"})
+    assert (ok(answer, 405)["code"], set(answer.headers["allow"].split(", "))) == ("invalid_input", {"GET", "HEAD", "POST", "OPTIONS"})
     assert (await api.post("/health")).status_code == 405
 
 

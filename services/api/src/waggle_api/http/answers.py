@@ -11,6 +11,7 @@ encode: Final = msgspec.json.Encoder().encode
 
 JSON: Final = b"application/json"
 TEXT: Final = b"text/plain; charset=utf-8"
+SECRET: Final = (b"cache-control", b"no-store, no-transform")  # of an answer to a read that holds secrets: it is not compressed, see http.compression
 
 
 class Page(msgspec.Struct, Generic[T], frozen=True, omit_defaults=True):

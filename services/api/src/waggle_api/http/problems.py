@@ -124,7 +124,10 @@ def classified(error: Exception) -> tuple[Kind, str, dict[str, str]]:
     """The kind of error, its detail for the caller, and the headers of the answer."""
     if isinstance(error, HTTPException) and error.status_code < 500:
         code, detail = ROUTING.get(error.status_code, (ErrorCode.INVALID_INPUT, error.detail))
-        return Kind((), error.status_code, code, HTTPStatus(error.status_code).phrase), detail, dict(error.headers or {})
+        headers = dict(error.headers or {})
+        if "GET" in headers.get("allow", ""):  # HEAD is answered in front of the routes
+            headers["allow"] = headers["allow"].replace("GET", "GET, HEAD")
+        return Kind((), error.status_code, code, HTTPStatus(error.status_code).phrase), detail, headers
     kind = next((kind for kind in TABLE if isinstance(error, kind.errors)), CRASH)
     match kind.status:
         case 401 if isinstance(error, refusals.Unauthenticated):

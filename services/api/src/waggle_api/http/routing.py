@@ -169,7 +169,8 @@ def options(routes: list[Route]) -> list[HTTPRouteHandler]:
     methods: dict[str, set[str]] = {}
     for declared in routes:
         for path in declared.paths:
-            methods.setdefault(_placeholder.sub(r"{\1:str}", path), {"OPTIONS"}).add(declared.method)
+            also = {"HEAD"} if declared.method == "GET" else set()  # answered in front of the routes
+            methods.setdefault(_placeholder.sub(r"{\1:str}", path), {"OPTIONS"}).update({declared.method}, also)
     return [_options(path, ", ".join(sorted(allowed)).encode()) for path, allowed in methods.items()]
 
 

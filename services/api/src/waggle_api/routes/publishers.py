@@ -96,7 +96,8 @@ async def get_configuration(call: Call) -> ASGIApp:
     """The file that a NATS server of `waggle nats config` includes: an account for each publisher."""
     async with call.resources.connection() as connection:
         found = await stored.everybody(connection)
-    return answers.ok(NatsConfiguration(users.publishers(NatsPublisher(each.name, each.password, each.events) for each in found)))
+    configuration = NatsConfiguration(users.publishers(NatsPublisher(each.name, each.password, each.events) for each in found))
+    return EncodedResponse(200, encode(configuration), answers.SECRET)
 
 
 @ROUTES.route("POST", "/publishers/{publisher}/rotate", name="publishers_rotate", scope=Scope.ADMIN, answers={200: MadePublisher})

@@ -37,6 +37,11 @@ def routes(document: Callable[[], bytes]) -> Group:
             return EncodedResponse(200, (PAGE_FOLDER / "index.html").read_bytes(), POLICY, VARY, content_type=b"text/html; charset=utf-8")
         return EncodedResponse(200, document(), VARY)
 
+    @group.route("GET", "/", "/docs", name="schema_home", scope=Scope.PUBLIC, answers={302: None}, headers={302: ("Location",)})
+    async def go_to_page(call: Call) -> ASGIApp:  # noqa: ARG001
+        """Lead to the page."""
+        return EncodedResponse(302, b"", (b"location", b"/schema"))
+
     @group.route("GET", "/schema/openapi.json", name="schema_openapi_json", scope=Scope.PUBLIC, answers={200: ("application/json",)})
     async def get_document(call: Call) -> ASGIApp:  # noqa: ARG001
         """This document."""
