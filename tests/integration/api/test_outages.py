@@ -85,6 +85,11 @@ async def test_without_postgres_nothing_is_accepted_and_the_caller_learns_when_t
         for answer in refused:
             problem = ok(answer, 503)
             assert (problem["code"], problem["retryable"], answer.headers["retry-after"]) == ("service_unavailable", True, "2")
+        assert refused[2].json()["detail"] == "the database does not answer"
+        assert "it has changed nothing" in refused[2].json()["alternativeAction"]
+        assert "look whether the task is there" in refused[0].json()["alternativeAction"]
+        keyed = await api.post("/api/tasks", json=WORK, headers={"idempotency-key": "k"})
+        assert "repeat with the same Idempotency-Key" in keyed.json()["alternativeAction"]
         health = ok(await api.get("/health"), 503)
         assert (health["status"], health["checks"]["db"], health["checks"]["nats"]) == ("unavailable", {"status": "unavailable"}, {"status": "ok"})
         assert [(await api.get(path)).status_code for path in ("/health/db", "/readyz", "/livez", "/health/nats", "/metrics")] == [503, 503, 200, 200, 200]

@@ -1,6 +1,6 @@
 """The command line: `waggle COMMAND`. What a command needs is imported when it runs, so that `--help` is fast.
 
-Exit codes: 0 done, 1 failed or refused, 2 wrong usage or settings, 3 not found, 4 the API is unreachable.
+Exit codes: 0 done, 1 failed or refused, 2 wrong usage or settings, 3 not found, 4 the API is unreachable, 141 the reader of the output has gone.
 """
 
 import os
@@ -15,6 +15,8 @@ from waggle_cli.commands.completion import Shell
 from waggle_cli.commands.explain import explain
 from waggle_cli.commands.parameters import Url, examples
 from waggle_cli.commands.usage import format_error
+from waggle_cli.views.show import Output
+from waggle_cli.views.terminal import write_any_text
 
 
 def _version() -> str:
@@ -22,6 +24,8 @@ def _version() -> str:
 
     return version("waggle-cli")
 
+
+READER_GONE: Final = 141  # 128 and SIGPIPE, as shells say of other programs
 
 WORK: Final = Group("Tasks and queues", sort_key=1)
 RUN: Final = Group("Run", sort_key=2)
@@ -187,7 +191,16 @@ def main() -> None:
     if os.name == "nt":  # not in waggle.machine: to import it would double the time of `--help`
         print("waggle: the command line and the services need Linux or macOS; on Windows, run them in WSL 2", file=sys.stderr)
         sys.exit(2)
-    app()
+    write_any_text()
+    app.console = Output()
+    try:
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:  # `waggle … | head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(READER_GONE)
 
 
 if __name__ == "__main__":

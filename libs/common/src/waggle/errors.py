@@ -26,7 +26,7 @@ SEED_NAMES: Final = {"requires_user_input": "requiresUserInput", "alternative_ac
 
 
 class Recovery(msgspec.Struct, frozen=True, rename=SEED_NAMES):
-    """What a caller can do about an error."""
+    """What the sender of a request can do about an error."""
 
     retryable: bool
     requires_user_input: bool
@@ -39,13 +39,27 @@ RECOVERY: Final[Mapping[ErrorCode, Recovery]] = MappingProxyType(
         ErrorCode.INVALID_INPUT: Recovery(False, True, "Correct the request and send it again."),
         ErrorCode.NOT_FOUND: Recovery(False, True, "Check the id; finished tasks are deleted after their retention."),
         ErrorCode.RATE_LIMIT_EXCEEDED: Recovery(True, False, "Wait as long as Retry-After says."),
-        ErrorCode.SERVICE_UNAVAILABLE: Recovery(True, False, "Wait as long as Retry-After says; repeat with the same Idempotency-Key."),
-        ErrorCode.INTERNAL_ERROR: Recovery(True, False, "Repeat with the same Idempotency-Key; report the request id if it stays."),
+        ErrorCode.SERVICE_UNAVAILABLE: Recovery(True, False, "Wait as long as Retry-After says, then repeat the request."),
+        ErrorCode.INTERNAL_ERROR: Recovery(True, False, "Repeat the request; report the request id if it stays."),
         ErrorCode.NETWORK_ERROR: Recovery(True, False),
         ErrorCode.VALIDATION_ERROR: Recovery(False, True, "Correct the fields named in the error."),
         ErrorCode.TASK_EXECUTION_FAILED: Recovery(True, False),
         ErrorCode.TASK_TIMEOUT: Recovery(True, False, "Give the task a longer timeout or less to do."),
         ErrorCode.TASK_CANCELLED: Recovery(False, False),
+    }
+)
+
+# What can be done about a task that failed. It asks for no request to be repeated: the task is retried.
+TASK_ADVICE: Final[Mapping[ErrorCode, str]] = MappingProxyType(
+    {
+        ErrorCode.UNAUTHORIZED: "Give the handler what the called service asks for, then retry the task.",
+        ErrorCode.INVALID_INPUT: "Retry the task with a payload that its handler accepts.",
+        ErrorCode.NOT_FOUND: "Check what the payload names, then retry the task.",
+        ErrorCode.RATE_LIMIT_EXCEEDED: "Retry the task later, or run fewer of its type at once.",
+        ErrorCode.SERVICE_UNAVAILABLE: "Nothing, while the task waits; retry a dead letter once the called service works.",
+        ErrorCode.INTERNAL_ERROR: "Look for the cause in the worker's log, then retry the task.",
+        ErrorCode.VALIDATION_ERROR: "Retry the task with a payload that fits the schema of its type.",
+        ErrorCode.TASK_TIMEOUT: "Give the task a longer timeout or less to do.",
     }
 )
 
@@ -75,14 +89,14 @@ class TaskError(msgspec.Struct, frozen=True, omit_defaults=True):
     details: dict[str, Any] | None = None
 
     def shown(self) -> ShownError:
-        """The error with its code's recovery strategy."""
+        """The error with its code's recovery strategy, and advice for a task."""
         recovery = RECOVERY[self.code]
         return ShownError(
             code=self.code,
             message=self.message,
             retryable=self.retryable,
             requires_user_input=recovery.requires_user_input,
-            alternative_action=recovery.alternative_action,
+            alternative_action=TASK_ADVICE.get(self.code, msgspec.UNSET),
             details=self.details,
         )
 

@@ -5,7 +5,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import get_args
@@ -138,6 +139,26 @@ def test_a_payload_comes_from_standard_input(run: Callable[..., tuple[int, str]]
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b'\xef\xbb\xbf{"from": "a pipe"}\n')))
     run("tasks", "submit", "x", "--payload", "-")
     assert sent[0]["payload"] == {"from": "a pipe"}
+
+
+@pytest.fixture
+def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("berlin")
+def test_a_time_that_the_clock_skips_is_refused_with_its_reason(run: Callable[..., tuple[int, str]], sent: list[dict[str, object]]) -> None:
+    for option in ("--run-at", "--deadline"):
+        code, said = run("tasks", "submit", "x", option, "2030-03-31T02:30")
+        assert (code, "there is no 2030-03-31T02:30 in this machine's time zone" in said) == (2, True)
+    assert sent == []
+    for time_, offset in {"2030-03-31T03:00": "+02:00", "2030-10-27T02:30": "+02:00", "2030-03-31T02:30+01:00": "+02:00"}.items():
+        run("tasks", "submit", "x", "--run-at", time_)
+        assert str(sent[-1]["run_at"]).endswith(offset)
 
 
 def test_every_option_becomes_a_field_and_what_is_not_given_is_left_out(

@@ -128,7 +128,7 @@ def test_a_narrow_terminal_loses_what_can_be_spared_first() -> None:
 
 
 def test_a_note_that_does_not_fit_goes_below_its_row() -> None:
-    lines = show.grid(rows("fits", "x" * 60), 70, below=True).plain.splitlines()
+    lines = show.grid(rows("fits", "x" * 60), 70).plain.splitlines()
     assert lines[1].endswith("  fits")
     assert lines[2:] == [f"{ID}  email.send  default", f"    {'x' * 60}"]
 
@@ -142,8 +142,47 @@ def test_an_id_is_never_cut_and_a_long_type_is() -> None:
     assert len(line) <= 80
 
 
+LONG = {**ERROR, "message": "the order 4711 has no address, and nobody knows where to send it"}
+
+
+@pytest.mark.parametrize("width", [60, 80])
+@pytest.mark.parametrize("kind", ["demo.fail", "http.request", "a.type.with.a.rather.long.name"])
+def test_ids_statuses_and_errors_are_whole_on_narrow_terminals(width: int, kind: str) -> None:
+    found = [tasks.row(task(type=kind, status="dead_letter", error=LONG), NOW), tasks.row(task(type=kind, run_at=at(90)), NOW)]
+    lines = show.grid(found, width, spare=tasks.SPARE).plain.splitlines()
+    text = " ".join(" ".join(lines).split())
+    for whole in (ID, "dead_letter", "pending", LONG["message"], "due in 1 min 30 s"):
+        assert str(whole) in text
+    assert all(len(line) <= width and line == line.rstrip() for line in lines)
+    assert not any("…" in line.split() for line in lines)
+
+
+def test_a_live_table_has_a_line_for_each_note() -> None:
+    found = [tasks.row(task(status="dead_letter", error=LONG), NOW), tasks.row(task(), NOW)]
+    titles, dead, waiting = show.blocks(found, 60, spare=(*tasks.SPARE, "AGE"), whole=False)
+    assert [line.plain for line in titles] == [f"ID{' ' * 36}TYPE       STATUS"]
+    assert [line.plain for line in dead] == [f"{ID}  demo.echo  dead_letter", "    the order 4711 has no address, and nobody knows where t…"]
+    assert [line.plain for line in waiting] == [f"{ID}  demo.echo  pending"]
+
+
+def test_wide_characters_take_two_columns() -> None:
+    found = tasks.row(task(type="日本語" * 9, status="dead_letter", error={**ERROR, "message": "日本語" * 20}), NOW)
+    lines = show.grid([found], 60, spare=tasks.SPARE)
+    assert all(line.cell_len <= 60 for line in lines.split())
+
+
+def test_a_timeline_fits_a_narrow_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(show, "PIPED_WIDTH", 60)
+    events: list[Json] = [{"at": at(0), "event": "ended", "outcome": "dead_letter", "attempt": 1, "seconds": 0.004, "error": LONG}]
+    tasks.card(task(status="dead_letter", error=LONG), events)
+    shown = capsys.readouterr().out
+    assert all(len(line) <= 60 and line == line.rstrip() for line in shown.splitlines())
+    assert "dead_letter  attempt 1\n" in shown
+    assert "…" not in shown
+
+
 @pytest.mark.parametrize("width", [60, 80, 120, 200])
 def test_no_line_is_wider_than_the_terminal(width: int) -> None:
-    lines = show.grid(rows("x" * 300, "y"), width, spare=["QUEUE"], below=True).plain.splitlines()
+    lines = show.grid(rows("x" * 300, "y"), width, spare=["QUEUE"]).plain.splitlines()
     assert all(len(line) <= width for line in lines)
     assert sum(ID in line for line in lines) == 2

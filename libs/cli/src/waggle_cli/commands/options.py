@@ -68,10 +68,16 @@ def priority(_: type, tokens: Sequence[Token]) -> int:
 
 def moment(_: type, tokens: Sequence[Token]) -> str:
     """A point in time in ISO 8601; without an offset, in this machine's time zone."""
+    given = tokens[0].value
     try:
-        return datetime.fromisoformat(tokens[0].value).astimezone().isoformat()
-    except (ValueError, OverflowError):
+        time = datetime.fromisoformat(given)
+        found = time.astimezone()
+        there_is = time.tzinfo is not None or datetime.fromtimestamp(found.timestamp()) == time  # noqa: DTZ006  # a local time, as it was given
+    except (ValueError, OverflowError, OSError):
         raise ValueError("must be a time such as 2030-01-31T18:00 or 2030-01-31T18:00:00Z") from None
+    if not there_is:
+        raise ValueError(f"there is no {given} in this machine's time zone: the clock is put forward over it; give another time, or an offset such as Z")
+    return found.isoformat()
 
 
 def task_id(_: type, tokens: Sequence[Token]) -> Any:

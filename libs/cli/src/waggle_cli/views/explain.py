@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from rich.table import Table
 from rich.text import Text
 
 from waggle_cli.rest.shapes import Json, TaskJson
@@ -45,16 +44,16 @@ def _group(group: Json, moment: datetime) -> dict[str, Text]:
     }
 
 
-def timeline(task: TaskJson, events: Sequence[Json]) -> Table:
+def timeline(task: TaskJson, events: Sequence[Json]) -> Text:
     """The life of a task: when, what, and who or where."""
-    rows = show.columns("dim", "", "", "dim", "")
-    start = time(task["created"])
+    start, rows = time(task["created"]), []
     for event in events:
         outcome = event.get("outcome", "")
         name = Text(printable(event["event"] if event["event"] != "ended" else outcome), style=STYLES.get(outcome or event["event"], ""))
         attempt = f"attempt {event['attempt']}" if "attempt" in event else ""
-        rows.add_row(f"  {exact(event['at'])}", f"+{duration(time(event['at']) - start)}", name, attempt, Text(printable("  ".join(_notes(event)))))
-    return rows
+        when, after = Text(exact(event["at"]), style="dim"), f"+{duration(time(event['at']) - start)}"
+        rows.append({"AT": when, "+": Text(after), "": name, "#": Text(attempt, style="dim"), ".": Text(printable("  ".join(_notes(event))))})
+    return show.untitled(rows, spare=("+",))
 
 
 def _notes(event: Json) -> Iterator[str]:

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from waggle_cli.views.terminal import has_sign
+
 Report = Callable[[int, str], None]
 
 
@@ -18,6 +20,8 @@ def progress(what: str, total: int | None) -> Iterator[Report]:
         return
     columns = [BarColumn(), MofNCompleteColumn(separator=" of "), TimeRemainingColumn()] if total is not None else [TimeElapsedColumn()]
     console = Console(stderr=True, highlight=False, markup=False, emoji=False)
-    with Progress(SpinnerColumn(), TextColumn("{task.description}"), *columns, TextColumn("{task.fields[note]}"), console=console, transient=True) as bar:
+    spinner = SpinnerColumn("dots" if has_sign("⠋") else "line")
+    parts = (spinner, TextColumn("{task.description}"), *columns, TextColumn("{task.fields[note]}"))
+    with Progress(*parts, console=console, transient=True) as bar:
         task = bar.add_task(what, total=total, note="")
         yield lambda done, note: bar.update(task, completed=done, note=note)

@@ -19,6 +19,10 @@ def would(found: Json, none: str) -> None:
         show.card(Text.assemble(each["id"], "  ", plain(each["type"])), [*show.fact(**shown), *((name, plain(text)) for name, text in unfit.items())])
 
 
+def _unfit(found: Sequence[Json] | None) -> Text | None:
+    return Text("\n").join(plain(f"{each['id']}  {_errors(each['errors'])}") for each in found) if found else None
+
+
 def _errors(errors: Sequence[Any]) -> str:
     return "; ".join(f"{error['field']} {error['message']}" for error in errors)
 
@@ -70,7 +74,7 @@ def card(redrive: RedriveJson) -> None:
         failed_again=f"{redrive['failed_again']:,}",
         changes=_changes(redrive.get("changes")),
         unfit=f"{redrive['unfit']:,}" if redrive.get("unfit") else None,
-        first_unfit=Text("\n").join(plain(f"{each['id']}  {_errors(each['errors'])}") for each in redrive.get("first_unfit") or ()),
+        first_unfit=_unfit(redrive.get("first_unfit")),
         reason=redrive.get("reason"),
         started=at(redrive["created"], moment),
         ended=at(redrive.get("ended_at"), moment),

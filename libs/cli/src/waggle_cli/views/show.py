@@ -1,22 +1,23 @@
 """Output: tables and cards for people, JSON as the API sent it. Colours only on a terminal; output to a file or a pipe is never cut."""
 
-import os
 import re
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import IO, Any, Final, TextIO, cast
+from typing import IO, Any, Final, NamedTuple, TextIO, cast
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from waggle_cli.views.terminal import SIGNS, has_sign
 from waggle_cli.views.words import plain
 
 PIPED_WIDTH: Final = 10_000
 GAP: Final = 2
 LAST_COLUMN_WIDTH: Final = 24  # optional columns are left out to give the last one this width
-INDENT: Final = 4  # of a last column on its own line
-SHORTEST: Final = 12  # a column is never cut below this width
+INDENT: Final = 4  # of a second line
+SHORTEST: Final = 12  # room that the last column has beside the others, else it has lines of its own
+CUT: Final = 26  # a column is never cut below this width: a time fits
 
 Row = Mapping[str, Text]
 
@@ -33,13 +34,9 @@ def raw(answer: bytes) -> None:
 
 
 def write(text: bytes) -> None:
-    """Write bytes to standard output at once."""
-    try:
-        sys.stdout.buffer.write(text)
-        sys.stdout.buffer.flush()
-    except BrokenPipeError:  # the reader has closed its end
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+    """Write bytes to standard output at once. Raises BrokenPipeError when its reader has gone."""
+    sys.stdout.buffer.write(text)
+    sys.stdout.buffer.flush()
 
 
 def say(*parts: str | Text) -> None:
@@ -48,32 +45,52 @@ def say(*parts: str | Text) -> None:
 
 
 def table(rows: Sequence[Row], *, spare: Collection[str] = ()) -> None:
-    """Rows below their titles. The first column is never cut; the columns in `spare` are left out on a narrow terminal.
-
-    The last column gets the remaining width; a value that does not fit goes on its own line.
-    """
+    """Rows below their titles, as `grid` lays them out on this terminal."""
     out = console()
-    out.print(grid(rows, out.width, spare=spare, below=True), no_wrap=True, overflow="ellipsis")
+    out.print(grid(rows, out.width, spare=spare), no_wrap=True, overflow="ignore", crop=False)
 
 
-def grid(rows: Sequence[Row], width: int, *, spare: Collection[str] = (), below: bool = False) -> Text:
-    """As `table`, but returned; without `below` the last column is cut."""
+def grid(rows: Sequence[Row], width: int, *, spare: Collection[str] = ()) -> Text:
+    """Rows below their titles. The first column is never cut; the columns in `spare` are left out on a narrow terminal, and those that still do not fit go
+    on a second line. The last column gets the remaining width; a value that does not fit goes on lines of its own.
+    """
+    return Text("\n").join(line for block in blocks(rows, width, spare=spare) for line in block)
+
+
+def untitled(rows: Sequence[Row], *, spare: Collection[str] = ()) -> Text:
+    """Rows as in `grid`, indented and without their titles, on this terminal."""
+    found = blocks(rows, console().width - GAP, spare=spare)[1:] if rows else []
+    return Text("\n").join(Text(" " * GAP) + line for block in found for line in block)
+
+
+def blocks(rows: Sequence[Row], width: int, *, spare: Collection[str] = (), whole: bool = True) -> list[list[Text]]:
+    """The lines of the titles, and those of each row. Without `whole`, a last value that does not fit is cut to one line."""
     *_, last = rows[0]
     needed = {title: max(len(title), *(row[title].cell_len for row in rows)) for title in rows[0]}
-    widths = fit(needed, width, spare)
-    lines = [_line({title: Text(title, style="bold") for title in widths}, widths)]
-    for row in rows:
-        if below and row[last].cell_len > widths[last]:
-            lines += [_line({**row, last: Text()}, widths), Text.assemble(" " * INDENT, _cut(row[last], width - INDENT))]
-        else:
-            lines.append(_line(row, widths))
-    return Text("\n").join(lines)
+    shape = fit(needed, width, spare)
+    titles = {title: Text(title, style="bold") for title in rows[0]}
+    if len(last) > shape.room:
+        titles[last] = Text()
+    return [_block(row, shape, last, width, whole=whole) for row in (titles, *rows)]
+
+
+def _block(row: Row, shape: "Shape", last: str, width: int, *, whole: bool) -> list[Text]:
+    lines = [_line(row, shape.widths)]
+    if shape.moved:
+        lines.append(Text(" " * INDENT) + _line(row, shape.moved))
+    if row[last].cell_len <= shape.room:
+        lines[-1] = Text.assemble(lines[-1], " " * GAP, row[last])
+    elif row[last]:
+        room = max(width - INDENT, 1)
+        parts = row[last].wrap(console(), room, overflow="fold") if whole else [_cut(row[last], room)]
+        lines += [Text(" " * INDENT) + part for part in parts]
+    for line in lines:
+        line.rstrip()
+    return lines
 
 
 def _line(row: Row, widths: Mapping[str, int]) -> Text:
-    line = Text(" " * GAP).join(_padded(row[title], wide) for title, wide in widths.items())
-    line.rstrip()
-    return line
+    return Text(" " * GAP).join(_padded(row[title], wide) for title, wide in widths.items())
 
 
 def _padded(text: Text, width: int) -> Text:
@@ -83,30 +100,57 @@ def _padded(text: Text, width: int) -> Text:
 
 
 def _cut(text: Text, width: int) -> Text:
-    shown = text.copy()
-    shown.truncate(max(width, 1), overflow="ellipsis")
-    return shown
+    if text.cell_len <= width:
+        return text.copy()
+    shown, mark = text.copy(), "…" if has_sign("…") else SIGNS["…"]
+    shown.truncate(max(width - len(mark), 0))
+    return shown.append(mark)
 
 
-def fit(needed: Mapping[str, int], width: int, spare: Collection[str]) -> dict[str, int]:
-    """The columns that are shown, with their widths, from the width that each needs."""
+class Shape(NamedTuple):
+    """The columns of the first and of the second line with their widths, and the width that is left for the last column."""
+
+    widths: dict[str, int]
+    moved: dict[str, int]
+    room: int
+
+
+def fit(needed: Mapping[str, int], width: int, spare: Collection[str]) -> Shape:
+    """How a table fits, from the width that each column needs."""
     *others, last = needed
     shown = list(others)
-
-    def remaining() -> int:
-        return width - sum(needed[column] + GAP for column in shown)
-
     for title in reversed(others):
-        if title in spare and remaining() < min(LAST_COLUMN_WIDTH, needed[last]):
+        if title in spare and _remaining(shown, needed, width) < min(LAST_COLUMN_WIDTH, needed[last]):
             shown.remove(title)
-    widths = {title: needed[title] for title in shown}
-    missing = min(SHORTEST, needed[last]) - remaining()
-    for title in sorted(shown[1:], key=needed.__getitem__, reverse=True):
-        cut = min(max(missing, 0), max(widths[title] - SHORTEST, 0))
-        widths[title] -= cut
+    shortest = {title: needed[title] if title == others[0] else min(needed[title], CUT) for title in shown}
+    moved: list[str] = []
+    while len(shown) > 1 and _remaining(shown, shortest, width) + GAP < 0:
+        moved.insert(0, shown.pop())
+    wanted = min(SHORTEST, needed[last])
+    if moved or _remaining(shown, shortest, width) < wanted:  # the last column has lines of its own, whatever is cut
+        wanted = -GAP
+    widths = _shortened({title: needed[title] for title in shown}, shortest, wanted - _remaining(shown, needed, width))
+    second = {title: min(needed[title], width - INDENT) for title in moved}
+    if moved:
+        second = _shortened(second, dict.fromkeys(moved, SHORTEST), -GAP - _remaining(moved, second, width - INDENT))
+        room = _remaining(second, second, width - INDENT)
+    else:
+        room = _remaining(widths, widths, width)
+    return Shape(widths, second, max(min(needed[last], room), 0))
+
+
+def _shortened(widths: dict[str, int], shortest: Mapping[str, int], missing: int) -> dict[str, int]:
+    """The widths without what is missing, taken from the widest columns; none becomes shorter than its shortest width."""
+    found = dict(widths)
+    for title in sorted(found, key=widths.__getitem__, reverse=True):
+        cut = min(max(missing, 0), max(found[title] - shortest[title], 0))
+        found[title] -= cut
         missing -= cut
-    left = width - sum(wide + GAP for wide in widths.values())
-    return {**widths, last: max(min(needed[last], left), 1)}
+    return found
+
+
+def _remaining(shown: Iterable[str], widths: Mapping[str, int], width: int) -> int:
+    return width - sum(widths[column] + GAP for column in shown)
 
 
 def card(title: Text, facts: Iterable[tuple[str, Text]], *more: Table | Text) -> None:
@@ -136,10 +180,20 @@ def columns(*styles: str) -> Table:
     return shown
 
 
+class Output(Console):
+    """Standard output: as it is on a terminal, else without blanks at the ends of lines. Its methods raise BrokenPipeError when the reader has gone."""
+
+    def __init__(self, width: int | None = None) -> None:
+        file = None if sys.stdout.isatty() else cast(IO[str], _WithoutBlanks(sys.stdout))
+        super().__init__(file=file, highlight=False, markup=False, emoji=False, width=width)
+
+    def on_broken_pipe(self) -> None:
+        """rich would end the process, as if the command were refused."""
+        raise BrokenPipeError
+
+
 def console() -> Console:
-    if sys.stdout.isatty():
-        return Console(highlight=False, markup=False, emoji=False)
-    return Console(file=cast(IO[str], _WithoutBlanks(sys.stdout)), highlight=False, markup=False, emoji=False, width=PIPED_WIDTH)
+    return Output(None if sys.stdout.isatty() else PIPED_WIDTH)
 
 
 class _WithoutBlanks:

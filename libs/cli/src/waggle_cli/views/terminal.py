@@ -1,6 +1,7 @@
 """The terminal of `waggle up`: its own lines, and the warnings of its services. Also what makes foreign text safe to print."""
 
 import atexit
+import codecs
 import contextlib
 import io
 import sys
@@ -11,6 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 LAST_SECONDS: Final = 1.0  # at the end, for lines that the terminal has not taken
+SIGNS: Final[Mapping[str, str]] = {"…": "...", "✓": "+", "✗": "x", "→": "->"}  # for terminals that lack them
 LEVEL_STYLES: Final[Mapping[str, str]] = {"warning": "yellow", "error": "red", "critical": "bold red"}
 
 
@@ -20,7 +22,7 @@ class _Unhurried(io.TextIOBase):
     def __init__(self) -> None:
         from waggle.telemetry.log_writer import LogWriter  # only `waggle up` needs it
 
-        self._writer = LogWriter(sys.stdout.fileno(), "… {} lines are missing here".format, sys.stdout.encoding, "replace")
+        self._writer = LogWriter(sys.stdout.fileno(), "… {} lines are missing here".format, sys.stdout.encoding, "waggle")
         atexit.register(self._writer.flush, LAST_SECONDS)
 
     @property
@@ -43,6 +45,7 @@ class Terminal:
     """Lines for people, without colours if the output is not a terminal. A closed output does not matter."""
 
     def __init__(self) -> None:
+        write_any_text()
         self._console = Console(file=_output(), highlight=False, soft_wrap=True, markup=False, emoji=False)
 
     def say(self, text: str, style: str = "") -> None:
@@ -68,6 +71,30 @@ def _output() -> TextIO:
         return _Unhurried()  # type: ignore[return-value]  # all that rich asks of a file
     except (AttributeError, OSError, ValueError):  # a test has put something else there
         return sys.stdout
+
+
+def write_any_text() -> None:
+    """Let both outputs take every character: one that their encoding lacks is shown by another sign, or by its number."""
+    codecs.register_error("waggle", _replaced)
+    for out in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError):
+            out.reconfigure(errors="waggle")  # type: ignore[union-attr]
+
+
+def _replaced(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end]
+    return "".join(SIGNS.get(one) or one.encode("ascii", "backslashreplace").decode() for one in text), error.end
+
+
+def has_sign(sign: str) -> bool:
+    """Whether the encoding of standard output has this sign."""
+    try:
+        sign.encode(sys.stdout.encoding or "ascii")
+    except (UnicodeError, LookupError):
+        return False
+    return True
 
 
 def printable(text: str) -> str:

@@ -23,8 +23,8 @@ Display = Callable[[Poll], None]
 @contextmanager
 def display(output: str) -> Iterator[Display]:
     """Yields a function that shows a poll."""
-    if output == "table" and sys.stdout.isatty():
-        console = show.console()
+    console = show.console()
+    if output == "table" and sys.stdout.isatty() and not console.is_dumb_terminal:
         with Live(console=console, auto_refresh=False) as live:
 
             def table(poll: Poll) -> None:
@@ -54,9 +54,12 @@ def _picture(watched: list[TaskJson], width: int, height: int) -> Group:
     foot = Text.assemble(f"{moment.astimezone():%H:%M:%S}  ", *parts, ("Ctrl-C ends", "dim"), no_wrap=True, overflow="ellipsis")
     if not watched:
         return Group(Text("No matching tasks yet."), foot)
-    rows = [tasks.row(task, moment) for task in watched[: max(height, 1)]]
-    more = [Text(f"… and {count(len(watched) - len(rows), 'more', 'more')}", style="dim")] if len(rows) < len(watched) else []
-    return Group(show.grid(rows, width, spare=(*tasks.SPARE, "AGE")), *more, foot)
+    titles, *rows = show.blocks([tasks.row(task, moment) for task in watched[: max(height, 1)]], width, spare=(*tasks.SPARE, "AGE"), whole=False)
+    shown, lines = 0, titles
+    while shown < len(rows) and (not shown or len(lines) + len(rows[shown]) <= height + 1):
+        lines, shown = lines + rows[shown], shown + 1
+    more = [Text(f"… and {count(len(watched) - shown, 'more', 'more')}", style="dim")] if shown < len(watched) else []
+    return Group(Text("\n").join(lines), *more, foot)
 
 
 def _line(task: TaskJson) -> str:

@@ -58,6 +58,20 @@ ROUTING: Final[Mapping[int, tuple[ErrorCode, str]]] = {
 ADDRESSES: Final = "Look the address up at /schema."
 ODD_ROW: Final = "the row was written by SQL and holds a value that no service can work with; `waggle audit --repair` corrects it"
 OUTAGE_DETAIL: Final = "the database does not answer; the request may or may not have been carried out"
+READ_OUTAGE_DETAIL: Final = "the database does not answer"
+# By status: for a read, for a request with an Idempotency-Key, and for new tasks without one.
+ADVISED: Final[Mapping[int, tuple[str, str, str]]] = {
+    503: (
+        "Wait as long as Retry-After says, then repeat the request; it has changed nothing.",
+        "Wait as long as Retry-After says; repeat with the same Idempotency-Key.",
+        "Wait as long as Retry-After says, then look whether the task is there; with an Idempotency-Key, a repeated request creates none twice.",
+    ),
+    500: (
+        "Repeat the request, it has changed nothing; report the request id if it stays.",
+        "Repeat with the same Idempotency-Key; report the request id if it stays.",
+        "Look whether the task is there before you repeat the request; report the request id if it stays.",
+    ),
+}
 
 
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True, rename={**SEED_NAMES, "violated_policies": "violated-policies"}):
@@ -93,14 +107,28 @@ def response(scope: Any, error: Exception) -> EncodedResponse:
 
 def _answered(scope: Any, error: Exception) -> tuple[int, bytes, dict[str, str]]:
     kind, detail, headers = classified(error)
+    if detail == OUTAGE_DETAIL and scope["method"] == "GET":
+        detail = READ_OUTAGE_DETAIL
     errors = error.errors if isinstance(error, Invalid | refusals.UsedKey) else None
     _log_problem(scope, kind, error)
     found = problem(kind, detail, scope["state"]["request_id"], errors)
     if isinstance(error, HTTPException) and kind.status == 404:
         found = msgspec.structs.replace(found, alternative_action=ADDRESSES)
+    elif kind.status in ADVISED and (advice := _advice(scope, kind.status)):
+        found = msgspec.structs.replace(found, alternative_action=advice)
     elif isinstance(error, refusals.OverQuota):
         found = msgspec.structs.replace(found, type=QUOTA_EXCEEDED, violated_policies=[error.policy])
     return kind.status, _encode(found), headers
+
+
+def _advice(scope: Any, status: int) -> str | None:
+    """What to do after an outage or a crash, where more can be said than for any request."""
+    read, key, creates = ADVISED[status]
+    if scope["method"] == "GET":
+        return read
+    if any(name == b"idempotency-key" for name, _ in scope["headers"]):
+        return key
+    return creates if scope["path"].endswith(("/tasks", "/tasks/batch")) else None
 
 
 def problem(kind: Kind, detail: str, request_id: str, errors: list[FieldError] | None = None) -> Problem:
