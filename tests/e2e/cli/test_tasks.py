@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import httpx2
 import pytest
 
@@ -205,3 +207,22 @@ async def _answers(api: Client) -> bool:
         return (await api.get("/readyz")).status_code == 200
     except httpx2.TransportError:
         return False
+
+
+async def test_of_very_many_attempts_the_last_ones_are_shown(tasks: Run, shop: Json, api: Client) -> None:
+    task = await api.wait(await api.submit("demo.fail", max_retries=0))
+    assert "left out" not in tasks(f"show {task['id']}").out
+    connection = await asyncpg.connect(shop["postgres_url"])
+    await connection.execute(
+        """INSERT INTO waggle.task_attempts (task_id, attempt, worker_id, started_at, ended_at, outcome)
+           SELECT $1, n, 'w', now(), now(), 'failed' FROM generate_series(2, 150) n""",
+        task["id"],
+    )
+    await connection.execute("UPDATE waggle.tasks SET attempt = 150, retry_count = 149, max_retries = 149 WHERE id = $1", task["id"])
+    await connection.close()
+    _, _, timeline = tasks(f"show {task['id']}").out.partition("timeline")
+    first, gap, *rest = timeline.strip().splitlines()
+    assert "submitted" in first
+    assert gap.split() == ["…", "100", "attempts", "left", "out"]
+    assert re.findall(r"failed +attempt (\d+)", "\n".join(rest)) == [str(number) for number in range(101, 151)]
+    await api.delete(f"/api/dlq/{task['id']}")

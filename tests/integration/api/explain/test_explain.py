@@ -268,3 +268,95 @@ async def test_a_submitted_task_says_by_whom_and_through_which_door(api: Client)
 async def test_a_waiting_task_shows_its_ring(api: Client) -> None:
     task = ok(await api.post("/api/tasks", json={"type": "test.work"}), 201)
     assert drawn(ok(await api.get(f"/api/tasks/{task['id']}/timeline"))["items"]) == ["submitted", "rung"]
+
+
+LARGE = TaskError(ErrorCode.TASK_EXECUTION_FAILED, "ValueError: x", retryable=True, details={"traceback": "x" * (64 << 10)})
+
+
+async def one_with_attempts(rows: Pool, queue: str, count: int, error: TaskError = LARGE) -> UUID:
+    """A dead letter after many attempts; after the second one it was retried."""
+    [task] = await given.waiting(rows, queue=queue)
+    await rows.execute(
+        """INSERT INTO waggle.task_attempts (task_id, attempt, worker_id, started_at, ended_at, outcome, error)
+           SELECT $1, n, 'w', now() + n * interval '2 s', now() + n * interval '2 s' + interval '1 s', 'failed', $3 FROM generate_series(1, $2::int) n""",
+        task,
+        count,
+        tasks.as_text(error),
+    )
+    await rows.execute(
+        "INSERT INTO waggle.dead_letter_retries (task_id, attempt, how, retried_by, retried_at) VALUES ($1, 2, 'manual', 'a', now() + interval '5.5 s')", task
+    )
+    await given.change(rows, task, f"status = 'dead_letter', attempt = {count}, retry_count = {count - 1}, max_retries = {count - 1}, rung_at = NULL")
+    return task
+
+
+async def pages(api: Client, path: str, limit: int, **query: object) -> list[list[Json]]:
+    found: list[list[Json]] = []
+    cursor: Json = {}
+    while True:
+        page = ok(await api.get(path, params={"limit": limit, **query, **cursor}))
+        found.append(page["items"])
+        if "next_cursor" not in page:
+            return found
+        cursor = {"cursor": page["next_cursor"]}
+
+
+async def test_a_long_life_is_told_in_small_pages(api: Client, rows: Pool) -> None:
+    task = await one_with_attempts(rows, "long", 150)
+    answer = await api.get(f"/api/tasks/{task}/timeline")
+    assert len(ok(answer)["items"]) == 50
+    assert len(answer.content) < 20_000
+    events = [event for page in await pages(api, f"/api/tasks/{task}/timeline", 1_000) for event in page]
+    assert drawn(events) == ["submitted", *["started", "failed"] * 2, "dead_letter", "retried", *["started", "failed"] * 148, "dead_letter"]
+    assert [event["at"] for event in events] == sorted(event["at"] for event in events)
+    assert events[2]["error"]["details"] == {"details_dropped": "they have 65553 bytes, and of an attempt up to 4096 are shown"}
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 4, 7, 50])
+async def test_pages_of_every_size_have_every_event_once(limit: int, api: Client, rows: Pool) -> None:
+    task = await one_with_attempts(rows, f"pages-{limit}", 6)
+    path = f"/api/tasks/{task}/timeline"
+    [whole], parts = await pages(api, path, 1_000), await pages(api, path, limit)
+    assert [event for page in parts for event in page] == whole
+    assert [len(page) for page in parts[:-1]] == [limit] * (len(parts) - 1)
+    assert 1 <= len(parts[-1]) <= limit
+
+
+async def test_a_timeline_can_begin_after_an_attempt(api: Client, rows: Pool) -> None:
+    task = await one_with_attempts(rows, "after", 6)
+    path = f"/api/tasks/{task}/timeline"
+    assert drawn((await pages(api, path, 3, after_attempt=4))[0]) == ["started", "failed", "started"]
+    assert [event["attempt"] for page in await pages(api, path, 3, after_attempt=4) for event in page] == [5, 5, 6, 6, 6]
+    assert await pages(api, path, 3, after_attempt=9) == [[]]
+
+
+async def test_a_cursor_behind_the_end_leads_to_the_end(api: Client, rows: Pool) -> None:
+    task = await a_delayed_one(rows, "behind")
+    assert ok(await api.get(f"/api/tasks/{task}/attempts", params={"cursor": "_" * 12})) == {"items": []}
+    assert ok(await api.get(f"/api/tasks/{task}/timeline", params={"cursor": "_" * 12})) == {"items": []}
+
+
+async def test_attempts_have_pages_too(api: Client, rows: Pool) -> None:
+    task = await one_with_attempts(rows, "attempts", 7)
+    path = f"/api/tasks/{task}/attempts"
+    assert [[one["attempt"] for one in page] for page in await pages(api, path, 3)] == [[1, 2, 3], [4, 5, 6], [7]]
+    assert [[one["attempt"] for one in page] for page in await pages(api, path, 7)] == [[1, 2, 3, 4, 5, 6, 7]]
+    assert [[one["attempt"] for one in page] for page in await pages(api, path, 3, after_attempt=5)] == [[6, 7]]
+    [first, *_] = (await pages(api, path, 3))[0]
+    assert first["error"]["details"]["details_dropped"].startswith("they have 65553 bytes")
+
+
+async def test_small_details_of_an_attempt_are_shown(api: Client, rows: Pool) -> None:
+    small = TaskError(ErrorCode.TASK_EXECUTION_FAILED, "ValueError: x", retryable=True, details={"traceback": "x" * 4_000})
+    task = await one_with_attempts(rows, "small", 1, small)
+    for what in ("attempts", "timeline"):
+        items = ok(await api.get(f"/api/tasks/{task}/{what}"))["items"]
+        assert [one["error"]["details"] for one in items if "error" in one] == [small.details]
+
+
+@pytest.mark.parametrize("cursor", ["x", "AAAAAAAAAAA", "AAAAAAAAAAA.", "AAAAAAAAAAAAAAAAAAAAAA"])
+async def test_a_cursor_that_is_none_is_refused(cursor: str, api: Client, rows: Pool) -> None:
+    task = await a_delayed_one(rows, "cursor")
+    for what in ("attempts", "timeline"):
+        answer = await api.get(f"/api/tasks/{task}/{what}", params={"cursor": cursor})
+        assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "cursor")

@@ -94,7 +94,7 @@ def show_(id_: DeadLetterId, /, *, output: Output = "table", url: Url = "") -> i
     from waggle_cli.views import lists, tasks
 
     with session("waggle dlq show", url) as api:
-        lists.one(api.get("dlq", id_), output, lambda task: tasks.card(task, api.timeline(id_).value["items"]))
+        lists.one(api.get("dlq", id_), output, lambda task: tasks.card(task, api.timeline(task)))
     return Exit.OK
 
 

@@ -20,4 +20,4 @@ def wait(api: Client, task_id: str, seconds: float, output: str, url: str) -> in
 
 
 def show(api: Client, answer: Reply[TaskJson], output: str) -> None:
-    lists.one(answer, output, lambda task: tasks.card(task, api.timeline(task["id"]).value["items"]))
+    lists.one(answer, output, lambda task: tasks.card(task, api.timeline(task)))

@@ -14,7 +14,7 @@ import httpx2
 from waggle_cli.rest import logins
 from waggle_cli.rest.address import Address, without_password
 from waggle_cli.rest.errors import ApiError, NotSignedIn, Unreachable, may_pass
-from waggle_cli.rest.shapes import AT_REST, Json, PageJson, Reply, TaskJson
+from waggle_cli.rest.shapes import AT_REST, Json, PageJson, Reply, TaskJson, attempts_left_out
 
 WAIT_SECONDS: Final = 20.0  # one request waits for a task this long; longer waits are several requests
 EVENT_SECONDS: Final = 45.0  # without a word of the API: it says something every 15 s
@@ -105,9 +105,12 @@ class Client:
     def task(self, task_id: str) -> Reply[TaskJson]:
         return self.get("tasks", task_id)
 
-    def timeline(self, task_id: str) -> Reply[PageJson[Json]]:
-        """The life of a task, oldest event first."""
-        return self.get("tasks", task_id, "timeline")
+    def timeline(self, task: TaskJson) -> list[Json]:
+        """The life of a task, oldest event first; of many attempts only the last ones, behind the submission."""
+        left_out = attempts_left_out(task)
+        begin = self.get("tasks", task["id"], "timeline", limit=1).value["items"] if left_out else []
+        pages = self.pages("tasks", task["id"], "timeline", limit=None, after_attempt=left_out or None)
+        return [*begin, *(event for page in pages for event in page.value["items"])]
 
     def wait(self, task_id: str, seconds: float) -> Reply[TaskJson]:
         """The task once it has finished or is in the DLQ, or as it is after `seconds`. Outages of the API meanwhile are waited out."""

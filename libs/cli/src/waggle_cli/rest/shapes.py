@@ -8,6 +8,7 @@ Json = dict[str, Any]
 
 PRIORITIES: Final = ("low", "medium", "high", "critical")
 AT_REST: Final = ("completed", "failed", "cancelled", "dead_letter")
+SHOWN_ATTEMPTS: Final = 50  # of a task that is shown, at most: the last ones
 UNFINISHED: Final = ("pending", "running")
 
 
@@ -47,6 +48,11 @@ class TaskJson(TypedDict):
     started_at: NotRequired[str]
     worker_id: NotRequired[str]
     unique_key: NotRequired[str]
+
+
+def attempts_left_out(task: TaskJson) -> int:
+    """How many of its first attempts are not asked for when a task is shown."""
+    return max(task["attempt"] - SHOWN_ATTEMPTS, 0)
 
 
 class PageJson(TypedDict, Generic[T]):

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from rich.text import Text
 
-from waggle_cli.rest.shapes import Json, TaskJson
+from waggle_cli.rest.shapes import Json, TaskJson, attempts_left_out
 from waggle_cli.views import show
 from waggle_cli.views.terminal import printable
 from waggle_cli.views.words import STYLES, age, count, duration, exact, json_text, plain, present, status, time
@@ -46,8 +46,10 @@ def _group(group: Json, moment: datetime) -> dict[str, Text]:
 
 def timeline(task: TaskJson, events: Sequence[Json]) -> Text:
     """The life of a task: when, what, and who or where."""
-    start, rows = time(task["created"]), []
-    for event in events:
+    start, left_out, rows = time(task["created"]), attempts_left_out(task), []
+    for place, event in enumerate(events):
+        if place == 1 and left_out:
+            rows.append({"AT": Text(""), "+": Text(""), "": Text("…"), "#": Text(f"{count(left_out, 'attempt')} left out", style="dim"), ".": Text("")})
         outcome = event.get("outcome", "")
         name = Text(printable(event["event"] if event["event"] != "ended" else outcome), style=STYLES.get(outcome or event["event"], ""))
         attempt = f"attempt {event['attempt']}" if "attempt" in event else ""

@@ -27,9 +27,9 @@ async def waiting(connection: Connection) -> list[asyncpg.Record]:
     return await statement("explanations/waiting").fetch(connection, most=MOST)
 
 
-async def retries(connection: Connection, task_id: UUID) -> list[asyncpg.Record]:
-    """Returns from the dead letter queue: retried_at, attempt, how, retried_by, edited."""
-    return await statement("explanations/retries").fetch(connection, id=task_id)
+async def retries(connection: Connection, task_id: UUID, first: int, last: int) -> list[asyncpg.Record]:
+    """Returns from the dead letter queue after the attempts `first` to `last`: retried_at, attempt, how, retried_by, edited."""
+    return await statement("explanations/retries").fetch(connection, id=task_id, first=first, last=last)
 
 
 async def logs(connection: Connection, task_id: UUID, attempt: int | None = None) -> list[asyncpg.Record]:

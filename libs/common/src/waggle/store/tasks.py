@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 from uuid import UUID
 
 import asyncpg
@@ -15,6 +15,7 @@ from waggle.store.sql import statement
 from waggle.task import AttemptOutcome, Claimed, Fence, Priority, Status, Step, Task
 from waggle.telemetry import traces
 
+SHOWN_DETAILS_BYTES: Final = 4 << 10  # of an attempt's error; the task's own error, that of its last attempt, is shown whole
 CANCELLED = TaskError(ErrorCode.TASK_CANCELLED, "cancelled on request", retryable=False)
 
 
@@ -171,9 +172,9 @@ async def delete(connection: Connection, task_id: UUID) -> bool:
     return await statement("tasks/delete").fetchval(connection, id=task_id) is not None
 
 
-async def attempts(connection: Connection, task_id: UUID) -> list[asyncpg.Record]:
-    """A task's ended attempts: attempt, worker_id, started_at, ended_at, outcome, error (JSON text), has_logs."""
-    return await statement("attempts/list").fetch(connection, id=task_id)
+async def attempts(connection: Connection, task_id: UUID, after: int = 0, most: int | None = None) -> list[asyncpg.Record]:
+    """A task's ended attempts after one: attempt, worker_id, started_at, ended_at, outcome, error (JSON text), has_logs. `most` of them, None for all."""
+    return await statement("attempts/list").fetch(connection, id=task_id, after=after, most=most, details=SHOWN_DETAILS_BYTES)
 
 
 async def emitted(connection: Connection, task_id: UUID) -> list[str]:

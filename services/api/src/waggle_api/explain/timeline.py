@@ -1,9 +1,9 @@
-"""The life of a task as a list of events, the first one first. Pure: made from its row, its attempts and its returns from the dead letter queue."""
+"""The life of a task as a list of events, the first one first, in pages. Pure: made from its row, its attempts and its returns from the dead letter queue."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 import asyncpg
 import msgspec
@@ -28,6 +28,7 @@ class TaskMoment(StrEnum):
 
 
 ORDER: Final = {event: place for place, event in enumerate(TaskMoment)}  # of events at the same time
+MOST_OF_A_STEP: Final = 4  # events: an attempt started, ended, became a dead letter that was retried
 SQL: Final = "sql"  # the door of tasks that were inserted by SQL
 
 
@@ -51,21 +52,61 @@ class TimelineEvent(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tru
     has_logs: bool = False
 
 
-def timeline(task: asyncpg.Record, attempts: Sequence[asyncpg.Record], retries: Sequence[asyncpg.Record]) -> list[TimelineEvent]:
-    """All that is known, in the order of time. `task` is a row of `store.explanations.task`."""
-    events = [TimelineEvent(at=task["created"], event=TaskMoment.SUBMITTED, by=task["submitted_by"], door=task["door"] or SQL)]
-    died = {row["attempt"] for row in retries} | ({task["attempt"]} if task["status"] == Status.DEAD_LETTER else set())
-    for row in attempts:
-        error = None if row["error"] is None else errors.stored(row["error"]).shown()
-        seconds = (row["ended_at"] - row["started_at"]).total_seconds()
-        of = {"attempt": row["attempt"], "worker_id": row["worker_id"]}
-        outcome, has_logs = AttemptOutcome(row["outcome"]), row["has_logs"]
-        events.append(TimelineEvent(at=row["started_at"], event=TaskMoment.STARTED, **of))
-        events.append(TimelineEvent(at=row["ended_at"], event=TaskMoment.ENDED, **of, outcome=outcome, seconds=seconds, error=error, has_logs=has_logs))
-        if row["attempt"] in died:
-            events.append(TimelineEvent(at=row["ended_at"], event=TaskMoment.DEAD_LETTER, attempt=row["attempt"]))
-    events += [TimelineEvent(at=row["retried_at"], event=TaskMoment.RETRIED, by=row["retried_by"], how=row["how"]) for row in retries]
-    return sorted([*events, *_now(task)], key=lambda event: (event.at, ORDER[event.event]))
+class TimelinePlace(NamedTuple):
+    """A place in a timeline, whose steps are its submission (0), its attempts by their numbers, and then where the task stands: a step, and how many of its
+    events come before.
+    """
+
+    attempt: int = 0
+    skipped: int = 0
+
+
+def attempts_for(limit: int) -> int:
+    """How many attempts hold a page of `limit` events and the beginning of the next: each has two events at least."""
+    return limit // 2 + MOST_OF_A_STEP
+
+
+def page(
+    task: asyncpg.Record, attempts: Sequence[asyncpg.Record], retries: Sequence[asyncpg.Record], start: TimelinePlace, limit: int, *, is_rest: bool
+) -> tuple[list[TimelineEvent], TimelinePlace | None]:
+    """Up to `limit` events from `start` on, and where the next page starts; None for the last.
+
+    `task` is a row of `store.explanations.task`; `attempts` and `retries` begin with those of the first step, and `is_rest` says that no more follow.
+    """
+    found: list[TimelineEvent] = []
+    for step, events in _steps(task, attempts, retries, start.attempt, is_rest=is_rest):
+        skipped = start.skipped if step == start.attempt else 0
+        for place, event in enumerate(events[skipped:], skipped):
+            if len(found) == limit:
+                return found, TimelinePlace(step, place)
+            found.append(event)
+    return found, None
+
+
+def _steps(
+    task: asyncpg.Record, attempts: Sequence[asyncpg.Record], retries: Sequence[asyncpg.Record], first: int, *, is_rest: bool
+) -> Iterator[tuple[int, list[TimelineEvent]]]:
+    returns: dict[int, list[TimelineEvent]] = {}
+    for row in retries:
+        returns.setdefault(row["attempt"], []).append(TimelineEvent(at=row["retried_at"], event=TaskMoment.RETRIED, by=row["retried_by"], how=row["how"]))
+    died = returns.keys() | ({task["attempt"]} if task["status"] == Status.DEAD_LETTER else set())
+    ended = {row["attempt"]: row for row in attempts}
+    if first == 0:
+        yield 0, [TimelineEvent(at=task["created"], event=TaskMoment.SUBMITTED, by=task["submitted_by"], door=task["door"] or SQL), *returns.pop(0, [])]
+    for number in sorted(ended.keys() | returns.keys()):
+        yield number, [*(_attempt(ended[number], died=number in died) if number in ended else []), *returns.get(number, [])]
+    if is_rest:
+        yield max(task["attempt"] + 1, first), sorted(_now(task), key=lambda event: (event.at, ORDER[event.event]))
+
+
+def _attempt(row: asyncpg.Record, *, died: bool) -> list[TimelineEvent]:
+    error = None if row["error"] is None else errors.stored(row["error"]).shown()
+    seconds = (row["ended_at"] - row["started_at"]).total_seconds()
+    of = {"attempt": row["attempt"], "worker_id": row["worker_id"]}
+    outcome, has_logs = AttemptOutcome(row["outcome"]), row["has_logs"]
+    started = TimelineEvent(at=row["started_at"], event=TaskMoment.STARTED, **of)
+    ended = TimelineEvent(at=row["ended_at"], event=TaskMoment.ENDED, **of, outcome=outcome, seconds=seconds, error=error, has_logs=has_logs)
+    return [started, ended, *([TimelineEvent(at=row["ended_at"], event=TaskMoment.DEAD_LETTER, attempt=row["attempt"])] if died else [])]
 
 
 def _now(task: asyncpg.Record) -> list[TimelineEvent]:

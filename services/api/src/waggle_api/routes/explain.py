@@ -12,11 +12,11 @@ from waggle.scopes import Scope
 from waggle.store import explanations, tasks
 from waggle_api.control.cancelling import NO_TASK
 from waggle_api.edge import shown
-from waggle_api.explain import logs
+from waggle_api.explain import logs, timeline
 from waggle_api.explain.logs import LogLine
 from waggle_api.explain.looking import Explanation, WaitingGroup
-from waggle_api.explain.timeline import TimelineEvent, timeline
-from waggle_api.http import answers, queries
+from waggle_api.explain.timeline import TimelineEvent, TimelinePlace
+from waggle_api.http import answers, cursors, queries
 from waggle_api.http.answers import Page
 from waggle_api.http.routing import Group
 from waggle_api.refusals import NotFound
@@ -46,13 +46,30 @@ async def explain_task(call: Call, task_id: UUID) -> ASGIApp:
     return answers.ok(found[1])
 
 
-@ROUTES.route("GET", "/tasks/{task_id}/timeline", name="tasks_history", scope=Scope.TASKS_READ, limited=True, answers={200: Page[TimelineEvent]})
-async def get_timeline(call: Call, task_id: UUID) -> ASGIApp:
-    """The life of a task: who submitted it by which door, rings, attempts, retries, returns from the dead letter queue, its end."""
+@ROUTES.route(
+    "GET",
+    "/tasks/{task_id}/timeline",
+    name="tasks_history",
+    scope=Scope.TASKS_READ,
+    limited=True,
+    query=parameters.ATTEMPTS,
+    answers={200: Page[TimelineEvent]},
+)
+async def get_timeline(
+    call: Call, task_id: UUID, limit: int = queries.PAGE_DEFAULT, cursor: tuple[int, int] | None = None, after_attempt: int | None = None
+) -> ASGIApp:
+    """A page of the life of a task: who submitted it by which door, rings, attempts, retries, returns from the dead letter queue, its end.
+
+    Of an attempt's error, details of more than 4 KiB are left out.
+    """
+    start = TimelinePlace(*cursor) if cursor is not None else TimelinePlace(0 if after_attempt is None else after_attempt + 1)
     async with call.resources.connection() as connection:
         task = _existing(call, await explanations.task(connection, task_id))
-        found = timeline(task, await tasks.attempts(connection, task_id), await explanations.retries(connection, task_id))
-    return answers.page([_shown(call, event) for event in found])
+        attempts = await tasks.attempts(connection, task_id, start.attempt - 1, timeline.attempts_for(limit))
+        is_rest = len(attempts) < timeline.attempts_for(limit)
+        retries = await explanations.retries(connection, task_id, start.attempt, cursors.STEP_LIMIT if is_rest else attempts[-1]["attempt"])
+    found, following = timeline.page(task, attempts, retries, start, limit, is_rest=is_rest)
+    return answers.page([_shown(call, event) for event in found], None if following is None else cursors.write_step(*following))
 
 
 @ROUTES.route("GET", "/tasks/{task_id}/logs", name="tasks_logs", scope=Scope.PAYLOADS_READ, limited=True, query=LOGS, answers={200: Page[LogLine]})

@@ -73,6 +73,11 @@ CANCEL: Final[Mapping[str, Parameter]] = {"purge": queries.one(queries.boolean, 
 ONE_TASK: Final[Mapping[str, Parameter]] = {
     "wait": queries.one(queries.number(0, WAIT_LIMIT_SECONDS), "wait up to this many seconds until the task has ended or is a dead letter")
 }
+ATTEMPTS: Final[Mapping[str, Parameter]] = {
+    "after_attempt": queries.one(queries.whole(0, cursors.STEP_LIMIT - 1), "only what came after this attempt; with a `cursor` it does nothing"),
+    "limit": queries.LIMIT,
+    "cursor": queries.one(Value(cursors.read_step, {"type": "string", "pattern": "^[A-Za-z0-9_-]{12}$"}), "the `next_cursor` of the previous page"),
+}
 TASKS: Final[Mapping[str, Parameter]] = {
     "status": queries.many(status, "tasks with one of these statuses"),
     "type": queries.many(type_name, "tasks of one of these types"),

@@ -118,14 +118,24 @@ async def get_task(call: Call, task_id: UUID, wait: float = 0.0) -> ASGIApp:
     return answers.ok(seen.one(call, existing(call.caller, found)))
 
 
-@ROUTES.route("GET", "/tasks/{task_id}/attempts", name="tasks_timeline", scope=Scope.TASKS_READ, limited=True, answers={200: Page[Attempt]})
-async def list_attempts(call: Call, task_id: UUID) -> ASGIApp:
-    """The ended attempts of a task, the first one first."""
+@ROUTES.route(
+    "GET",
+    "/tasks/{task_id}/attempts",
+    name="tasks_timeline",
+    scope=Scope.TASKS_READ,
+    limited=True,
+    query=parameters.ATTEMPTS,
+    answers={200: Page[Attempt]},
+)
+async def list_attempts(call: Call, task_id: UUID, limit: int = queries.PAGE_DEFAULT, cursor: tuple[int, int] | None = None, after_attempt: int = 0) -> ASGIApp:
+    """A page of the ended attempts of a task, the first one first. Of an error, details of more than 4 KiB are left out."""
+    after = after_attempt if cursor is None else cursor[0]
     async with call.resources.connection() as connection:
-        rows = await tasks.attempts(connection, task_id)
+        rows = await tasks.attempts(connection, task_id, after, limit + 1)
         if not rows or call.caller.is_limited:
             existing(call.caller, (await tasks.get_many(connection, [task_id])).get(task_id))
-    return answers.page([_attempt(row, call.caller) for row in rows])
+    more = cursors.write_step(rows[limit - 1]["attempt"], 0) if len(rows) > limit else None
+    return answers.page([_attempt(row, call.caller) for row in rows[:limit]], more)
 
 
 @ROUTES.route(
