@@ -360,3 +360,16 @@ async def test_a_cursor_that_is_none_is_refused(cursor: str, api: Client, rows: 
     for what in ("attempts", "timeline"):
         answer = await api.get(f"/api/tasks/{task}/{what}", params={"cursor": cursor})
         assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "cursor")
+
+
+async def test_log_lines_have_pages_too(api: Client, rows: Pool) -> None:
+    task = await one_with_attempts(rows, "logs", 120)
+    line = '{"at": "2026-01-01T00:00:00Z", "level": "info", "event": "said"}'
+    await rows.execute("UPDATE waggle.task_attempts SET logs = $2::json WHERE task_id = $1 AND attempt % 2 = 0", task, f"[{line}, {line}, {line}]")
+    path, every = f"/api/tasks/{task}/logs", [(attempt, number) for attempt in range(2, 121, 2) for number in range(3)]
+    for limit in (1, 4, 50, 1_000):
+        found = await pages(api, path, limit)
+        assert [(one["attempt"], one["number"]) for page in found for one in page] == every
+        assert max(len(page) for page in found) <= limit
+    assert [(one["attempt"], one["number"]) for one in (await pages(api, path, 2, attempt=4))[1]] == [(4, 2)]
+    assert [(one["attempt"], one["number"]) for page in await pages(api, path, 2, after_attempt=118) for one in page] == every[-3:]

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from functools import partial
 from typing import Annotated, Final
 
 from cyclopts import Parameter
@@ -61,13 +62,15 @@ def logs(
 
     with session("waggle tasks logs", url) as api:
         if not follow:
-            answer = api.get("tasks", id_, "logs", attempt=attempt)
-            lists.whole(answer, output, lambda lines: views.log_lines(lines, many=attempt is None), "It has logged nothing.")
+            table, empty = partial(views.log_lines, many=attempt is None), "It has logged nothing."
+            lists.listing(api, ("tasks", id_, "logs"), output, table, query={"attempt": attempt}, most=None, empty=lambda: empty)
             return Exit.OK
         seen: set[tuple[int, int]] = set()
         while True:
             ended = api.task(id_).value["status"] in AT_REST  # before the lines: what it logged at its end is among them
-            for line in api.get("tasks", id_, "logs", attempt=attempt).value["items"]:
+            last = max((number for number, _ in seen), default=1)
+            pages = api.pages("tasks", id_, "logs", limit=None, attempt=attempt, after_attempt=last - 1)
+            for line in [line for page in pages for line in page.value["items"]]:
                 if (place := (line["attempt"], line["number"])) not in seen:
                     seen.add(place)
                     _follow(line, output, many=attempt is None)

@@ -32,6 +32,6 @@ async def retries(connection: Connection, task_id: UUID, first: int, last: int) 
     return await statement("explanations/retries").fetch(connection, id=task_id, first=first, last=last)
 
 
-async def logs(connection: Connection, task_id: UUID, attempt: int | None = None) -> list[asyncpg.Record]:
-    """What each ended attempt has logged: attempt, logs (JSON text)."""
-    return await statement("attempts/logs").fetch(connection, id=task_id, attempt=attempt)
+async def logs(connection: Connection, task_id: UUID, first: int, most: int, attempt: int | None = None) -> list[asyncpg.Record]:
+    """What up to `most` ended attempts from `first` on have logged: attempt, logs (JSON text)."""
+    return await statement("attempts/logs").fetch(connection, id=task_id, first=first, most=most, attempt=attempt)

@@ -12,8 +12,10 @@ from waggle.bus.connection import NATS_OUTAGE, Bus
 from waggle.store import explanations
 from waggle.store.client import PooledConnection
 from waggle.task import Task
+from waggle_api.explain.timeline import AttemptPlace
 
 ASK_SECONDS: Final = 1.0
+ATTEMPTS_AT_ONCE: Final = 50  # of which lines are read for one page
 
 
 class LogLine(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -36,13 +38,22 @@ class _Kept(msgspec.Struct):
     fields: dict[str, Any] | None = None
 
 
-async def of_task(connection: PooledConnection, bus: Bus, task: Task, attempt: int | None) -> list[LogLine]:
-    """The lines of a task's attempts, or of one, in their order. Those of a running attempt are left out if its worker does not answer."""
-    rows = await explanations.logs(connection, task.id, attempt)
+async def page(
+    connection: PooledConnection, bus: Bus, task: Task, attempt: int | None, start: AttemptPlace, limit: int
+) -> tuple[list[LogLine], AttemptPlace | None]:
+    """Up to `limit` lines of a task's attempts, or of one, from `start` on, in their order; and where the next page starts, None for the last.
+
+    Those of a running attempt are left out if its worker does not answer.
+    """
+    rows = await explanations.logs(connection, task.id, start.attempt, ATTEMPTS_AT_ONCE, attempt)
     lines = [line for row in rows for line in _read(row["attempt"], row["logs"])]
-    if task.worker_id is not None and task.status == "running" and attempt in (None, task.attempt):
+    is_rest = len(rows) < ATTEMPTS_AT_ONCE
+    if is_rest and task.worker_id is not None and task.status == "running" and attempt in (None, task.attempt) and task.attempt >= start.attempt:
         lines += await _ask(bus, task.id, task.attempt, task.worker_id)
-    return lines
+    lines = [line for line in lines if (line.attempt, line.number) >= start]
+    if len(lines) > limit:
+        return lines[:limit], AttemptPlace(lines[limit].attempt, lines[limit].number)
+    return lines, None if is_rest else AttemptPlace(rows[-1]["attempt"] + 1)
 
 
 async def _ask(bus: Bus, task_id: UUID, attempt: int, worker_id: str) -> Sequence[LogLine]:

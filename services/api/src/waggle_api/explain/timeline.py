@@ -52,9 +52,10 @@ class TimelineEvent(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tru
     has_logs: bool = False
 
 
-class TimelinePlace(NamedTuple):
-    """A place in a timeline, whose steps are its submission (0), its attempts by their numbers, and then where the task stands: a step, and how many of its
-    events come before.
+class AttemptPlace(NamedTuple):
+    """A place in a list along a task's attempts: an attempt, and how many of its items come before.
+
+    A timeline begins with the submission, as attempt 0, and ends with where the task stands, as the attempt after the last.
     """
 
     attempt: int = 0
@@ -67,8 +68,8 @@ def attempts_for(limit: int) -> int:
 
 
 def page(
-    task: asyncpg.Record, attempts: Sequence[asyncpg.Record], retries: Sequence[asyncpg.Record], start: TimelinePlace, limit: int, *, is_rest: bool
-) -> tuple[list[TimelineEvent], TimelinePlace | None]:
+    task: asyncpg.Record, attempts: Sequence[asyncpg.Record], retries: Sequence[asyncpg.Record], start: AttemptPlace, limit: int, *, is_rest: bool
+) -> tuple[list[TimelineEvent], AttemptPlace | None]:
     """Up to `limit` events from `start` on, and where the next page starts; None for the last.
 
     `task` is a row of `store.explanations.task`; `attempts` and `retries` begin with those of the first step, and `is_rest` says that no more follow.
@@ -78,7 +79,7 @@ def page(
         skipped = start.skipped if step == start.attempt else 0
         for place, event in enumerate(events[skipped:], skipped):
             if len(found) == limit:
-                return found, TimelinePlace(step, place)
+                return found, AttemptPlace(step, place)
             found.append(event)
     return found, None
 

@@ -15,7 +15,7 @@ from waggle_api.edge import shown
 from waggle_api.explain import logs, timeline
 from waggle_api.explain.logs import LogLine
 from waggle_api.explain.looking import Explanation, WaitingGroup
-from waggle_api.explain.timeline import TimelineEvent, TimelinePlace
+from waggle_api.explain.timeline import AttemptPlace, TimelineEvent
 from waggle_api.http import answers, cursors, queries
 from waggle_api.http.answers import Page
 from waggle_api.http.routing import Group
@@ -23,7 +23,7 @@ from waggle_api.refusals import NotFound
 from waggle_api.resources import Call
 from waggle_api.routes import parameters
 
-LOGS: Final = {"attempt": queries.one(queries.whole(1, 999_999_999), "lines of this attempt; without it of all")}
+LOGS: Final = {"attempt": queries.one(queries.whole(1, 999_999_999), "lines of this attempt; without it of all"), **parameters.ATTEMPTS}
 
 ROUTES: Final = Group("Explain", {"task_id": parameters.TASK_ID})
 
@@ -62,26 +62,38 @@ async def get_timeline(
 
     Of an attempt's error, details of more than 4 KiB are left out.
     """
-    start = TimelinePlace(*cursor) if cursor is not None else TimelinePlace(0 if after_attempt is None else after_attempt + 1)
+    start = AttemptPlace(*cursor) if cursor is not None else AttemptPlace(0 if after_attempt is None else after_attempt + 1)
     async with call.resources.connection() as connection:
         task = _existing(call, await explanations.task(connection, task_id))
         attempts = await tasks.attempts(connection, task_id, start.attempt - 1, timeline.attempts_for(limit))
         is_rest = len(attempts) < timeline.attempts_for(limit)
         retries = await explanations.retries(connection, task_id, start.attempt, cursors.STEP_LIMIT if is_rest else attempts[-1]["attempt"])
     found, following = timeline.page(task, attempts, retries, start, limit, is_rest=is_rest)
-    return answers.page([_shown(call, event) for event in found], None if following is None else cursors.write_step(*following))
+    return answers.page([_shown(call, event) for event in found], _cursor(following))
 
 
 @ROUTES.route("GET", "/tasks/{task_id}/logs", name="tasks_logs", scope=Scope.PAYLOADS_READ, limited=True, query=LOGS, answers={200: Page[LogLine]})
-async def get_logs(call: Call, task_id: UUID, attempt: int | None = None) -> ASGIApp:
-    """What the handler has logged through `ctx.log`, in each attempt or in one; of a running attempt as far as it is.
+async def get_logs(
+    call: Call,
+    task_id: UUID,
+    attempt: int | None = None,
+    limit: int = queries.PAGE_DEFAULT,
+    cursor: tuple[int, int] | None = None,
+    after_attempt: int = 0,
+) -> ASGIApp:
+    """A page of what the handler has logged through `ctx.log`, in each attempt or in one; of a running attempt as far as it is.
 
     The first lines are kept, as many as the workers' settings say. They may hold values of the payload, so this needs `payloads:read`.
     """
     async with call.resources.connection() as connection:
         task = shown.existing(call.caller, (await tasks.get_many(connection, [task_id])).get(task_id))
-        lines: list[LogLine] = await logs.of_task(connection, call.resources.bus, task, attempt)
-    return answers.page(lines)
+        start = AttemptPlace(after_attempt + 1) if cursor is None else AttemptPlace(*cursor)
+        lines, following = await logs.page(connection, call.resources.bus, task, attempt, start, limit)
+    return answers.page(lines, _cursor(following))
+
+
+def _cursor(following: AttemptPlace | None) -> str | None:
+    return None if following is None else cursors.write_step(*following)
 
 
 def _existing(call: Call, row: asyncpg.Record | None) -> asyncpg.Record:
