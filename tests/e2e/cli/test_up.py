@@ -317,6 +317,7 @@ REFUSALS = {
     "handlers with an error": (("--app", "broken:app"), {}, 2, "RuntimeError: boom while importing ("),
     "handlers that are no app": (("--app", "no_app:app"), {}, 2, "WAGGLE_APP=no_app:app is of type int, not a waggle.App"),
     "a handler that is none": (("--app", "generates:app"), {}, 2, "task a.b: the handler numbers ("),
+    "a handler of a built-in type": (("--app", "taken:app"), {}, 2, "both apps have a handler for http.request"),
     "a path where a module is named": (("--app", "shop/tasks.py:app"), {}, 2, "expected module:attribute; did you mean shop.tasks:app?"),
     "a file where a module is named": (("--app", "shop.py:app"), {}, 2, "did you mean shop:app?"),
     "a data folder that is a file": (("--data-dir", "shop.py"), {}, 2, "choose another with --data-dir"),
@@ -334,6 +335,7 @@ async def test_it_says_what_to_change_about(case: str, start: Callable[..., Up],
     (place / "broken.py").write_text("raise RuntimeError('boom while importing')\n")
     (place / "no_app.py").write_text("app = 5\n")
     (place / "generates.py").write_text("from waggle import App\napp = App()\n@app.task('a.b')\ndef numbers():\n    yield 1\n")
+    (place / "taken.py").write_text("from waggle import App\napp = App()\napp.task('http.request')(lambda: None)\n")
     up = start(*options, **environ)
     assert await up.ended() == code
     assert message in up.said()

@@ -58,4 +58,4 @@ def names(service: str, count: int) -> list[str]:
 
 def launch_check(env: Mapping[str, str], *, run: Path, logs: Path | None) -> ServiceProcess:
     """Start a process that imports the user's handlers, checks them and ends: exit code 2 when they cannot be served."""
-    return launch("waggle_worker.handlers", "app", env, run=run, logs=logs)
+    return launch("waggle_worker.check", "app", env, run=run, logs=logs)

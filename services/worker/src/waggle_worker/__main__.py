@@ -10,7 +10,8 @@ from waggle.service import running
 from waggle.settings.services import WorkerSettings
 from waggle.store import postgres
 from waggle.store.primary import PrimaryGate
-from waggle_worker import alerts, callbacks, handlers
+from waggle_worker import handlers
+from waggle_worker.check import served
 from waggle_worker.http.request import Outgoing
 from waggle_worker.worker import Worker
 
@@ -21,7 +22,7 @@ WORKER_CONNECTIONS: Final = 8  # two claims, two settles and two payloads in fli
 
 async def run(settings: WorkerSettings) -> None:
     outgoing = Outgoing(settings)
-    found = handlers.load(settings.app, outgoing.app(), alerts.app(settings), callbacks.app(settings, outgoing))
+    found = served(settings, outgoing)
     queues = handlers.queues(found, settings.queues)
     async with running("worker", settings) as svc:
         gate = PrimaryGate()

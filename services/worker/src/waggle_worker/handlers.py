@@ -1,14 +1,8 @@
-"""The handlers of a worker: the user's (`WAGGLE_APP=module:app`) and the built-in ones.
+"""The handlers of a worker: the user's (`WAGGLE_APP=module:app`) and the built-in ones."""
 
-`python -m waggle_worker.handlers` imports and checks those that the environment names: exit code 2, with the reason, when they cannot be served.
-"""
-
-import os
-import sys
 from collections.abc import Mapping
 
 from waggle.app import App, Handler
-from waggle.settings.environment import gather
 from waggle.settings.shared import SettingsError
 from waggle.task import DEFAULT_QUEUE
 from waggle.user_app import find
@@ -33,17 +27,3 @@ def load(reference: str, *builtin: App) -> Handlers:
 def queues(handlers: Handlers, chosen: tuple[str, ...]) -> list[str]:
     """The queues to serve: the chosen ones, or `default` and those of the handlers."""
     return sorted(set(chosen) or {DEFAULT_QUEUE, *(handler.queue for handler in handlers.values())})
-
-
-def main() -> None:
-    """Import the handlers and check them, with nothing started; an error goes to stderr, with exit code 2."""
-    reading = gather(os.environ)
-    try:
-        load(reading.values.get("app", ""))
-    except SettingsError as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
-
-
-if __name__ == "__main__":
-    main()
