@@ -295,6 +295,7 @@ WORKERS: Final = Board(
                     [
                         (f"sum by (instance) (waggle_worker_running{{{JOB}}})", "{{instance}} running"),
                         (f"sum by (instance) (waggle_worker_slots{{{JOB}}})", "{{instance}} slots"),
+                        (f"sum by (instance) (waggle_worker_slots_lost{{{JOB}}})", "{{instance}} lost"),
                     ],
                     "short",
                     "Running equal to the slots for long: start another worker.",

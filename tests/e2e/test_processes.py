@@ -118,6 +118,18 @@ async def test_a_worker_command_runs_several_and_starts_again_the_one_that_dies(
     assert all(gone(pid) for pid in facts["pids"])
 
 
+async def test_a_worker_whose_slots_are_lost_to_threads_is_replaced(folder: Path, database: str, nats: NatsServer, pool: Pool, bus: Bus, lanes: None) -> None:
+    options = ("--processes", "2", "--concurrency", "1", "--app", "support.stubborn_handlers:app")
+    with workers(folder, database, nats, *options) as (_, ready_file, output):
+        before = set((await until(lambda: read(ready_file), START_SECONDS, "both are ready"))["pids"])
+        [task_id] = await given.waiting(pool, type="stubborn.sleeps", payload='{"seconds": 600}', timeout=0.5)
+        row = await given.row(pool, task_id)
+        await Ringer(bus).ring([(task_id, "default", 1, row["rung_at"])])  # type: ignore[list-item]
+        after = await until(lambda: (now := set(read(ready_file)["pids"])) != before and now, START_SECONDS, "another one is there")
+        assert len(before & after) == 1
+        assert "too many handlers do not end" in output.read_text()
+
+
 async def test_the_parent_ends_the_lease_of_a_worker_that_died(folder: Path, database: str, nats: NatsServer, pool: Pool, start: Services, lanes: None) -> None:
     """The lease is 15 s, and the tasks of the dead process run again long before. What it started for a handler has ended by then."""
     await start("scheduler")

@@ -17,6 +17,7 @@ from waggle_worker.worker import Worker
 
 log = structlog.get_logger()
 
+REPLACE_ME: Final = 3  # the exit code that asks for a new process
 WORKER_CONNECTIONS: Final = 8  # two claims, two settles and two payloads in flight, the heartbeat, and one to spare
 
 
@@ -39,6 +40,8 @@ async def run(settings: WorkerSettings) -> None:
         await worker.drain(settings.grace)
     if worker.left:
         log.warning("handlers did not end", count=worker.left)
+    if worker.is_worn_out:
+        service.leave(REPLACE_ME)
 
 
 def main() -> NoReturn:

@@ -11,6 +11,7 @@ from contextvars import copy_context
 from functools import partial
 from typing import Any, Final
 
+from waggle.context import Context
 from waggle.task import Outcome
 from waggle.telemetry.traces import CURRENT, SWITCH
 from waggle_worker import layers, outcomes
@@ -37,6 +38,12 @@ class Execution:
         self._loop = asyncio.get_running_loop()
 
     def start(self, run: Run, arguments: dict[str, Any]) -> None:
+        try:
+            self._start(run, arguments)
+        except Exception as error:  # no further thread from the system: it concerns this run alone
+            self._ended(run, layers.not_started(run.claimed, error))
+
+    def _start(self, run: Run, arguments: dict[str, Any]) -> None:
         if run.handler.process:
             run.task = self._loop.create_task(self._in_process(run))
             return
@@ -44,7 +51,7 @@ class Execution:
         if run.handler.is_async:
             run.task = self._loop.create_task(self._on_loop(run, arguments))
         else:
-            call = partial(layers.called, run.handler, run.context(), arguments)
+            call = partial(_called, run, run.context(), arguments)
             traced = run.claimed.traceparent is not None
             run.task = self._loop.run_in_executor(self._threads, partial(within, run, call) if traced else call)
             run.task.add_done_callback(partial(self._returned, run))
@@ -112,6 +119,11 @@ class Execution:
     def _time_out(self, run: Run) -> None:
         run.time_out()
         run.timer = self._loop.call_later(STUBBORN_SECONDS if run.can_be_ended else 0, self._overdue, run)
+
+
+def _called(run: Run, context: Context, arguments: dict[str, Any]) -> Outcome:
+    """In a thread. A pool that gets no thread raises and keeps the call all the same, for a thread that is free later."""
+    return outcomes.GIVEN_BACK if run.has_ended else layers.called(run.handler, context, arguments)
 
 
 def enter(run: Run) -> None:

@@ -20,7 +20,7 @@ from waggle.app import Handler
 from waggle.context import RUNNING, Context
 from waggle.forked import guarded
 from waggle.retry import Backoff, checked_wait
-from waggle.task import Claimed, Done, Failed, Outcome, Snoozed
+from waggle.task import AttemptOutcome, Claimed, Done, Failed, Outcome, Snoozed, not_here_delay
 from waggle.telemetry import traces
 from waggle_worker import outcomes
 
@@ -117,6 +117,13 @@ def paced(outcome: Outcome, handler: Handler, claimed: Claimed) -> Outcome:
 
 def _is_awaitable(value: Any) -> bool:
     return hasattr(type(value), "__await__")
+
+
+def not_started(claimed: Claimed, error: Exception) -> Outcome:
+    """A handler that could not start costs no try: its task goes back for some time."""
+    delay = not_here_delay(claimed.attempt, claimed.retry_count)
+    log.error("handler cannot start, its task goes back", task_id=str(claimed.id), task_type=claimed.type, error=repr(error), retry_in=delay)
+    return Snoozed(delay, AttemptOutcome.GIVEN_BACK)
 
 
 class Narrator:

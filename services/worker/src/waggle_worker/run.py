@@ -109,6 +109,10 @@ class Run:
         return self.state in OPEN
 
     @property
+    def has_ended(self) -> bool:
+        return self.state is ENDED
+
+    @property
     def can_be_ended(self) -> bool:
         """Whether its handler can be ended from outside: a thread cannot, but what it returned to be awaited on the loop can."""
         return self.handler.is_async or self.handler.process or self.stepped

@@ -6,7 +6,7 @@ Each run holds a slot from its claim until its handler has really ended.
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Set
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import structlog
@@ -27,6 +27,8 @@ from waggle_worker.settler import Settler
 from waggle_worker.window import Window
 
 log = structlog.get_logger()
+
+LOST_AFTER_SECONDS: Final = 10.0
 
 
 class Runs:
@@ -66,6 +68,12 @@ class Runs:
         return len(self._runs)
 
     @property
+    def lost(self) -> int:
+        """Slots of handlers that have not ended LOST_AFTER_SECONDS after their timeout. Only a new process is sure to bring them back."""
+        now = time.monotonic()
+        return sum(not run.is_open and now > run.since + run.claimed.timeout + LOST_AFTER_SECONDS for run in self._runs)
+
+    @property
     def free(self) -> int:
         return self.slots - len(self._runs)
 
@@ -97,6 +105,12 @@ class Runs:
         if handler.process and self._draining:
             self._settler.give_back(claimed, worker_id)
             return
+        try:
+            self._begin(claimed, worker_id, handler)
+        except Exception as error:  # it concerns this task alone
+            self._settler.settle(claimed, worker_id, layers.not_started(claimed, error))
+
+    def _begin(self, claimed: Claimed, worker_id: str, handler: Handler) -> None:
         began = time.perf_counter()
         try:
             arguments = {} if handler.process else handler.arguments(claimed.payload)  # a process reads its payload itself

@@ -38,6 +38,9 @@ from waggle_worker.window import Window
 
 log = structlog.get_logger()
 
+LOST_SHARE = 0.5  # of the slots, with handlers that do not end: from then on the process is to be replaced
+LOST_LOOK_SECONDS = 1.0
+
 
 class Worker:
     """Its parts, each made from those before it, and its life: open, start, drain."""
@@ -82,6 +85,7 @@ class Worker:
         self.pulse, self._looks = Pulse(settings.lease), Looks()
         self.cut_off = CutOff(pool, self.pulse)
         self.pauses = Pauses(pool, self.claims, queues)
+        self.is_worn_out = False
 
     @property
     def left(self) -> int:
@@ -116,6 +120,7 @@ class Worker:
         svc.start("breakers", self.breakers.sharing.loop())
         svc.start("cleanups", self.cleanups.loop())
         svc.start("pauses", self.pauses.keep(svc.stopping))
+        svc.start("lost slots", self._watch_slots(svc.stopping))
         log.info("serving", queues=self._queues, types=len(self._handlers), concurrency=self._settings.concurrency)
 
     async def drain(self, grace: float) -> None:
@@ -142,6 +147,17 @@ class Worker:
                 log.warning("lease not ended, it will expire", error=str(error) or type(error).__name__)
         metrics.NOTED.flush(layers.SPENT.take())
         log.info("drained", left=self.runs.running)
+
+    async def _watch_slots(self, stopping: asyncio.Event) -> None:
+        """Stop when so many handlers do not end that another process serves better; its parent or its supervisor starts that."""
+        while True:
+            lost, slots = self.runs.lost, self._settings.concurrency
+            metrics.SLOTS_LOST.set(lost)
+            if lost >= slots * LOST_SHARE and not stopping.is_set():
+                log.error("too many handlers do not end, this process ends to be replaced", lost=lost, slots=slots)
+                self.is_worn_out = True
+                stopping.set()
+            await asyncio.sleep(LOST_LOOK_SECONDS)
 
     async def _all_ended(self, seconds: float) -> bool:
         """Wait until no run is open and no hook runs."""

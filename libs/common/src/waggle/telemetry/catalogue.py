@@ -548,6 +548,13 @@ SLOTS: Final = MetricSpec(
     meaning="Handlers that this worker may run at the same time",
     advice="All taken (waggle_worker_running): start another worker, or raise WAGGLE_CONCURRENCY",
 )
+SLOTS_LOST: Final = MetricSpec(
+    kind=Gauge,
+    name="waggle_worker_slots_lost",
+    where=("worker",),
+    meaning="Slots of this worker that are taken by handlers that have not ended 10 seconds after their timeout",
+    advice="Give what the handlers call a timeout of its own. From half of the slots on the worker ends with code 3, to be replaced",
+)
 SERIALISATION: Final = MetricSpec(
     kind=Counter,
     name="waggle_serialisation_seconds_total",

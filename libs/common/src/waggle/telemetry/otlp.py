@@ -10,6 +10,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import prometheus_client
@@ -84,7 +85,8 @@ class Collector:
         """The loop that sends the metrics."""
         while True:
             await asyncio.sleep(interval)
-            await asyncio.to_thread(self._metrics.export, self._collected())
+            with suppress(RuntimeError):  # no further thread from the system: the next time, perhaps
+                await asyncio.to_thread(self._metrics.export, self._collected())
 
     async def stop(self) -> None:
         """Send what waits, for STOP_SECONDS at most."""

@@ -22,7 +22,7 @@ from waggle.errors import ErrorCode, TaskError
 from waggle.machine import cores
 from waggle.settings.services import WorkerSettings
 from waggle.task import AttemptOutcome, Claimed, Failed, Outcome, Snoozed, not_here_delay
-from waggle_worker import metrics, outcomes
+from waggle_worker import layers, metrics, outcomes
 from waggle_worker.attempt_log import LogLimits
 from waggle_worker.processes import frames
 from waggle_worker.processes.frames import Began, Job, Leaves, Ready, Wrote
@@ -210,10 +210,12 @@ class HandlerProcesses:
         while True:
             try:
                 child = self._an_idle_one() or await HandlerProcess.start(self._job, self._groups)
-            except (Died, OSError, TimeoutError) as error:
-                how = error.how if isinstance(error, Died) else str(error) or "was not ready in time"
+            except (Died, TimeoutError) as error:
+                how = error.how if isinstance(error, Died) else "was not ready in time"
                 log.error("handler process cannot start", how=how)
                 return _failed(f"the handler's process could not be started: it {how}", error)
+            except OSError as error:  # no further process from the system
+                return layers.not_started(claimed, error)
             if not may_start():
                 self._idle.append(child)
                 return outcomes.GIVEN_BACK
