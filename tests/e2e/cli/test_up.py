@@ -30,12 +30,16 @@ START_SECONDS = 60.0
 STOP_SECONDS = 30.0
 
 SHOP = """
-from waggle import App
+import logging
+
+from waggle import App, Context
 
 app = App()
 
 @app.task("shop.add")
-async def add(a: int, b: int) -> dict:
+async def add(ctx: Context, a: int, b: int) -> dict:
+    ctx.log.info("adding")
+    logging.getLogger("shop").info("adding by %s", "logging")
     return {"sum": a + b}
 
 @app.task("shop.write")
@@ -256,6 +260,17 @@ async def all_completed(url: str, count: int) -> bool:
         return bool(await connection.fetchval("SELECT count(*) = $1 FROM waggle.tasks WHERE status = 'completed'", count))
     finally:
         await connection.close()
+
+
+async def test_it_shows_what_handlers_log(start: Callable[..., Up]) -> None:
+    up = start("--app", "shop:app", "--ephemeral")
+    facts = await up.ready()
+    assert await done(facts, "shop.add", {"a": 1, "b": 2}) == {"sum": 3}
+    for text, logger in (("adding", "ctx.log"), ("adding by logging", "shop")):
+        shown = await until(lambda text=text, logger=logger: re.search(rf"worker +info +{text}  .*logger={logger}", up.said()))
+        assert "task_type=shop.add" in shown.string
+    assert "try ended" not in up.said()
+    assert await up.stopped() == 0
 
 
 async def test_a_running_task_is_finished_before_the_stop(start: Callable[..., Up]) -> None:

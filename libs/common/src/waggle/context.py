@@ -182,7 +182,7 @@ class Context:
         """A structlog logger whose lines carry the task's id, type and attempt. The first of them are kept with the attempt: `waggle tasks logs`."""
         if self._log is None:
             kept = {} if self._open_log is None else {KEPT_IN: self._open_log()}
-            self._log = log.bind(**self.fields, **kept)
+            self._log = log.bind(**self.fields, logger="ctx.log", **kept)
         return self._log
 
     @property

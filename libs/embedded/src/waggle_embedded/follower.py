@@ -1,4 +1,4 @@
-"""Follows the JSON logs of child processes and shows their warnings and errors, one line each."""
+"""Follows the JSON logs of child processes and shows their warnings and errors, and what handlers log, one line each."""
 
 import contextlib
 import json
@@ -27,15 +27,17 @@ class Screen(Protocol):
 
 
 class Follower:
-    """Follows a log of JSON lines and shows its warnings and errors."""
+    """Follows a log of JSON lines."""
 
     def __init__(self, source: str, log: Path, offset: int) -> None:
         self.source, self.log = source, log
         self._offset, self._rest = offset, b""
 
     def show(self, screen: Screen, levels: Collection[str] = SHOWN) -> None:
-        """Show the new lines of these levels."""
-        entries = [entry for line in self._lines() if (entry := parsed(line)) and entry.get("level") in levels]
+        """Show the new lines of these levels; with SHOWN, those of handlers too: `WAGGLE_LOG_LEVEL` has let them through."""
+        entries = [
+            entry for line in self._lines() if (entry := parsed(line)) and (entry.get("level") in levels or (levels is SHOWN and is_of_a_handler(entry)))
+        ]
         for entry in entries[:LINES_AT_ONCE]:
             screen.line(self.source, str(entry["level"]), shortened(one_line(entry)))
         if len(entries) > LINES_AT_ONCE:
@@ -67,6 +69,11 @@ def parsed(line: bytes | str) -> dict[str, Any] | None:
         if isinstance(entry, dict) and "level" in entry and "event" in entry:
             return entry
     return None
+
+
+def is_of_a_handler(entry: dict[str, Any]) -> bool:
+    """Whether a handler wrote it, by `ctx.log` or by the standard logger. Lines of Waggle about a task name no logger."""
+    return "logger" in entry and "task_id" in entry
 
 
 def one_line(entry: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ import msgspec
 from waggle.errors import storable
 from waggle.telemetry.log_lines import text
 
-OWN: Final = frozenset({"event", "level", "timestamp", "task_id", "task_type", "attempt", "service", "exc_info", "trace_id", "span_id"})
+OWN: Final = frozenset({"event", "level", "timestamp", "task_id", "task_type", "attempt", "service", "exc_info", "trace_id", "span_id", "logger"})
 
 _encode: Final = msgspec.json.Encoder(enc_hook=str).encode
 

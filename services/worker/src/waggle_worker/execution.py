@@ -121,7 +121,7 @@ class Execution:
         run.timer = self._loop.call_later(STUBBORN_SECONDS if run.can_be_ended else 0, self._overdue, run)
 
 
-def _called(run: Run, context: Context, arguments: dict[str, Any]) -> Outcome:
+def _called(run: Run, context: Context, arguments: dict[str, Any]) -> Outcome | layers.Unfinished:
     """In a thread. A pool that gets no thread raises and keeps the call all the same, for a thread that is free later."""
     return outcomes.GIVEN_BACK if run.has_ended else layers.called(run.handler, context, arguments)
 

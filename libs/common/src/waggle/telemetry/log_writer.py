@@ -52,9 +52,11 @@ class LogWriter:
 
     def flush(self, seconds: float) -> bool:
         """Wait until what was put is written, for so many seconds at most."""
+        if not self._has_thread:
+            return True
         written = threading.Event()
         self._lines.put(written)
-        return not self._has_thread or written.wait(seconds)
+        return written.wait(seconds)
 
     def forked(self) -> None:
         """In a forked child: its parent's thread is not here, and what waits is its parent's."""
