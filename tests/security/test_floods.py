@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import resource
 import statistics
 import time
 from collections.abc import AsyncIterator
@@ -10,15 +11,17 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from litestar import Request
 
 from support.facts import until
 from support.metrics import counted
-from support.processes import Process
+from support.processes import Process, ready
 from support.scale import figures
 from support.system import Client, Services, client_of, ok
 from waggle.telemetry import endpoint
-from waggle_api.http import protocol, server
+from waggle_api.http import bodies, protocol, server
 from waggle_api.http.connections import SPARE, Connections
+from waggle_api.refusals import TooSlow
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 ASK = b"GET /livez HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n"
@@ -174,6 +177,70 @@ async def test_a_client_that_does_not_read_is_closed(monkeypatch: pytest.MonkeyP
             async with asyncio.timeout(5):
                 assert len(await reader.read()) < 64 << 20
         writer.close()
+
+
+async def reading(scope: Any, receive: Any, send: Any) -> None:
+    try:
+        await bodies.read(Request(scope, receive, send), dict(scope["headers"]), 1_000)
+    except TooSlow:
+        await send({"type": "http.response.start", "status": 408, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body"})
+
+
+async def test_a_body_that_comes_byte_by_byte_is_late_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bodies, "BODY_TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(protocol, "REST_SECONDS", 0.5)
+    async with serving(reading) as port:
+        reader, writer = await connect(port)
+        writer.write(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 900\r\n\r\n")
+
+        async def drip() -> None:
+            for _ in range(200):
+                writer.write(b" ")
+                await asyncio.sleep(0.05)
+
+        dripping = asyncio.create_task(drip())
+        async with asyncio.timeout(5):
+            assert (await reader.read()).startswith(b"HTTP/1.1 408"), "and then it is closed"
+        dripping.cancel()
+        writer.close()
+
+
+FEW_FILES = 256
+
+
+async def with_few_files(start: Services, hard: int, **settings: int) -> Process:
+    """An API that may have FEW_FILES open, and could ask for `hard`."""
+    api = start.launch("api", **settings)
+    resource.prlimit(api.pid, resource.RLIMIT_NOFILE, (FEW_FILES, hard))  # long before it reads its settings
+    await ready(api)
+    return api
+
+
+async def test_it_takes_as_many_files_as_it_may_have(start: Services) -> None:
+    api = await with_few_files(start, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+    held = [await connect(port_of(api)) for _ in range(400)]
+    async with client_of(api) as client:
+        assert await _is_served(client)
+    close(*held)
+    [line] = api.logged("limit of open files raised")
+    assert (line["before"], line["now"] > 400) == (FEW_FILES, True)
+
+
+async def test_with_few_files_it_serves_fewer_connections_and_says_so(start: Services) -> None:
+    api = await with_few_files(start, FEW_FILES)
+    [line] = api.logged("fewer connections than set: the limit of open files is low")
+    assert (line["connections"], line["open_files"]) == (160, FEW_FILES)
+    held = [await connect(port_of(api)) for _ in range(120)]
+    for one in held:
+        assert (await answer(one)).startswith(b"HTTP/1.1 200")
+    flood = [await connect(port_of(api)) for _ in range(280)]
+    async with client_of(api) as client:
+        await until(lambda: api.logged("too many connections, refusing more"))
+        assert (await answer(held[0])).startswith(b"HTTP/1.1 200")
+        close(*flood, *held)
+        await until(lambda: _is_served(client))
+    assert not [entry for entry in api.lines() if "Too many open files" in json.dumps(entry)]
 
 
 async def p99(client: Client, requests: int = 300) -> float:

@@ -11,6 +11,7 @@
 | the processes that this one started (`/proc`) | Linux | none are known |
 | the memory of this process now (`/proc`) | Linux | the most that it ever had |
 | no core file of a crash (`setrlimit`) | everywhere but Windows | the system's own setting |
+| as many open files as the system allows (`setrlimit`) | everywhere but Windows | the system's own limit |
 | uvloop | everywhere but Windows | asyncio's own event loop, which is slower |
 | signal handlers of the event loop | everywhere but Windows | Python's own signal handlers |
 """
@@ -32,6 +33,7 @@ from typing import Any, Final
 GC_THRESHOLDS: Final = (20_000, 20, 50)  # a batch makes thousands of objects that die without the collector
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 KEPT_BYTES: Final = 16 << 20
+MOST_FILES: Final = 1 << 20
 PR_SET_PDEATHSIG: Final = 1  # of linux/prctl.h
 PARENT_POLL_SECONDS: Final = 1.0
 
@@ -128,6 +130,21 @@ def _watch(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(PARENT_POLL_SECONDS)
     os._exit(1)
+
+
+def raise_file_limit() -> tuple[int, int] | None:
+    """Allow this process as many open files and connections as its hard limit says, MOST_FILES at most. Returns the limit before and now."""
+    try:
+        import resource  # not on Windows
+    except ImportError:
+        return None
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(ValueError, OSError):  # a system may allow less than its hard limit says
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    now = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return (soft, MOST_FILES if now == resource.RLIM_INFINITY else now)
 
 
 def write_private(path: Path, text: str) -> None:

@@ -157,6 +157,8 @@ def main(name: str, kind: type[AnySettings], run: Callable[[AnySettings], Corout
     if settings.failpoint:
         log.warning("failpoint armed, for tests only", failpoint=settings.failpoint)
         failpoint.arm(settings.failpoint)
+    if (files := machine.raise_file_limit()) and files[0] < files[1]:
+        log.info("limit of open files raised", before=files[0], now=files[1])
     machine.keep_freed_memory()
     disable_created_metrics()  # type: ignore[no-untyped-call]  # each counter would have a second series
     machine.run(_to_the_end(name, run(settings)))

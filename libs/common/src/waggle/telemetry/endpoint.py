@@ -2,17 +2,25 @@
 
 import asyncio
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import prometheus_client
+import structlog
 import uvicorn
 from prometheus_client.exposition import choose_encoder
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from waggle import forked, pinned
 
+log = structlog.get_logger()
+
 UVICORN: Final = "0.54.0"
+CONNECTIONS: Final = 64
+REQUEST_SECONDS: Final = 10.0
+LOG_SECONDS: Final = 30.0  # between two lines about connections that are too many
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -42,6 +50,49 @@ def metrics_page(accept: str) -> tuple[bytes, str]:
     """The page of the metrics and its content type: in OpenMetrics, with exemplars, for who accepts that; else in the text format of Prometheus."""
     encode, content_type = choose_encoder(accept)
     return encode(prometheus_client.REGISTRY), content_type
+
+
+class ScrapeProtocol(HttpToolsProtocol):
+    """uvicorn's protocol for a few clients that ask for one page each: Prometheus, probes, people.
+
+    There may be CONNECTIONS of them, and each request with its answer must be over within REQUEST_SECONDS, from the connection or from the answer before.
+    uvicorn has no limit for either (Kludex/uvicorn#160), and connections that are never closed would take the files of the service.
+    Guarded by tests/integration/telemetry/test_floods_of_the_pages.py.
+    """
+
+    _opened: ClassVar[int] = 0
+    _said: ClassVar[float] = -LOG_SECONDS
+    _late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        ScrapeProtocol._opened += 1
+        if ScrapeProtocol._opened > CONNECTIONS:
+            self._refuse(transport)
+        else:
+            self._wait()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        ScrapeProtocol._opened -= 1
+        if self._late is not None:
+            self._late.cancel()
+        super().connection_lost(exc)
+
+    def _wait(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+        self._late = self.loop.call_later(REQUEST_SECONDS, self.transport.abort)
+
+    def _refuse(self, transport: asyncio.Transport) -> None:
+        transport.abort()
+        now = time.monotonic()
+        if now - ScrapeProtocol._said >= LOG_SECONDS:
+            ScrapeProtocol._said = now
+            log.warning("too many connections to the metrics page, closing more", open=CONNECTIONS, address=self.client[0] if self.client else "")
 
 
 class EndpointServer(uvicorn.Server):
@@ -82,7 +133,8 @@ async def serving(listener: socket.socket, ready: Callable[[], bool]) -> AsyncIt
             case _:
                 await answer(send, 404, b"not found; this server has /metrics, /livez and /readyz\n")
 
-    server = EndpointServer(uvicorn.Config(page, lifespan="off", log_config=None, access_log=False, date_header=False, timeout_graceful_shutdown=1))
+    options: dict[str, Any] = {"lifespan": "off", "log_config": None, "access_log": False, "date_header": False, "timeout_graceful_shutdown": 1}
+    server = EndpointServer(uvicorn.Config(page, http=ScrapeProtocol, **options))
     task = asyncio.create_task(server.serve(sockets=[listener]), name="endpoint")
     try:
         yield
