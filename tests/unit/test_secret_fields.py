@@ -70,6 +70,11 @@ def test_every_secret_is_masked_and_nothing_else() -> None:
     }
 
 
+def test_a_field_that_no_payload_may_have_hides_nothing() -> None:
+    schema = {"properties": {"ctx": False, "token": {"writeOnly": True}}}
+    assert json.loads(secret_fields.masked_text('{"ctx": {"a": 1}, "token": "x"}', schema)) == {"ctx": {"a": 1}, "token": MASK}
+
+
 def test_a_masked_payload_that_is_sent_back_is_the_one_of_before() -> None:
     masked = json.loads(secret_fields.masked_text(json.dumps(PAYLOAD), SCHEMA))
     masked["amount"] = 2

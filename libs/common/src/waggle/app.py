@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from waggle import declarations, models, nesting, secret_fields
+from waggle import declarations, secret_fields
 from waggle.context import Context, checked_breaker
+from waggle.payloads.decoder import Payload
 from waggle.retry import Backoff, BackoffFunc
 from waggle.task import DEFAULT_MAX_RETRIES, DEFAULT_QUEUE, DEFAULT_TIMEOUT, QUEUE_LENGTH, QUEUE_PATTERN, TYPE_LENGTH, TYPE_PATTERN
 
@@ -45,27 +46,15 @@ class Handler:
             raise TypeError(f"task {name}: a handler with process=True is a plain function, and {declarations.place(function)} is async")
         if cleanup is not None:
             declarations.check_hook(name, cleanup)
-        self.takes_context, fields, self._open = _signature(name, function)
-        payload = msgspec.defstruct(_struct_name(name), fields, kw_only=True, forbid_unknown_fields=not self._open)
-        self._fields = payload.__struct_fields__
-        self._decode: Callable[[str], Any] = msgspec.json.Decoder(dict[str, Any] if self._open else payload, dec_hook=models.decoded).decode
-        self._check = msgspec.json.Decoder(payload, dec_hook=models.decoded).decode
-        self.schema: dict[str, Any] = _plain(models.schema(payload))
+        self.takes_context, fields, is_open = _signature(name, function)
+        self._payload = Payload(_struct_name(name), fields, is_open=is_open, reserved=_reserved(function) if is_open else ())
+        self.schema: dict[str, Any] = self._payload.schema
         self.schema_text = msgspec.json.encode(self.schema).decode()
         self.has_secrets = secret_fields.has_any(self.schema_text)
 
     def arguments(self, payload: str) -> dict[str, Any]:
         """The keyword arguments of a call. Raises msgspec.ValidationError when the payload does not fit, TooDeep when it is nested too deeply."""
-        if len(payload) > 2 * nesting.LEVELS:  # only what was inserted by SQL can be too deep
-            nesting.check(payload.encode())
-        decoded = self._decode(payload)
-        if not self._open:
-            return {field: getattr(decoded, field) for field in self._fields}
-        arguments: dict[str, Any] = decoded
-        if self._fields:
-            checked = self._check(payload)
-            arguments.update({field: getattr(checked, field) for field in self._fields})
-        return arguments
+        return self._payload.arguments(payload)
 
 
 class App:
@@ -154,6 +143,17 @@ def _signature(name: str, function: Callable[..., Any]) -> tuple[bool, list[tupl
     return takes_context, fields, is_open
 
 
+def _reserved(function: Callable[..., Any]) -> list[str]:
+    """The names that no field of `**rest` can have, because the call fills them: the context's, and `self` of a method."""
+    called: Any = function
+    while isinstance(called, partial):
+        called = called.func
+    called = called if inspect.isroutine(called) or inspect.isclass(called) else type(called).__call__
+    own = inspect.signature(getattr(called, "__func__", called), follow_wrapped=False).parameters.values()
+    outer = list(inspect.signature(function).parameters.values())[:1]
+    return [parameter.name for parameter in (*outer, *own) if parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
+
+
 def _default(value: Any) -> Any:
     """The default value of a field; one that a handler could change is copied for each call."""
     if value is None or isinstance(value, (str, bytes, int, float, tuple, frozenset)):
@@ -163,12 +163,3 @@ def _default(value: Any) -> Any:
 
 def _struct_name(name: str) -> str:
     return re.sub(r"\W", "_", name).title().replace("_", "")
-
-
-def _plain(schema: dict[str, Any]) -> dict[str, Any]:
-    """The payload's own schema, not a reference to it, with the definitions that it needs."""
-    definitions = dict(schema.get("$defs", {}))
-    reference = schema.get("$ref", "").removeprefix("#/$defs/")
-    own = dict(definitions.pop(reference)) if reference in definitions else {k: v for k, v in schema.items() if k != "$defs"}
-    own.pop("title", None)
-    return {**own, "$defs": definitions} if definitions else own

@@ -12,6 +12,7 @@ import msgspec
 from waggle import models
 from waggle.context import Context
 from waggle.field_errors import plain
+from waggle.payloads.schema import of_payload
 from waggle.retry import Backoff
 from waggle.submission import MAX_RETRIES_LIMIT, TIMEOUT_LIMIT
 
@@ -117,7 +118,7 @@ def check_field(task: str, function: Function, parameter: inspect.Parameter, def
         raise TypeError(f"{about} is a context, which only the first parameter can be")
     try:
         msgspec.json.Decoder(hint, dec_hook=models.decoded)
-        models.schema(msgspec.defstruct("Payload", [(parameter.name, hint, default)]))
+        of_payload(msgspec.defstruct("Payload", [(parameter.name, hint, default)]))
     except Exception as error:  # of msgspec, of pydantic, or of a type's own code
         raise TypeError(f"{about} is a {_named(hint)}: {error}") from error
     if parameter.default not in (inspect.Parameter.empty, msgspec.UNSET):

@@ -7,6 +7,8 @@ import msgspec
 
 READABLE: Final = "a builtin type, an Enum, a dataclass, a TypedDict, a msgspec.Struct or a pydantic model"
 
+_encode: Final = msgspec.json.Encoder(decimal_format="number").encode
+
 
 def is_model(kind: Any) -> bool:
     """Whether a type is a model of pydantic 2."""
@@ -20,7 +22,7 @@ def decoded(kind: Any, value: Any) -> Any:
     if isinstance(value, kind):  # a default
         return value
     try:
-        return kind.model_validate_json(msgspec.json.encode(value))  # as JSON: a strict model takes a text for a time, for example
+        return kind.model_validate_json(_encode(value))  # as JSON: a strict model takes a text for a time, for example
     except ValueError as error:
         if not hasattr(error, "errors"):
             raise
@@ -35,19 +37,8 @@ def encoded(value: Any) -> Any:
     raise TypeError(f"a {type(value).__qualname__} cannot be written as JSON")
 
 
-def schema(kind: Any) -> dict[str, Any]:
-    """The JSON Schema of a type. Raises TypeError for a type that cannot be read from JSON."""
-    definitions: dict[str, Any] = {}
-
-    def hook(found: Any) -> dict[str, Any]:
-        if not is_model(found):
-            raise TypeError(f"{found!r} cannot be read from JSON; use {READABLE}")
-        prefix = re.sub(r"[^\w.-]", "_", f"{found.__module__}.{found.__qualname__}.")  # two models may each have an `Item` of their own
-        own: dict[str, Any] = found.model_json_schema(ref_template=f"#/$defs/{prefix}{{model}}")
-        definitions.update({prefix + name: definition for name, definition in own.pop("$defs", {}).items()})
-        return own
-
-    made = msgspec.json.schema(kind, schema_hook=hook)
-    if definitions:
-        made["$defs"] = {**made.get("$defs", {}), **definitions}
-    return made
+def schema(model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The JSON Schema of a model, and the definitions that it refers to."""
+    prefix = re.sub(r"[^\w.-]", "_", f"{model.__module__}.{model.__qualname__}.")  # two models may each have an `Item` of their own
+    own: dict[str, Any] = model.model_json_schema(ref_template=f"#/$defs/{prefix}{{model}}")
+    return own, {prefix + name: definition for name, definition in own.pop("$defs", {}).items()}

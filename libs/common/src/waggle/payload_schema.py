@@ -1,7 +1,4 @@
-"""Checks payloads against the JSON Schema of their type, as the API does for a new task and the dlq service for a changed one.
-
-Formats in schemas are not checked: msgspec accepts times without an offset, RFC 3339 does not; the worker has the last word.
-"""
+"""Checks payloads against the JSON Schemas of their type, as the API does for a new task and the dlq service for a changed one."""
 
 import itertools
 from functools import lru_cache
@@ -9,50 +6,39 @@ from typing import Any, Final, NamedTuple
 
 import jsonschema_rs
 import msgspec
-import structlog
 
 from waggle import secret_fields
 from waggle.field_errors import ERROR_LIMIT, NUL, UNREADABLE, FieldError, FieldErrors, Unreadable, holds_nul
 from waggle.payload_changes import PayloadChanges, applied
 from waggle.submission import read_object
 from waggle.task import PAYLOAD_LIMIT
-
-log = structlog.get_logger()
+from waggle.validation import Validation, compiled
 
 ALL_ERRORS_BYTES: Final = 128 << 10  # in a larger payload only the first error is reported: finding them all takes up to a second per megabyte
 
 
 class TypeSchema(NamedTuple):
-    """What the payloads of a type may be: the validators of its accepted versions, the newest first, and one schema of what any of its versions hides.
+    """What the payloads of a type may be: the validations of its accepted versions, the newest first, and one schema of what any of its versions hides.
 
-    Without validators any payload fits: no worker has announced the type, or the schema of a version is unusable.
+    Without validations any payload fits: no worker has announced the type, or the schema of a version is unusable.
     """
 
-    validators: tuple[jsonschema_rs.Validator, ...]
+    validations: tuple[Validation, ...]
     secrets: dict[str, Any] | None
 
-    def fits(self, payload: dict[str, Any]) -> bool:
-        """Whether any version takes it."""
-        return not self.validators or any(validator.is_valid(payload) for validator in self.validators)
+    def fits(self, payload: dict[str, Any], text: bytes | str | msgspec.Raw) -> bool:
+        """Whether any version takes a payload, whose text this is."""
+        return not self.validations or any(validation.of(text).is_valid(payload) for validation in self.validations)
 
 
 ANY: Final = TypeSchema((), None)
 
 
-def compiled(task_type: str, schema: str) -> jsonschema_rs.Validator | None:
-    """The validator of a type's payloads. Its messages contain no values, and it fetches nothing from the network."""
-    try:
-        return jsonschema_rs.validator_for(msgspec.json.decode(schema), mask="the value", offline=True)
-    except ValueError as error:
-        log.warning("unusable schema of a task type; only its workers check payloads", task_type=task_type, error=str(error)[:200])
-        return None
-
-
 def read(raw: msgspec.Raw, schema: TypeSchema, errors: FieldErrors) -> str:
     """The text of a payload; what is wrong with it, by the newest version, is added to `errors`. Raises Unreadable."""
     text, value = read_object(raw, "payload", PAYLOAD_LIMIT, errors)
-    if value is not None and not schema.fits(value):
-        newest, all_errors = schema.validators[0], len(raw) <= ALL_ERRORS_BYTES
+    if value is not None and not schema.fits(value, raw):
+        newest, all_errors = schema.validations[0].of(raw), len(raw) <= ALL_ERRORS_BYTES
         for error in itertools.islice(newest.iter_errors(value), ERROR_LIMIT) if all_errors else _first(newest, value):
             _add_error(error, "payload" + _path(error.instance_path), errors)
     return text
@@ -61,9 +47,9 @@ def read(raw: msgspec.Raw, schema: TypeSchema, errors: FieldErrors) -> str:
 @lru_cache(maxsize=64)
 def of_type(task_type: str, accepted: tuple[str, ...], hiding: tuple[str, ...]) -> TypeSchema:
     """From the schemas (JSON texts) of the accepted versions, the newest first, and of all versions that hide values."""
-    found = [compiled(task_type, schema) for schema in accepted]
-    validators = tuple([validator for validator in found if validator is not None])
-    return TypeSchema(validators if len(validators) == len(found) else (), secret_fields.combined(hiding) if hiding else None)
+    found = [compiled(schema, task_type) for schema in accepted]
+    usable = tuple([validation for validation in found if validation is not None])
+    return TypeSchema(usable if len(usable) == len(found) else (), secret_fields.combined(hiding) if hiding else None)
 
 
 def changed(changes: PayloadChanges, payload: str, schema: TypeSchema) -> tuple[str | None, list[FieldError]]:
@@ -103,5 +89,7 @@ def _add_error(error: jsonschema_rs.ValidationError, field: str, errors: FieldEr
         case "additionalProperties":
             for name in kind.unexpected:
                 errors.add(f"{field}.{name}", "is not a field of this payload")
+        case "falseSchema" if isinstance(error.instance_path[-1], str):
+            errors.add(field, "is not a field of this payload")
         case _:
             errors.add(field, error.message)

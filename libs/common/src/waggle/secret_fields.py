@@ -127,7 +127,7 @@ def _resolved(schemas: list[Schema], root: Schema, seen: set[str]) -> Iterator[S
 
 
 def _of_field(schemas: list[Schema], name: str) -> list[Schema]:
-    found = [schema["properties"][name] for schema in schemas if name in schema.get("properties", {})]
+    found = [field for schema in schemas if isinstance(field := schema.get("properties", {}).get(name), Mapping)]
     return found or [schema["additionalProperties"] for schema in schemas if isinstance(schema.get("additionalProperties"), Mapping)]
 
 

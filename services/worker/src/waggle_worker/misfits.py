@@ -9,11 +9,9 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
-import jsonschema_rs
 import msgspec
 import structlog
 
-from waggle import payload_schema
 from waggle.errors import ErrorCode, TaskError
 from waggle.retry import SNOOZE_CAP_SECONDS
 from waggle.store import catalogue
@@ -21,6 +19,7 @@ from waggle.store.catalogue import ServedVersion
 from waggle.store.client import Connection
 from waggle.store.postgres import POSTGRES_OUTAGE
 from waggle.task import Claimed, Failed, Snoozed, other_version_delay
+from waggle.validation import Validation, compiled
 from waggle_worker.settler import Settler
 
 log = structlog.get_logger()
@@ -90,13 +89,13 @@ class Misfits:
 
 def _reads(version: ServedVersion, payload: str) -> bool:
     """Whether it can read a payload. One without a usable schema may: its worker says so."""
-    validator = _validator(version.name, version.schema)
+    validation = _validation(version.name, version.schema)
     try:
-        return validator is None or validator.is_valid(msgspec.json.decode(payload))
+        return validation is None or validation.of(payload).is_valid(msgspec.json.decode(payload))
     except (ValueError, msgspec.MsgspecError, RecursionError):  # inserted by SQL: no version reads it
         return False
 
 
 @lru_cache(maxsize=100)
-def _validator(task_type: str, schema: str) -> jsonschema_rs.Validator | None:
-    return payload_schema.compiled(task_type, schema)
+def _validation(task_type: str, schema: str) -> Validation | None:
+    return compiled(schema, task_type)

@@ -31,7 +31,7 @@ def _fields(schema: object) -> str:
     """The fields of a payload in a few words; a ? marks an optional one."""
     if not isinstance(schema, dict) or not isinstance(fields := schema.get("properties"), dict):
         return "any object" if not schema or schema.get("type") == "object" else ""  # type: ignore[attr-defined]  # a schema is an object
-    required = schema.get("required", [])
+    fields, required = [name for name, rule in fields.items() if rule is not False], schema.get("required", [])
     more = ["…" if fields else "any object"] if schema.get("additionalProperties", True) else []
     return ", ".join([*(name if name in required else f"{name}?" for name in fields), *more]) or "nothing"
 

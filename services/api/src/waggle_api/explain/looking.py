@@ -140,7 +140,7 @@ class Explainer:
         if known is None or task is None or task.payload is None:
             return True
         try:
-            return known.payload.fits(msgspec.json.decode(task.payload))
+            return known.payload.fits(msgspec.json.decode(task.payload), task.payload)
         except (msgspec.DecodeError, RecursionError):  # only SQL inserts what is nested so deeply
             return False
 
