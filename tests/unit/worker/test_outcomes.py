@@ -36,6 +36,25 @@ def test_what_is_not_json_fails_for_good(value: object) -> None:
     assert not outcome.error.retryable
 
 
+class Measured(msgspec.Struct):
+    value: float | None
+
+
+@pytest.mark.parametrize(
+    "value", [math.nan, math.inf, [None, -math.inf], {"a": {"b": (1, math.nan)}}, Measured(math.nan), {"a": msgspec.Raw(b"null"), "b": math.inf}]
+)
+def test_a_number_that_json_does_not_have_fails_for_good(value: object) -> None:
+    outcome = outcomes.of_result(value)
+    assert isinstance(outcome, Failed)
+    assert not outcome.error.retryable
+    assert "JSON has no" in outcome.error.message
+
+
+@pytest.mark.parametrize(("value", "text"), [({"null": 1.5}, '{"null":1.5}'), (Measured(None), '{"value":null}'), ([msgspec.Raw(b"null")], "[null]")])
+def test_null_is_a_value(value: object, text: str) -> None:
+    assert outcomes.of_result(value) == Done(text)
+
+
 def test_a_result_may_be_nested_to_the_limit_and_not_a_level_more() -> None:
     deep: list[Any] = []
     for _ in range(LEVELS - 1):
@@ -45,10 +64,6 @@ def test_a_result_may_be_nested_to_the_limit_and_not_a_level_more() -> None:
     assert isinstance(too_deep, Failed)
     assert "nested more than 512 levels deep" in too_deep.error.message
     assert not too_deep.error.retryable
-
-
-def test_numbers_that_json_does_not_know_become_null() -> None:
-    assert outcomes.of_result([math.nan, math.inf]) == Done("[null,null]")
 
 
 def test_an_exception_is_a_failed_try_with_its_traceback() -> None:
@@ -80,6 +95,7 @@ def test_what_a_handler_asks_for_it_gets() -> None:
     [
         ({"value": object()}, "TypeError"),
         ({"text": "caf\udce9"}, "UnicodeEncodeError"),
+        ({"ratio": math.nan}, "JSON has no nan"),
         ({"text": "x" * outcomes.DETAILS_LIMIT}, "bytes"),
         (["not an object"], "Expected `object`"),
     ],

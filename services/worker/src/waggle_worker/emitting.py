@@ -10,6 +10,7 @@ from uuid import UUID
 
 import msgspec
 
+from waggle import json_text
 from waggle.bus import subjects
 from waggle.bus.connection import Bus
 from waggle.task import Claimed
@@ -60,8 +61,8 @@ class Emissions:
         self._bytes = self._number = 0
 
     def emit(self, value: Any) -> "Emitted":
-        """Raises TypeError for a value that is no JSON, ValueError for one over VALUE_BYTES."""
-        text = msgspec.json.encode(value)
+        """Raises TypeError or ValueError for a value that is no JSON, ValueError for one over VALUE_BYTES."""
+        text = json_text.encode(value)
         if len(text) > VALUE_BYTES:
             raise ValueError(f"ctx.emit: the value has {len(text)} bytes of JSON, {VALUE_BYTES} are allowed")
         if self._masked is not None:

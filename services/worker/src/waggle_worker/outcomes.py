@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from waggle import models, nesting, secret_fields
+from waggle import json_text, models, nesting, secret_fields
 from waggle.context import BreakerOpen, Reject, Retry, Snooze
 from waggle.errors import MESSAGE_LIMIT, ErrorCode, TaskError, storable
 from waggle.task import RESULT_LIMIT, AttemptOutcome, Done, Failed, Outcome, Snoozed
@@ -24,7 +24,7 @@ def of_result(value: Any) -> Outcome:
     if value is None:
         return NOTHING
     try:
-        text = _encode(value)
+        text = json_text.encode(value)
         nesting.check(text)
     except Exception as error:  # whatever the value's own conversion raises
         return _broken(f"the result is not JSON: {type(error).__name__}: {text_of(error)}")
@@ -164,7 +164,7 @@ def _asked_for(reason: object, code: object, details: object, *, retryable: bool
 def _details(details: object) -> dict[str, Any]:
     """A JSON object that Postgres accepts; for anything else, why it was left out."""
     try:
-        text = _encode(details)
+        text = json_text.encode(details)
         if len(text) > DETAILS_LIMIT:
             return {"details_dropped": f"they have {len(text)} bytes; the limit is {DETAILS_LIMIT}"}
         nesting.check(text)
