@@ -5,13 +5,15 @@ from typing import Any, Final
 
 import msgspec
 
-_encode: Final = msgspec.json.Encoder().encode
+from waggle import models
+
+_encode: Final = msgspec.json.Encoder(enc_hook=models.encoded).encode
 
 
 def encode(value: Any) -> bytes:
     """The value as JSON. Raises ValueError for a float that is not finite, else what msgspec or the value's own conversion raises."""
     text = _encode(value)
-    if b"null" in text and (found := _not_finite(msgspec.to_builtins(value, enc_hook=_opaque))) is not None:
+    if b"null" in text and (found := _not_finite(msgspec.to_builtins(value, enc_hook=_plain))) is not None:
         raise ValueError(f"JSON has no {found}")
     return text
 
@@ -30,5 +32,6 @@ def _not_finite(value: Any) -> float | None:
     return None
 
 
-def _opaque(_raw: Any) -> None:
-    """A `msgspec.Raw` is JSON already; nothing else gets here."""
+def _plain(value: Any) -> Any:
+    """A model's values. A `msgspec.Raw` is JSON already; nothing else gets here."""
+    return models.encoded(value) if models.is_model(type(value)) else None

@@ -51,6 +51,29 @@ async def test_a_repeated_key_gives_the_same_task(api: Client) -> None:
     assert second.headers["location"] == first.headers["location"]
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "status"),
+    [
+        ("0.1234567890123456781", "0.1234567890123456782", 422),
+        ("12345678901234567890.1", "12345678901234567890.2", 422),
+        ("12345678901234567890123", "12345678901234567890124", 422),
+        ("1e-400", "1e-401", 422),
+        ("1e-400", "0.0", 422),
+        ("1.10", "1.1", 200),
+        ("0.12345678901234567810", "12345678901234567.81e-17", 200),
+        ("1E-400", "10e-401", 200),
+        ("1e-99999999999999999999", "1e-99999999999999999999", 200),
+    ],
+)
+async def test_every_digit_of_a_number_counts(api: Client, first: str, second: str, status: int) -> None:
+    async def sent(number: str) -> int:
+        body = f'{{"type": "test.work", "payload": {{"seconds": {number}}}}}'
+        headers = {"idempotency-key": f"digits {first} {second}", "content-type": "application/json"}
+        return (await api.post("/api/tasks", content=body.encode(), headers=headers)).status_code
+
+    assert [await sent(first), await sent(second)] == [201, status]
+
+
 @pytest.mark.parametrize(("bare", "quoted"), [("quoted", '"quoted"'), ('with "quotes" \\', '"with \\"quotes\\" \\\\"'), ('"half', '"half')])
 async def test_a_quoted_key_is_the_same_as_a_bare_one(api: Client, bare: str, quoted: str) -> None:
     first = ok(await post(api, bare), 201)

@@ -1,6 +1,7 @@
 """The one way in for new tasks: every entry point translates its request into a submission and calls `accept`."""
 
 import hashlib
+from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal, InvalidOperation
 from typing import Final
 from uuid import UUID
 
@@ -57,7 +58,28 @@ class Intake:
 
 
 def _owned_key(submission: Submission, caller: str, key: str, tasks: list[NewTask]) -> Key:
-    """Submissions that mean the same have one hash, however their JSON is written."""
-    canonical = msgspec.json.encode(msgspec.json.decode(submission.text), order="sorted")
     kind = b"batch" if submission.is_batch else b"task"
-    return Key(caller, key, hashlib.sha256(kind + b"\n" + canonical).digest(), tuple([new.id for new in tasks]))
+    return Key(caller, key, hashlib.sha256(kind + b"\n" + _canonical(submission.text)).digest(), tuple([new.id for new in tasks]))
+
+
+def _canonical(text: bytes) -> bytes:
+    """One text for all that mean the same, however their JSON is written."""
+    return _encode(_decode(text))
+
+
+def _number(text: str) -> float | Decimal:
+    """A number as a double, unless it has digits that a double does not hold."""
+    double = float(text)
+    if len(text) <= _SURE and "e" not in text and "E" not in text:
+        return double
+    try:
+        exact = Decimal(text)
+    except InvalidOperation:  # its exponent has twenty digits: it is zero everywhere
+        return double
+    return double if Decimal(repr(double)) == exact else exact.normalize(_ALL_DIGITS)
+
+
+_SURE: Final = 16  # characters: a double holds fifteen digits
+_ALL_DIGITS: Final = Context(prec=MAX_PREC, Emin=MIN_EMIN, Emax=MAX_EMAX)
+_decode: Final = msgspec.json.Decoder(float_hook=_number).decode
+_encode: Final = msgspec.json.Encoder(decimal_format="number", order="sorted").encode
