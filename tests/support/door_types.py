@@ -3,12 +3,15 @@
 import enum
 import json
 from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from typing import Annotated, Any, Literal
+from uuid import UUID
 
 from msgspec import Meta
 
 from support.system import Json
-from waggle import App
+from waggle import App, Context
 
 app = App()
 
@@ -48,6 +51,32 @@ async def rich(
     even: Annotated[int, Meta(multiple_of=2)] = 0,
 ) -> None:
     """A payload with everything."""
+
+
+@app.task("door.forms")
+async def forms(
+    ctx: Context,
+    at: datetime | None = None,
+    local: Annotated[datetime, Meta(tz=False)] | None = None,
+    day: date | None = None,
+    clock: Annotated[time, Meta(tz=True)] | None = None,
+    wait: timedelta | None = None,
+    ident: UUID | None = None,
+    price: Decimal | None = None,
+    ratio: float = 0.5,
+    data: Annotated[bytes, Meta(min_length=2, max_length=4)] | None = None,
+    word: Annotated[str, Meta(pattern=r"^\w+$")] = "a",
+    code: Annotated[str, Meta(pattern="^[A-Z]{2}$")] = "AA",
+    ages: dict[int, int] | None = None,
+    ports: dict[Annotated[int, Meta(ge=1, le=9)], int] | None = None,
+    by_id: dict[UUID, int] | None = None,
+    by_kind: dict[Literal["a", "b"], int] | None = None,
+    by_day: dict[date, Address] | None = None,
+    cents: Annotated[float, Meta(multiple_of=0.01)] = 0.0,
+    names: set[str] | None = None,
+    **others: Any,
+) -> None:
+    """Texts and keys that stand for something else."""
 
 
 def _task(type_: str = "door.plain", payload: object = None, **fields: object) -> str:
@@ -111,6 +140,17 @@ GOOD: dict[str, str] = {
             "even": 4,
         },
     ),
+    **{
+        f"forms with {name} {text[:60]}": f'{{"type": "door.forms", "payload": {{"{name}": {text}}}}}'
+        for name, text in (
+            *(("at", '"2027-01-01T00:00:00"'), ("at", '"2027-01-01 00:00:00.5+0530"'), ("local", '"2027-01-01T00:00:00"'), ("day", '"2028-02-29"')),
+            *(("clock", '"12:00:00Z"'), ("wait", '"P1DT2H"'), ("ident", f'"{"0" * 32}"'), ("ident", '"00000000-0000-0000-0000-00000000000A"')),
+            *(("price", '"1.10"'), ("price", "1.10"), ("price", '" -1_000.5e3 "'), ("ratio", "1" * 300), ("data", '"AQIDBA=="'), ("data", '"AQI="')),
+            *(("word", '"café"'), ("word", '"a\\n"'), ("code", '"AB\\n"'), ("ages", '{"7": 1.0, "-1": 2}'), ("ports", '{"9": 1}'), ("cents", "19.99")),
+            *(("by_id", f'{{"{"0" * 32}": 1}}'), ("by_kind", '{"a": 1}'), ("by_day", '{"2027-02-28": {"street": "s", "zip": "12345"}}')),
+            *(("names", '["a", "a"]'), ("others", "1"), ("wait", '"-PT0.5S"')),
+        )
+    },
     "metadata of many kinds": _task(metadata={"n": 1, "t": "x", "l": [1, 2], "b": True, "z": None}),
     "a callback": _task(callback_url="https://example.com/hook?a=1"),
 }
@@ -195,6 +235,18 @@ BAD: dict[str, str] = {
             ("even", None),
         )
     },
+    **{
+        f"forms with {name} {text[:60]}": f'{{"type": "door.forms", "payload": {{"{name}": {text}}}}}'
+        for name, text in (
+            *(("at", '"tomorrow"'), ("at", '"2027-02-30T00:00:00Z"'), ("at", '"0000-01-01T00:00:00Z"'), ("at", '"2027-01-01T24:00:00Z"'), ("at", "5")),
+            *(("local", '"2027-01-01T00:00:00Z"'), ("day", '"2027-02-29"'), ("day", '"2027-2-9"'), ("clock", '"12:00:00"'), ("clock", '"12:00Z"')),
+            *(("wait", '"P1Y"'), ("wait", '"soon"'), ("ident", '"x"'), ("ident", f'"{{{"0" * 32}}}"'), ("price", '"abc"'), ("price", '""')),
+            *(("ratio", "9" * 400), ("data", '"!!"'), ("data", '"AQ=="'), ("data", '"AQIDBAU="'), ("code", '"abc"'), ("ctx", "5"), ("cents", "0.075")),
+            *(("ages", '{"a": 1}'), ("ages", '{"07": 1}'), ("ports", '{"0": 1}'), ("ports", '{"a": 1}'), ("by_id", '{"x": 1}'), ("by_kind", '{"c": 1}')),
+            *(("by_day", '{"2027-02-30": {"street": "s", "zip": "12345"}}'), ("by_day", '{"2027-02-28": {"street": "s", "zip": "12345", "x": 1}}')),
+        )
+    },
+    "an unknown field of an address": _task("door.rich", {"address": {"street": "s", "zip": "12345", "x": 1}}),
     "many mistakes at once": _task("door.mail", {"to": 5}, priority=9, queue="nowhere", max_retries=-1, timeout="x", colour="red"),
 }
 
