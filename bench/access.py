@@ -24,6 +24,7 @@ from waggle.admin import keys
 from waggle.admin.keys import NewKey
 from waggle.admin.trail import Trail
 from waggle.api_keys import Fingerprints, instance_secret
+from waggle.bus.access import NatsAccess
 from waggle.bus.connection import Bus
 from waggle.scopes import Scope
 from waggle.store import postgres
@@ -51,7 +52,7 @@ async def check_us(settings: FleetSettings, key: str) -> float:
     request = cast("Request[Any, Any, Any]", SimpleNamespace(scope={"headers": headers, "client": ("127.0.0.1", 5000), "state": {"request_id": "x"}}))
     async with postgres.pool(settings, "bench", 2) as pool:
         blocking = Blocking(pool, Trail(SECRET), 20, 900.0)
-        tokens, rates = Tokens(SECRET, "bench", "Ed25519"), Rates(Bus([], "bench"))
+        tokens, rates = Tokens(SECRET, "bench", "Ed25519"), Rates(Bus(NatsAccess([]), "bench"))
         identity = Identity(pool, SECRET, tokens, blocking=blocking, rates=rates, requests=Policy("requests", 0), proxies=0)
         await identity(request, route)
         began = time.perf_counter()

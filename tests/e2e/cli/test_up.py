@@ -339,6 +339,7 @@ REFUSALS = {
     "a ready file in no folder": (("--ready-file", "nowhere/ready.json"), {}, 2, "choose another with --ready-file"),
     "two kinds of data folder": (("--ephemeral", "--data-dir", "x"), {}, 2, "give only one of them"),
     "an address with a parameter that is none": ((), {"WAGGLE_POSTGRES_URL": "postgresql://h/d?pool=5"}, 2, "WAGGLE_POSTGRES_URL: pool is not a parameter"),
+    "credentials for its own NATS": ((), {"WAGGLE_NATS_CREDS": "user.creds"}, 2, "WAGGLE_NATS_CREDS: for a NATS server of your own"),
     "TLS with a server that has none": ((), {"PGSSLMODE": "require"}, 2, "PGSSLMODE=require asks for TLS"),
     "a disk that is too small": ((), {"WAGGLE_WORK_MAX_BYTES": str(1 << 50)}, 2, "too little disk"),
 }

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from waggle.bus.access import NatsAccess
 from waggle.bus.connection import Bus
 from waggle_api.edge import rates
 from waggle_api.edge.rates import Policy, Rates
@@ -105,7 +106,7 @@ async def test_a_batch_costs_its_tasks_and_one_that_is_refused_costs_nothing(ser
 
 
 async def test_without_nats_each_api_counts_by_itself_and_nobody_signs_in(server: Bus) -> None:
-    api = made(Bus([], "test"), At())  # that one has no connection
+    api = made(Bus(NatsAccess([]), "test"), At())  # that one has no connection
     assert await admitted(api, 20) == 10
     with pytest.raises(Unavailable, match="signing in is not possible while NATS"):
         await api.admit(Policy("logins", 10, closed=True), "203.0.113.7")

@@ -15,7 +15,8 @@ from support.facts import until
 from support.fleet import FleetSettings
 from support.servers import NatsServer
 from waggle.bus import connection
-from waggle.bus.connection import RECONNECT_CAP_SECONDS, RECONNECT_FIRST_SECONDS, Bus, _servers, _with_jitter
+from waggle.bus.access import NatsAccess
+from waggle.bus.connection import RECONNECT_CAP_SECONDS, RECONNECT_FIRST_SECONDS, Bus, _with_jitter
 from waggle.settings.shared import SettingsError
 
 
@@ -45,7 +46,7 @@ def test_any_server_of_the_list_may_be_the_next_one() -> None:
 
 def bus_on(version: tuple[int, int, int]) -> Bus:
     """A bus that seems connected to a server of this version."""
-    bus = Bus(["nats://127.0.0.1:1"], "test")
+    bus = Bus(NatsAccess(["nats://127.0.0.1:1"]), "test")
     major, minor, patch = version
     client: Any = SimpleNamespace(
         is_connected=True, tls=None, connected_url=None, connected_server_version=SimpleNamespace(major=major, minor=minor, patch=patch)
@@ -77,11 +78,6 @@ async def test_an_address_that_cannot_be_one_stops_the_start(url: str) -> None:
     with pytest.raises(SettingsError, match="WAGGLE_NATS_URL"):
         async with connection.connection(FleetSettings(postgres_url="unused", nats_url=url), "test"):
             pass
-
-
-@pytest.mark.parametrize("url", ["nats://127.0.0.1:1", "127.0.0.1:1", "nats://user:secret@h1.example:4222, nats://h2.example", "tls://[::1]:4222"])
-def test_usual_addresses_are_taken(url: str) -> None:
-    assert _servers(url) == [part.strip() for part in url.split(",")]
 
 
 async def test_a_connection_comes_back_after_kill_9_and_hears_again(nats: NatsServer, bus: Bus) -> None:

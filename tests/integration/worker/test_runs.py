@@ -14,6 +14,7 @@ from support.facts import until
 from support.fleet import FleetSettings
 from support.processes import TESTS
 from waggle import App, Context, Reject
+from waggle.bus.access import NatsAccess
 from waggle.bus.breakers import State
 from waggle.bus.connection import Bus
 from waggle.store.client import Connection
@@ -27,7 +28,7 @@ from waggle_worker.runs import Runs
 from waggle_worker.settler import Settler, Traced
 from waggle_worker.window import Window
 
-NOBODY = Bus(["nats://127.0.0.1:1"], "nobody")
+NOBODY = Bus(NatsAccess(["nats://127.0.0.1:1"]), "nobody")
 SETTINGS = FleetSettings(postgres_url="", nats_url="", app="support.handlers:app")
 app = App()
 _stuck_until = threading.Event()

@@ -9,6 +9,7 @@ from uuid import uuid4
 import pytest
 
 from waggle.app import App, Handler
+from waggle.bus.access import NatsAccess
 from waggle.bus.connection import Bus
 from waggle.errors import ErrorCode
 from waggle.settings.services import WorkerSettings
@@ -43,7 +44,7 @@ def handler() -> Handler:
 def run(handler: Handler, loop: asyncio.AbstractEventLoop) -> Run:
     now = datetime.now(UTC)
     claimed = Claimed(uuid4(), 1, now, "some", "{}", 30.0, 0, 3, 0, "default", 1, "", "{}", now, now, None, None, None, None)
-    return Run(claimed, handler, "w1", Breakers(Bus([], "nobody"), WorkerSettings(postgres_url="x", nats_url="x")), loop)
+    return Run(claimed, handler, "w1", Breakers(Bus(NatsAccess([]), "nobody"), WorkerSettings(postgres_url="x", nats_url="x")), loop)
 
 
 REACH: dict[RunState, list[Callable[[Run], object]]] = {

@@ -20,6 +20,7 @@ from support.fleet import FleetSettings
 from support.rest import at_rest
 from support.system import Services
 from waggle import BreakerOpen, Context, Reject, Retry
+from waggle.bus.access import NatsAccess
 from waggle.bus.connection import Bus
 from waggle.errors import ErrorCode
 from waggle.task import Claimed
@@ -53,7 +54,7 @@ def a_context(breakers: Breakers, timeout: float = 60.0) -> Context:
 async def ask() -> AsyncIterator[Ask]:
     """Makes a request as the handler does; its breakers are those of a worker that has no NATS."""
     settings = FleetSettings(postgres_url="x", nats_url="x", http_allow=("127.0.0.1", "localhost"), http_body_limit=1_000, breaker_threshold=3)
-    breakers = Breakers(Bus(["nats://127.0.0.1:1"], "nobody"), settings)
+    breakers = Breakers(Bus(NatsAccess(["nats://127.0.0.1:1"]), "nobody"), settings)
     async with Outgoing(settings) as outgoing:
         yield lambda url, *, task_timeout=60.0, **payload: outgoing.request(a_context(breakers, task_timeout), url, **payload)
 
@@ -204,7 +205,7 @@ async def test_private_addresses_are_refused_and_that_is_no_failure_of_the_host(
 
 async def test_a_name_that_leads_to_a_private_address_is_refused(service: Called) -> None:
     settings = FleetSettings(postgres_url="x", nats_url="x")
-    breakers = Breakers(Bus(["nats://127.0.0.1:1"], "nobody"), settings)
+    breakers = Breakers(Bus(NatsAccess(["nats://127.0.0.1:1"]), "nobody"), settings)
     async with Outgoing(settings) as outgoing:
         for host in ("localhost", "0x7f.1", "127.1", "2130706433", "127.0.0.1", "[::1]"):
             with pytest.raises(Reject):

@@ -6,12 +6,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from support.fleet import FleetSettings
+from waggle.bus.access import NatsAccess
 from waggle.bus.breakers import Entry, Record, State
 from waggle.bus.connection import Bus
 from waggle_worker.protect import registry, writing
 from waggle_worker.protect.breakers import Breakers
 
-NOBODY = Bus(["nats://127.0.0.1:1"], "nobody")
+NOBODY = Bus(NatsAccess(["nats://127.0.0.1:1"]), "nobody")
 
 
 @pytest.fixture

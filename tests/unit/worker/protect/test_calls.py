@@ -10,6 +10,7 @@ import pytest
 from support.fleet import FleetSettings
 from waggle import BreakerOpen, Reject, Retry, Snooze
 from waggle.app import App
+from waggle.bus.access import NatsAccess
 from waggle.bus.breakers import State
 from waggle.bus.connection import Bus
 from waggle.context import Context, checked_breaker
@@ -28,7 +29,7 @@ Enter = Callable[..., BreakerCall]
 def breakers() -> Breakers:
     """Two failures open one; there is no fleet."""
     settings = FleetSettings(postgres_url="x", nats_url="x", breaker_threshold=2, breaker_reset=AGAIN, breaker_reset_max=AGAIN)
-    return Breakers(Bus(["nats://127.0.0.1:1"], "nobody"), settings)
+    return Breakers(Bus(NatsAccess(["nats://127.0.0.1:1"]), "nobody"), settings)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from typing import Any, Final
 import asyncpg
 
 from waggle.bus import connection
+from waggle.bus.access import access
 from waggle.bus.client import NatsClient
 from waggle.bus.connection import NATS_OUTAGE, Bus
 from waggle.settings.services import CommandLineSettings
@@ -94,10 +95,11 @@ class Deployment:
         async def listen(error: Exception) -> None:
             reasons.append(reason(error))
 
-        servers, client = [url.strip() for url in self.settings.nats_url.split(",")], NatsClient()
+        there, client = access(self.settings), NatsClient()
+        client.must_use_tls = there.tls
         try:
             async with asyncio.timeout(2 * diagnosis.DOCTOR_CONNECT_SECONDS):
-                await client.connect(servers=servers, name="waggle-doctor", **ONCE, error_cb=listen)
+                await client.connect(servers=there.servers, name="waggle-doctor", **there.options, **ONCE, error_cb=listen)
                 began = time.monotonic()
                 await client.flush()
                 version = client.connected_server_version

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 import nats.errors
+import nkeys
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.micro.request import Request
@@ -29,8 +30,19 @@ def expects_reply(request: Request) -> bool:
     return bool(request._msg.reply)
 
 
+def is_user_seed(text: str) -> bool:
+    """Whether this is the seed of a user's nkey."""
+    try:
+        pair = nkeys.from_seed(bytearray(text.encode()))
+        return bool(pair.public_key.startswith(b"U"))
+    except (nkeys.NkeysError, ValueError):
+        return False
+
+
 class NatsClient(Client):
-    """The client of nats-py, with connections that end in time and cancellations that are not lost."""
+    """The client of nats-py, with connections that end in time and cancellations that are not lost. `must_use_tls`: it signs in by TLS only."""
+
+    must_use_tls = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,6 +65,21 @@ class NatsClient(Client):
             if type(error) is nats.errors.Error:
                 raise ConnectionRefusedError(str(error)) from error
             raise
+
+    def _connect_command(self) -> bytes:
+        """Send who this is by TLS only, where that is asked for: nats-py takes a server without TLS for an address with `tls://`, too.
+
+        A file of credentials is read here, and may be half written: another try may help.
+
+        Guarded by tests/integration/bus/test_access.py.
+        """
+        if self.must_use_tls and self.tls is None:
+            raise ConnectionRefusedError("the server offers no TLS, and the settings ask for it")
+        try:
+            command: bytes = super()._connect_command()
+        except (nkeys.NkeysError, AttributeError, TypeError, ValueError) as error:
+            raise ConnectionRefusedError(f"the credentials cannot be read ({type(error).__name__})") from None
+        return command
 
     async def _attempt_reconnect(self) -> None:
         """Abort a stale connection: nats-py closes it, which blocks until unsent data is flushed, on a dead link for 15 minutes (nats-io/nats.py#671).

@@ -9,7 +9,6 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import nats.errors
 import nats.js.errors
@@ -20,9 +19,9 @@ from nats.aio.subscription import Subscription
 from nats.js import JetStreamContext
 
 from waggle.bus import client as nats_client
+from waggle.bus.access import NatsAccess, access
 from waggle.bus.client import CLOSE_SECONDS, NatsClient
-from waggle.settings.shared import Settings, SettingsError
-from waggle.settings.sources import masked
+from waggle.settings.shared import Settings
 from waggle.telemetry import catalogue, certificates
 
 log = structlog.get_logger()
@@ -63,8 +62,8 @@ NOT_SENT: Final[tuple[type[Exception], ...]] = (*NATS_OUTAGE, nats.errors.BadSub
 class Bus:
     """One connection. `generation` rises with each reconnect, by which a puller knows that its requests are gone. For `events` see waggle.bus.events."""
 
-    def __init__(self, servers: list[str], name: str, events: str = "off", *, cloud_events: bool = False) -> None:
-        self._servers, self._name = servers, name
+    def __init__(self, access: NatsAccess, name: str, events: str = "off", *, cloud_events: bool = False) -> None:
+        self._access, self._name = access, name
         self.events, self.cloud_events = events, cloud_events
         self._client: NatsClient | None = None
         self._subscriptions: dict[str, Callback] = {}
@@ -162,6 +161,7 @@ class Bus:
         while True:
             self._closed.clear()
             client = NatsClient()
+            client.must_use_tls = self._access.tls
             try:
                 await self._connect(client)
                 self._client = client
@@ -181,7 +181,8 @@ class Bus:
 
     async def _connect(self, client: NatsClient) -> None:
         await client.connect(
-            servers=self._servers,
+            servers=self._access.servers,
+            **self._access.options,
             name=self._name,
             inbox_prefix=f"_INBOX.{self._name}",
             allow_reconnect=True,
@@ -245,25 +246,11 @@ def _with_jitter(servers: list[Server], _: dict[str, Any]) -> tuple[Server | Non
     return server, random.uniform(most / 4, most)  # noqa: S311  # jitter
 
 
-def _servers(urls: str) -> list[str]:
-    """The addresses in the setting. Raises SettingsError for an impossible one, with which the client would retry forever."""
-    servers = [url.strip() for url in urls.split(",")]
-    for url in servers:
-        try:
-            parts = urlsplit(url if "://" in url else f"nats://{url}")
-            usable = parts.scheme in ("nats", "tls") and bool(parts.hostname) and parts.port != 0 and " " not in url
-        except ValueError:
-            usable = False
-        if not usable:
-            raise SettingsError(f"WAGGLE_NATS_URL must be nats://host:port, several separated by commas; {masked(url)} is not")
-    return servers
-
-
 @asynccontextmanager
 async def connection(settings: Settings, service: str) -> AsyncIterator[Bus]:
     """The bus of a service. It connects in the background, so that a service starts without NATS."""
     nats_client.require()
-    bus = Bus(_servers(settings.nats_url), f"waggle-{service}", settings.events, cloud_events=settings.events_format == "cloudevents")
+    bus = Bus(access(settings), f"waggle-{service}", settings.events, cloud_events=settings.events_format == "cloudevents")
     CONNECTED.set_function(lambda: bus.connected)
     keeper, owner = asyncio.create_task(bus.keep(), name="bus"), asyncio.current_task()
 

@@ -32,6 +32,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     postgres_url: Annotated[str, Meta(description="Postgres, postgresql://user:password@host:port/database", extra=SECRET, min_length=1)]
     nats_url: Annotated[str, Meta(description="NATS, nats://host:port; separate several with commas", extra=SECRET, min_length=1)]
+    nats_creds: Annotated[str, Meta(description="a file of credentials for NATS, as nsc writes it: the user's JWT and seed")] = ""
+    nats_nkey: Annotated[str, Meta(description="the seed of the nkey with which this signs in to NATS, SU…", extra=SECRET)] = ""
+    nats_tls_ca: Annotated[str, Meta(description="a PEM file with the authority that signed the certificate of NATS; empty: those of the system")] = ""
+    nats_tls_cert: Annotated[str, Meta(description="a PEM file with the certificate that this shows to NATS")] = ""
+    nats_tls_key: Annotated[str, Meta(description="the PEM file with its private key, without a passphrase")] = ""
     postgres_schema: Annotated[
         Schema, Meta(description="the Postgres schema of Waggle's tables", extra={"form": "lower-case letters, digits and _, not starting with a digit or pg_"})
     ] = DEFAULT_SCHEMA
