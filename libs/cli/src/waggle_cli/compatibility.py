@@ -8,11 +8,16 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from waggle.payloads.schema import DOUBLE
+
 Schema = Mapping[str, Any]
 
-_LOWER: Final = ("minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties")
-_UPPER: Final = ("maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties")
-_EQUAL: Final = ("format", "pattern", "multipleOf", "uniqueItems", "contentEncoding", "propertyNames", "prefixItems", "patternProperties", "allOf", "not")
+_LOWER: Final = ("minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties", "minBytes")
+_UPPER: Final = ("maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties", "maxBytes")
+_EQUAL: Final = (
+    *("format", "pattern", "pythonPattern", "multipleOf", "uniqueItems", "contentEncoding", "propertyNames", "parsedAs"),
+    *("prefixItems", "patternProperties", "allOf", "not"),
+)
 _DEPTH: Final = 20  # of a schema that refers to itself
 
 
@@ -70,7 +75,7 @@ def _of_values(was: Schema, becomes: Schema, at: str) -> Iterator[str]:
 def _of_limits(was: Schema, becomes: Schema, at: str) -> Iterator[str]:
     for keyword in (*_LOWER, *_UPPER):
         limit, before = becomes.get(keyword), was.get(keyword)
-        if limit is not None and (before is None or (before < limit if keyword in _LOWER else before > limit)):
+        if limit is not None and limit != DOUBLE.get(keyword) and (before is None or (before < limit if keyword in _LOWER else before > limit)):
             yield f"{_name(at)} has a {keyword} of {limit}{'' if before is None else f' instead of {before}'}"
     for keyword in _EQUAL:
         if keyword in becomes and becomes[keyword] != was.get(keyword):
