@@ -15,7 +15,7 @@ from waggle_cli.commands.completion import Shell
 from waggle_cli.commands.explain import explain
 from waggle_cli.commands.parameters import Url, examples
 from waggle_cli.commands.usage import format_error
-from waggle_cli.views.show import Output
+from waggle_cli.views.show import Output, end_without_reader
 from waggle_cli.views.terminal import write_any_text
 
 
@@ -24,8 +24,6 @@ def _version() -> str:
 
     return version("waggle-cli")
 
-
-READER_GONE: Final = 141  # 128 and SIGPIPE, as shells say of other programs
 
 WORK: Final = Group("Tasks and queues", sort_key=1)
 RUN: Final = Group("Run", sort_key=2)
@@ -198,9 +196,8 @@ def main() -> None:
             app()
         finally:
             sys.stdout.flush()
-    except BrokenPipeError:  # `waggle … | head` has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(READER_GONE)
+    except BrokenPipeError:
+        end_without_reader()
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
 """Output: tables and cards for people, JSON as the API sent it. Colours only on a terminal; output to a file or a pipe is never cut."""
 
+import os
 import re
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import IO, Any, Final, NamedTuple, TextIO, cast
+from typing import IO, Any, Final, NamedTuple, NoReturn, TextIO, cast
 
 from rich.console import Console
 from rich.table import Table
@@ -12,6 +13,7 @@ from rich.text import Text
 from waggle_cli.views.terminal import SIGNS, has_sign
 from waggle_cli.views.words import plain
 
+READER_GONE: Final = 141  # 128 and SIGPIPE, as shells say of other programs
 PIPED_WIDTH: Final = 10_000
 GAP: Final = 2
 LAST_COLUMN_WIDTH: Final = 24  # optional columns are left out to give the last one this width
@@ -34,9 +36,18 @@ def raw(answer: bytes) -> None:
 
 
 def write(text: bytes) -> None:
-    """Write bytes to standard output at once. Raises BrokenPipeError when its reader has gone."""
-    sys.stdout.buffer.write(text)
-    sys.stdout.buffer.flush()
+    """Write bytes to standard output at once."""
+    try:
+        sys.stdout.buffer.write(text)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        end_without_reader()
+
+
+def end_without_reader() -> NoReturn:
+    """End quietly: the reader of standard output has gone, as in `waggle … | head`."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(READER_GONE)
 
 
 def say(*parts: str | Text) -> None:
@@ -181,15 +192,15 @@ def columns(*styles: str) -> Table:
 
 
 class Output(Console):
-    """Standard output: as it is on a terminal, else without blanks at the ends of lines. Its methods raise BrokenPipeError when the reader has gone."""
+    """Standard output: as it is on a terminal, else without blanks at the ends of lines."""
 
     def __init__(self, width: int | None = None) -> None:
         file = None if sys.stdout.isatty() else cast(IO[str], _WithoutBlanks(sys.stdout))
         super().__init__(file=file, highlight=False, markup=False, emoji=False, width=width)
 
     def on_broken_pipe(self) -> None:
-        """rich would end the process, as if the command were refused."""
-        raise BrokenPipeError
+        """rich would end the process as if the command were refused."""
+        end_without_reader()
 
 
 def console() -> Console:
