@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from waggle_embedded.child import last_lines, spawn
 START_SECONDS = 30.0
 STOP_SECONDS = 30.0
 GONE_SECONDS = 30.0
+WRITTEN_SECONDS = 0.3
 TESTS = Path(__file__).parent.parent
 
 _numbers = itertools.count(1)
@@ -73,8 +75,13 @@ class Process:
         return list(_json_lines(self.log))
 
     def logged(self, event: str, **fields: object) -> list[dict[str, Any]]:
-        """Its log lines with this event and these fields."""
-        return [line for line in self.lines() if line.get("event") == event and fields.items() <= line.items()]
+        """Its log lines with this event and these fields. A service writes its lines a moment later: without one it looks again for WRITTEN_SECONDS."""
+        deadline = time.monotonic() + WRITTEN_SECONDS
+        while True:
+            found = [line for line in self.lines() if line.get("event") == event and fields.items() <= line.items()]
+            if found or time.monotonic() > deadline:
+                return found
+            time.sleep(0.02)
 
     def kill(self) -> None:
         """Kill it (SIGKILL) and wait until it has ended."""

@@ -42,7 +42,7 @@ def test_ids_statuses_and_errors_are_readable(shop: Json, folder: Path, dead: st
 @pytest.mark.parametrize("command", ["tasks list", "tasks show ID", "dlq list", "dlq groups", "types", "--help", "keys"])
 def test_lines_in_a_pipe_end_without_blanks(shop: Json, folder: Path, dead: str, command: str) -> None:
     run = waggle(*command.replace("ID", dead).split(), place=folder, **access(shop))
-    assert (run.returncode, run.stderr) == (0, "")
+    assert run.returncode == 0, run.stderr  # which may say that there are more
     assert [line for line in run.stdout.splitlines() if line != line.rstrip()] == []
 
 

@@ -139,14 +139,17 @@ async def test_migrate_wants_a_direct_connection(pooler: str, database: str, fol
 
 
 REFUSING = {
-    "a parameter": ("transaction", "?options=-c%20geqo%3Doff", "unsupported startup parameter: options. Add the parameter to PgBouncer's ignore_startup_par"),
-    "a transaction": ("statement", "", "Set its pool_mode to transaction or session"),
+    "a parameter": (
+        *("transaction", "?options=-c%20geqo%3Doff"),
+        *("unsupported startup parameter: options. Add the parameter to PgBouncer's ignore_startup_par", "ignore_startup_parameters of the pooler"),
+    ),
+    "a transaction": ("statement", "", "Set its pool_mode to transaction or session", "set pool_mode = transaction in the pooler"),
 }
 
 
 @pytest.mark.parametrize("case", REFUSING)
 async def test_no_service_waits_for_a_pooler_that_refuses(case: str, database: str, folder: Path, start: Services) -> None:
-    mode, parameters, advice = REFUSING[case]
+    mode, parameters, advice, found = REFUSING[case]
     with pgbouncer(database, folder, mode=mode) as url:
         for name in ("api", "worker", "dlq", "scheduler"):
             process = start.launch(name, postgres_url=url + parameters)
@@ -154,10 +157,13 @@ async def test_no_service_waits_for_a_pooler_that_refuses(case: str, database: s
             assert f"WAGGLE_POSTGRES_URL: {masked(url)}" in process.tail()
             assert advice in process.tail()
         environ = {"WAGGLE_POSTGRES_URL": url + parameters, "WAGGLE_NATS_URL": "nats://127.0.0.1:1"}
-        for command in (("migrate",), ("migrate", "--check"), ("doctor",), ("audit",)):
+        for command in (("migrate",), ("migrate", "--check"), ("audit",)):
             run = await asyncio.to_thread(waggle, *command, place=folder, **environ)
             assert (run.returncode, run.stdout) == (2, ""), command
             assert advice in run.stderr
+        run = await asyncio.to_thread(waggle, "doctor", place=folder, **environ)
+        assert run.returncode == 4
+        assert found in run.stdout
 
 
 async def test_what_a_pooler_ignores_is_no_error(database: str, folder: Path) -> None:

@@ -23,6 +23,7 @@ POOLER_SAYS: Final = {
     "does not exist": NO_DATABASE,
     "no such database": NO_DATABASE,
     "statement pooling mode": "set pool_mode = transaction in the pooler, for this database: Waggle works in transactions",
+    "startup parameter": "add the parameter to ignore_startup_parameters of the pooler, or remove it from WAGGLE_POSTGRES_URL",
     "no more connections allowed": "raise max_client_conn of the pooler, or run fewer processes",
 }
 MIGRATE: Final = "run `waggle migrate`"

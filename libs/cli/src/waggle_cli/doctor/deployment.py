@@ -17,6 +17,7 @@ from waggle.settings.services import CommandLineSettings
 from waggle.settings.sources import masked
 from waggle.store import diagnosis
 from waggle.store.client import TimeLimitedConnection
+from waggle.store.connections import PoolerRefuses
 from waggle.store.hosts import read_address
 from waggle.store.postgres import POSTGRES_OUTAGE
 from waggle_cli.doctor.findings import reason
@@ -85,6 +86,8 @@ class Deployment:
             began = time.monotonic()
             await diagnosis.clock(self.database)
             self.postgres_seconds = time.monotonic() - began
+        except PoolerRefuses as refusal:
+            self.database, self.postgres_error = None, refusal.__cause__ if isinstance(refusal.__cause__, Exception) else refusal
         except CLOSED as error:
             self.database, self.postgres_error = None, error
 

@@ -36,6 +36,10 @@ POOLER_ADVICE: Final = "Add the parameter to PgBouncer's ignore_startup_paramete
 POOL_MODE_ADVICE: Final = "Set its pool_mode to transaction or session, or use an address of Postgres itself"
 
 
+class PoolerRefuses(SettingsError):
+    """A pooler does not take what each connection needs; `__cause__` is what it says."""
+
+
 class NoPrimary(ConnectionError):
     """None of the servers of an address can be used. `problems` holds the error of each by its name."""
 
@@ -166,7 +170,7 @@ class Connector:
         return None
 
     async def _through_pooler(self, host: Host) -> TimeLimitedConnection:
-        """Raises SettingsError for what a pooler does not take: it would refuse each connection for it."""
+        """Raises PoolerRefuses for what a pooler does not take: it would refuse each connection for it."""
         try:
             connection: PoolerConnection = await asyncpg.connect(
                 host.url,
@@ -178,14 +182,14 @@ class Connector:
         except asyncpg.ProtocolViolationError as error:
             if "startup parameter" not in str(error):
                 raise
-            raise SettingsError(f"{self._setting}: {masked(host.url)} is a pooler and says: {error}. {POOLER_ADVICE}") from error
+            raise PoolerRefuses(f"{self._setting}: {masked(host.url)} is a pooler and says: {error}. {POOLER_ADVICE}") from error
         connection.begin_with(self._session)
         try:
             await connection.fetchval("SELECT 1")
         except BaseException as error:
             connection.terminate()
             if isinstance(error, asyncpg.PostgresError) and "statement pooling" in str(error):
-                raise SettingsError(f"{self._setting}: {masked(host.url)} is a pooler and says: {error}. {POOL_MODE_ADVICE}") from error
+                raise PoolerRefuses(f"{self._setting}: {masked(host.url)} is a pooler and says: {error}. {POOL_MODE_ADVICE}") from error
             raise
         return connection
 

@@ -250,7 +250,7 @@ class HandlerProcesses:
         """End the idle ones, and those that take no further task."""
         idle, self._idle = self._idle, []
         await asyncio.gather(*(child.kill(END_SECONDS) for child in idle), *self._leaving)
-        self._groups.close()
+        await self._groups.close()
 
 
 def _signal(number: int) -> str:

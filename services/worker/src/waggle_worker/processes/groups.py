@@ -13,6 +13,7 @@ from waggle import forked
 
 log = structlog.get_logger()
 
+END_SECONDS: Final = 2.0  # for the keeper, once its input has ended
 KEEPER: Final = Path(__file__).with_name("keeper.py")
 
 
@@ -35,12 +36,14 @@ class Groups:
         self._groups.discard(group)
         self._tell()
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Let the keeper end without a kill: the groups have ended."""
         self._groups.clear()
         self._tell()
         if self._keeper is not None and self._keeper.stdin is not None:
             self._keeper.stdin.close()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._keeper.wait(), END_SECONDS)
 
     @property
     def transport(self) -> asyncio.WriteTransport | None:
