@@ -382,6 +382,12 @@ WORKERS: Final = Board(
                     "Often `memory`: the code leaks, or the limit is too low. `children`: a handler left processes behind.",
                 ),
                 Panel(
+                    "Left to another version",
+                    [(rate("waggle_payloads_left_total", "type"), "{{type}}")],
+                    "ops",
+                    "Usual while workers are replaced; else they have different code: `waggle types show`.",
+                ),
+                Panel(
                     "Suspects put off",
                     [(rate("waggle_suspects_put_off_total"), "put off")],
                     "ops",

@@ -70,6 +70,20 @@ async def test_a_payload_that_no_live_version_can_read_fails_at_once(start: Serv
             assert (found["status"], found["error"]["code"], found["attempt"]) == ("dead_letter", "validation_error", 1)
 
 
+async def test_a_payload_that_the_code_of_a_version_refuses_although_its_schema_takes_it_is_left_to_nobody(start: Services) -> None:
+    """Each of the two would leave it to the other, again and again."""
+    api = await start("api")
+    await start("scheduler")
+    for code in (OLD, NEW):
+        await start("worker", app=code)
+    async with client_of(api) as client:
+        await accepted(client, a=1, b="y")
+        for _ in range(4):
+            task = await client.wait(await client.submit("skew.checked", payload={"amount": {"cents": -1}}))
+            assert (task["status"], task["error"]["code"], task["attempt"]) == ("dead_letter", "validation_error", 1)
+            assert "cents must not be negative" in task["error"]["message"]
+
+
 async def all_at_rest_but_delayed(pool: Pool) -> None:
     await pool.execute("DELETE FROM waggle.tasks WHERE status = 'pending' AND run_at > now() + interval '10 minutes'")
     await all_at_rest(pool, 20)

@@ -33,6 +33,7 @@ OPEN: Final = catalogue.BREAKERS_OPEN.create()
 BREAKERS_REFUSED: Final = catalogue.BREAKERS_REFUSED.create()
 SERIALISATION: Final = catalogue.SERIALISATION.create()
 PROCESSES_REPLACED: Final = catalogue.PROCESSES_REPLACED.create()
+MISFITS_LEFT: Final = catalogue.MISFITS_LEFT.create()
 RATE: Final = catalogue.PROCESSING_RATE.create()
 ERROR_RATE: Final = catalogue.ERROR_RATE.create()
 

@@ -49,10 +49,9 @@ class Worker:
         self._settings, self._pool, self._bus, self._handlers, self._queues = settings, pool, bus, found, queues
         wake_claims, hooks_due = asyncio.Event(), asyncio.Event()
         self._types = [_announced(handler) for handler in found.values()]
-        versions = {each.name: each.version for each in self._types}
-        self.lease = Lease(pool, settings, queues, versions)
+        self.lease = Lease(pool, settings, queues, {each.name: each.version for each in self._types})
         self.settler = Settler(pool, bus, found, hooks_due)
-        self.misfits = Misfits(pool, self.settler, versions)
+        self.misfits = Misfits(pool, self.settler, {each.name: each.schema for each in self._types})
         self.processes = HandlerProcesses(settings)
         self.breakers = Breakers(bus, settings)
         window = Window(lambda fence: self.settler.holds(fence) or self.payloads.holds(fence) or self.ahead.holds(fence))

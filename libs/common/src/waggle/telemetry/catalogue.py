@@ -667,6 +667,14 @@ PROCESSES_REPLACED: Final = MetricSpec(
     advice="`memory` often: the code leaks, or `WAGGLE_HANDLER_PROCESS_MAX_MEMORY` is too low. `children`: handlers return before what they started ends",
     meaning="Processes of handlers that ended after a task: a limit of `tasks` or `memory`, or `children` that the handler left behind",
 )
+MISFITS_LEFT: Final = MetricSpec(
+    kind=Counter,
+    name="waggle_payloads_left_total",
+    labels=("type",),
+    where=("worker",),
+    advice="Usual while workers are replaced. Else give them the same code: `waggle types show` lists the versions and who serves them",
+    meaning="Payloads that this worker's version of the type cannot read, and that were left to a live version that can",
+)
 BREAKER_TRIPS: Final = MetricSpec(
     kind=Counter,
     name="circuit_breaker_trips_total",
