@@ -112,29 +112,26 @@ class Guarded:
         return self.send(None)
 
     def send(self, value: Any) -> Any:
-        try:
-            found = self._inner.send(value)
-        except BaseException as error:
-            if STATE.is_child:
-                _leave(error)
-            raise
-        if STATE.is_child:
-            _leave(RuntimeError(CANNOT_AWAIT))
-        return found
+        return _stepped(self._inner.send, value)
 
     def throw(self, *error: Any) -> Any:
-        try:
-            found = self._inner.throw(*error)
-        except BaseException as raised:
-            if STATE.is_child:
-                _leave(raised)
-            raise
-        if STATE.is_child:
-            _leave(RuntimeError(CANNOT_AWAIT))
-        return found
+        return _stepped(self._inner.throw, *error)
 
     def close(self) -> None:
         self._inner.close()
+
+
+def _stepped(step: Callable[..., R], *args: Any) -> R:
+    """A step of a coroutine. A child that comes back from it wants to wait."""
+    try:
+        found = step(*args)
+    except BaseException as error:
+        if STATE.is_child:
+            _leave(error)
+        raise
+    if STATE.is_child:
+        _leave(RuntimeError(CANNOT_AWAIT))
+    return found
 
 
 def guarded(awaitable: Awaitable[Any]) -> Guarded:

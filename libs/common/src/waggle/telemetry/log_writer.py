@@ -51,7 +51,7 @@ class LogWriter:
         self._lines.put(line)
 
     def flush(self, seconds: float) -> bool:
-        """Wait until what was put is written, for so many seconds at most."""
+        """Wait until what was put is written, at most `seconds`; whether it is."""
         if not self._has_thread:
             return True
         written = threading.Event()
