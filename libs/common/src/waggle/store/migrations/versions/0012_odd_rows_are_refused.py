@@ -9,6 +9,8 @@ name never changes on the way, and its pattern costs more than all of them: a tr
 
 from alembic import context, op
 
+from waggle.store.migrations.locks import change
+
 revision = "0012"
 down_revision = "0011"
 
@@ -57,38 +59,19 @@ CREATE TRIGGER tasks_queue_fits AFTER INSERT OR UPDATE OF queue ON tasks FOR EAC
 WHEN (NEW.queue <> 'default' AND NOT {NAME.format("NEW.queue")}) EXECUTE FUNCTION refuse_odd_queue()
 """
 
-# A long-running reader may hold a table. Statements queue behind one that waits for a lock, so this one waits briefly, and tries again.
-CHANGE = """
-DO $change$
-BEGIN
-    PERFORM set_config('lock_timeout', '500ms', true);
-    FOR attempt IN 1..100 LOOP
-        BEGIN
-            {change};
-            RETURN;
-        EXCEPTION
-            WHEN lock_not_available THEN
-                PERFORM pg_sleep(1);
-        END;
-    END LOOP;
-    RAISE lock_not_available USING MESSAGE = 'the table {table} was in use by others for minutes: end long transactions, and migrate again';
-END
-$change$
-"""
-
 
 def upgrade() -> None:
     _replace_fits("999999999")
     op.execute(REFUSE)
     for table, checks in CHECKS.items():
-        _change(table, f"ALTER TABLE {table} {', '.join(f'ADD CONSTRAINT {table}_{name}_fit CHECK ({rule}) NOT VALID' for name, rule in checks.items())}")
-    _change("tasks", TRIGGER)
+        change(table, f"ALTER TABLE {table} {', '.join(f'ADD CONSTRAINT {table}_{name}_fit CHECK ({rule}) NOT VALID' for name, rule in checks.items())}")
+    change("tasks", TRIGGER)
 
 
 def downgrade() -> None:
-    _change("tasks", "DROP TRIGGER tasks_queue_fits ON tasks")
+    change("tasks", "DROP TRIGGER tasks_queue_fits ON tasks")
     for table, checks in CHECKS.items():
-        _change(table, f"ALTER TABLE {table} {', '.join(f'DROP CONSTRAINT {table}_{name}_fit' for name in checks)}")
+        change(table, f"ALTER TABLE {table} {', '.join(f'DROP CONSTRAINT {table}_{name}_fit' for name in checks)}")
     op.execute("DROP FUNCTION refuse_odd_queue")
     _replace_fits("1000000000")
 
@@ -96,7 +79,3 @@ def downgrade() -> None:
 def _replace_fits(most: str) -> None:
     schema = f'"{context.config.attributes["schema"]}"'
     op.execute(FITS.format(schema=schema, most=most, times=within(TIMES.format("t."))))
-
-
-def _change(table: str, change: str) -> None:
-    op.execute(CHANGE.format(table=table, change=change.strip()))

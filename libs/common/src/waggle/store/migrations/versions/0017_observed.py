@@ -2,6 +2,8 @@
 
 from alembic import op
 
+from waggle.store.migrations.locks import change
+
 revision = "0017"
 down_revision = "0016"
 
@@ -11,33 +13,14 @@ COLUMNS = {
     ("task_attempts", "logs"): "json: what its handler logged, {at, level, event, fields} each",
 }
 
-# As in 0012: statements queue behind one that waits for a lock, so this one waits briefly, and tries again.
-CHANGE = """
-DO $change$
-BEGIN
-    PERFORM set_config('lock_timeout', '500ms', true);
-    FOR attempt IN 1..100 LOOP
-        BEGIN
-            {change};
-            RETURN;
-        EXCEPTION
-            WHEN lock_not_available THEN
-                PERFORM pg_sleep(1);
-        END;
-    END LOOP;
-    RAISE lock_not_available USING MESSAGE = 'the table {table} was in use by others for minutes: end long transactions, and migrate again';
-END
-$change$
-"""
-
 
 def upgrade() -> None:
     for (table, column), comment in COLUMNS.items():
         kind = "json" if column == "logs" else "text"
-        op.execute(CHANGE.format(table=table, change=f"ALTER TABLE {table} ADD COLUMN {column} {kind}"))
+        change(table, f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
         op.execute(f"COMMENT ON COLUMN {table}.{column} IS '{comment}'")
 
 
 def downgrade() -> None:
     for table, column in COLUMNS:
-        op.execute(CHANGE.format(table=table, change=f"ALTER TABLE {table} DROP COLUMN {column}"))
+        change(table, f"ALTER TABLE {table} DROP COLUMN {column}")

@@ -6,6 +6,8 @@ from importlib import resources
 
 from alembic import context, op
 
+from waggle.store.migrations.locks import change
+
 revision = "0019"
 down_revision = "0018"
 
@@ -28,25 +30,6 @@ COMMENTS = (
     "COMMENT ON COLUMN task_attempts.emitted IS 'json: the last values that its handler emitted, {attempt, number, at, value} each'",
     "COMMENT ON COLUMN tasks.callback_url IS 'where the end of the task is reported'",
 )
-
-# As in 0012: statements queue behind one that waits for a lock, so this one waits briefly, and tries again.
-CHANGE = """
-DO $change$
-BEGIN
-    PERFORM set_config('lock_timeout', '500ms', true);
-    FOR attempt IN 1..100 LOOP
-        BEGIN
-            {change};
-            RETURN;
-        EXCEPTION
-            WHEN lock_not_available THEN
-                PERFORM pg_sleep(1);
-        END;
-    END LOOP;
-    RAISE lock_not_available USING MESSAGE = 'the table {table} was in use by others for minutes: end long transactions, and migrate again';
-END
-$change$
-"""
 
 PASSED = "queue, priority, description, metadata, run_at, delay, deadline, max_retries, timeout, unique_key, idempotency_key, callback_url, traceparent"
 # The same for a payload that is json or jsonb already. A literal is neither: Postgres takes it for text.
@@ -90,20 +73,20 @@ def functions() -> Iterator[str]:
 
 def upgrade() -> None:
     op.execute(PUBLISHERS)
-    op.execute(CHANGE.format(table="tasks", change="ALTER TABLE tasks ADD COLUMN callback_url text"))
-    op.execute(CHANGE.format(table="task_attempts", change="ALTER TABLE task_attempts ADD COLUMN emitted json"))
+    change("tasks", "ALTER TABLE tasks ADD COLUMN callback_url text")
+    change("task_attempts", "ALTER TABLE task_attempts ADD COLUMN emitted json")
     for comment in COMMENTS:
         op.execute(comment)
     for statement in functions():
         op.execute(statement)
-    op.execute(CHANGE.format(table="tasks", change=REPORT))
+    change("tasks", REPORT)
     _each("REVOKE ALL ON FUNCTION ' || found || ' FROM PUBLIC")
 
 
 def downgrade() -> None:
     _each("DROP FUNCTION ' || found || ' CASCADE")
-    op.execute(CHANGE.format(table="task_attempts", change="ALTER TABLE task_attempts DROP COLUMN emitted"))
-    op.execute(CHANGE.format(table="tasks", change="ALTER TABLE tasks DROP COLUMN callback_url"))
+    change("task_attempts", "ALTER TABLE task_attempts DROP COLUMN emitted")
+    change("tasks", "ALTER TABLE tasks DROP COLUMN callback_url")
     op.execute("DROP TABLE publishers")
 
 

@@ -5,6 +5,8 @@ from importlib import resources
 
 from alembic import context, op
 
+from waggle.store.migrations.locks import change
+
 revision = "0021"
 down_revision = "0020"
 
@@ -59,24 +61,6 @@ INSERT INTO task_versions (name, version, queue, max_retries, timeout, dead_lett
 SELECT name, left(encode(sha256(convert_to(schema::text, 'UTF8')), 'hex'), 12), queue, max_retries, timeout, dead_letter, schema, cleanup, updated, updated
 FROM task_types
 """
-# As in 0012: statements queue behind one that waits for a lock, so this one waits briefly, and tries again.
-CHANGE = """
-DO $change$
-BEGIN
-    PERFORM set_config('lock_timeout', '500ms', true);
-    FOR attempt IN 1..100 LOOP
-        BEGIN
-            {change};
-            RETURN;
-        EXCEPTION
-            WHEN lock_not_available THEN
-                PERFORM pg_sleep(1);
-        END;
-    END LOOP;
-    RAISE lock_not_available USING MESSAGE = 'the table {table} was in use by others for minutes: end long transactions, and migrate again';
-END
-$change$
-"""
 # Of each announcement, whether or not it changes the row: workers of before announce in the same way. A row trigger before an insert sees both.
 ANNOUNCED = "CREATE TRIGGER task_types_note_version BEFORE INSERT ON task_types FOR EACH ROW EXECUTE FUNCTION note_version()"
 LEFT = "CREATE TRIGGER workers_note_served AFTER DELETE ON workers FOR EACH ROW EXECUTE FUNCTION note_served()"
@@ -99,8 +83,8 @@ DOOR = (
 
 def upgrade() -> None:
     op.execute(VERSIONS)
-    _change("task_types", "ALTER TABLE task_types ADD COLUMN backoff json")
-    _change("workers", "ALTER TABLE workers ADD COLUMN versions text[] NOT NULL DEFAULT '{}'")
+    change("task_types", "ALTER TABLE task_types ADD COLUMN backoff json")
+    change("workers", "ALTER TABLE workers ADD COLUMN versions text[] NOT NULL DEFAULT '{}'")
     for comment in COMMENTS:
         op.execute(comment)
     op.execute(KNOWN)
@@ -109,20 +93,20 @@ def upgrade() -> None:
         op.execute(statement)
     for name in ("note_version()", "note_served()", f"version_errors({_schema()}.type_versions, json)"):
         op.execute(f"REVOKE ALL ON FUNCTION {name} FROM PUBLIC")
-    _change("task_types", ANNOUNCED)
-    _change("workers", LEFT)
+    change("task_types", ANNOUNCED)
+    change("workers", LEFT)
     op.execute(_door(*DOOR))
 
 
 def downgrade() -> None:
     op.execute(_door())
-    _change("workers", "DROP TRIGGER workers_note_served ON workers")
-    _change("task_types", "DROP TRIGGER task_types_note_version ON task_types")
+    change("workers", "DROP TRIGGER workers_note_served ON workers")
+    change("task_types", "DROP TRIGGER task_types_note_version ON task_types")
     op.execute(f"DROP FUNCTION version_errors({_schema()}.type_versions, json)")
     op.execute("DROP FUNCTION note_served, note_version")
     op.execute("DROP VIEW type_versions")
-    _change("workers", "ALTER TABLE workers DROP COLUMN versions")
-    _change("task_types", "ALTER TABLE task_types DROP COLUMN backoff")
+    change("workers", "ALTER TABLE workers DROP COLUMN versions")
+    change("task_types", "ALTER TABLE task_types DROP COLUMN backoff")
     op.execute("DROP TABLE task_versions")
 
 
@@ -148,7 +132,3 @@ def _here(statement: str) -> str:
 
 def _schema() -> str:
     return f'"{context.config.attributes["schema"]}"'
-
-
-def _change(table: str, change: str) -> None:
-    op.execute(CHANGE.format(table=table, change=change))
