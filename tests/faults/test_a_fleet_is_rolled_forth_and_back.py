@@ -4,6 +4,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import asyncpg
+import pytest
 
 from support.facts import until
 from support.load import busy
@@ -18,6 +19,7 @@ WORKERS = 3
 OLD, NEW = "support.version_old:app", "support.version_new:app"
 
 
+@pytest.mark.timeout(sized(180, 600))
 async def test_both_payloads_are_taken_and_run(start: Services, pool: Pool, effects: Path) -> None:
     api = await start("api")
     await start("scheduler")
