@@ -102,3 +102,28 @@ def test_who_took_any_other_field_takes_them_no_more() -> None:
     assert losses("{}", schema_of(a=(int, 1))) == ["the payload takes object instead of any value"]
     open_ = '{"type":"object","properties":{},"required":[]}'
     assert losses(open_, schema_of(a=(int, 1))) == ["a takes integer instead of any value", "the payload no longer takes other fields"]
+
+
+def test_what_an_open_signature_may_not_have_is_no_loss() -> None:
+    """The names that a call fills itself are in the schema, and no payload has them."""
+
+    def of(function: Any) -> str:
+        app = App()
+        app.task("any.thing")(function)
+        return app.handlers["any.thing"].schema_text
+
+    def open_(ctx: Any, n: int, **rest: Any) -> None: ...
+
+    def closed(ctx: Any, n: int) -> None: ...
+
+    assert losses(of(open_), of(open_)) == []
+    assert losses(of(closed), of(open_)) == []
+    assert losses(of(open_), of(closed)) == ["the payload no longer takes other fields"]
+
+
+def test_tuples_are_compared_with_lists() -> None:
+    pair, many = schema_of(a=tuple[int, str]), schema_of(a=list[int])
+    assert losses(pair, pair) == []
+    assert losses(pair, many) == ["a[1] takes integer instead of string"]
+    assert losses(many, pair) == ["a has a minItems of 2", "a has a maxItems of 2", "a[1] takes string instead of integer", "a[] is no longer taken"]
+    assert losses(pair, schema_of(a=tuple[int, str | None])) == []

@@ -16,7 +16,7 @@ _LOWER: Final = ("minimum", "exclusiveMinimum", "minLength", "minItems", "minPro
 _UPPER: Final = ("maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties", "maxBytes")
 _EQUAL: Final = (
     *("format", "pattern", "pythonPattern", "multipleOf", "uniqueItems", "contentEncoding", "propertyNames", "parsedAs"),
-    *("prefixItems", "patternProperties", "allOf", "not"),
+    *("patternProperties", "allOf", "not"),
 )
 _DEPTH: Final = 20  # of a schema that refers to itself
 
@@ -38,7 +38,10 @@ def losses(before: str, after: str) -> list[str]:
 
 
 def _losses(old: Part, new: Part, at: str, depth: int) -> Iterator[str]:
-    if depth > _DEPTH or new.schema is True or new.schema == {}:
+    if depth > _DEPTH or new.schema is True or new.schema == {} or old.schema is False:  # the last: nothing was taken there
+        return
+    if new.schema is False:
+        yield f"{_name(at)} is no longer taken"
         return
     was, becomes = _variants(old), _variants(new)
     if len(was) == len(becomes) == 1:
@@ -60,8 +63,8 @@ def _of_one(old: Part, new: Part, at: str, depth: int) -> Iterator[str]:
     yield from _of_limits(was, becomes, at)
     if "object" in kinds or "properties" in becomes:
         yield from _of_fields(old, new, at, depth)
-    if "items" in becomes and becomes["items"] != was.get("items"):
-        yield from _losses(old.of(was.get("items", True)), new.of(becomes["items"]), f"{at}[]", depth + 1)
+    if "array" in kinds:
+        yield from _of_items(old, new, at, depth)
 
 
 def _of_values(was: Schema, becomes: Schema, at: str) -> Iterator[str]:
@@ -89,6 +92,8 @@ def _of_fields(old: Part, new: Part, at: str, depth: int) -> Iterator[str]:
         if name not in old.schema.get("required", []):
             yield f"{_name(_inside(at, name))} is required"
     for name, field in was.items():
+        if field is False:  # a name that `**rest` may not have
+            continue
         if name not in becomes and others is False:
             yield f"{_name(_inside(at, name))} is no longer a field"
         else:
@@ -100,6 +105,15 @@ def _of_fields(old: Part, new: Part, at: str, depth: int) -> Iterator[str]:
             yield f"{_name(at)} no longer takes other fields"
         elif others is not True:
             yield from _losses(old.of(rest), new.of(others), _inside(at, "*"), depth + 1)
+
+
+def _of_items(old: Part, new: Part, at: str, depth: int) -> Iterator[str]:
+    first, then = old.schema.get("prefixItems", []), new.schema.get("prefixItems", [])
+    rest, others = old.schema.get("items", True), new.schema.get("items", True)
+    for place in range(max(len(first), len(then))):
+        was, becomes = (first[place] if place < len(first) else rest), (then[place] if place < len(then) else others)
+        yield from _losses(old.of(was), new.of(becomes), f"{at}[{place}]", depth + 1)
+    yield from _losses(old.of(rest), new.of(others), f"{at}[]", depth + 1)
 
 
 def _variants(part: Part) -> list[Part]:
