@@ -111,3 +111,16 @@ def test_a_short_secret_masks_no_parts_of_words() -> None:
 @pytest.mark.parametrize("payload", ["{}", "[]", "null", '"x"', '{"card": 7}', '{"cards": {"number": "x"}}', '{"headers": ["x"]}'])
 def test_what_fits_no_schema_is_left_alone(payload: str) -> None:
     assert json.loads(secret_fields.masked_text(payload, SCHEMA)) == json.loads(payload)
+
+
+def test_what_any_version_hides_is_hidden_also_where_another_version_shows_it() -> None:
+    shows = '{"properties":{"data":{"$ref":"#/$defs/D"}},"$defs":{"D":{"properties":{"note":{"type":"string"},"token":{"writeOnly":true}}}}}'
+    hides = '{"properties":{"data":{"additionalProperties":{"$ref":"#/$defs/D"}}},"$defs":{"D":{"type":"string","writeOnly":true}}}'
+    for schemas in ((shows, hides), (hides, shows)):
+        masked = secret_fields.masked_text('{"data": {"note": "b", "token": "c", "extra": "d"}, "other": "e"}', secret_fields.combined(schemas))
+        assert json.loads(masked) == {"data": {"note": MASK, "token": MASK, "extra": MASK}, "other": "e"}
+
+
+def test_fields_that_a_pattern_names_are_hidden() -> None:
+    schema = {"properties": {"a": {"type": "string"}}, "patternProperties": {"^k": {"writeOnly": True}}}
+    assert json.loads(secret_fields.masked_text('{"k1": "x", "a": "y"}', schema)) == {"k1": MASK, "a": "y"}

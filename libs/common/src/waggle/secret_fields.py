@@ -127,8 +127,13 @@ def _resolved(schemas: list[Schema], root: Schema, seen: set[str]) -> Iterator[S
 
 
 def _of_field(schemas: list[Schema], name: str) -> list[Schema]:
-    found = [field for schema in schemas if isinstance(field := schema.get("properties", {}).get(name), Mapping)]
-    return found or [schema["additionalProperties"] for schema in schemas if isinstance(schema.get("additionalProperties"), Mapping)]
+    """What each schema says of a field: as one of its own, or as any other."""
+    found = []
+    for schema in schemas:
+        own = schema.get("properties", {})
+        others = [*schema.get("patternProperties", {}).values(), schema.get("additionalProperties")]
+        found += [own[name]] if name in own else others
+    return [each for each in found if isinstance(each, Mapping)]
 
 
 def _of_place(schemas: list[Schema], place: int) -> list[Schema]:
