@@ -20,6 +20,7 @@ else:
     from backports import zstd
 
 LEAST_BYTES: Final = 1_024
+USUAL_BYTES: Final = 200  # of an Accept-Encoding
 THREAD_BYTES: Final = 64 << 10  # a larger answer is compressed beside the loop
 LEVEL: Final = 3
 VARY: Final = (b"vary", b"Accept-Encoding")
@@ -66,7 +67,7 @@ class _Answer:
         if len(body) < LEAST_BYTES:
             return
         start["headers"] = [*start["headers"], VARY]
-        coding = chosen(self._accepted.decode("latin-1"))
+        coding = (chosen if len(self._accepted) <= USUAL_BYTES else chosen.__wrapped__)(self._accepted.decode("latin-1"))
         if coding is None:
             return
         body = CODINGS[coding](body) if len(body) < THREAD_BYTES else await asyncio.to_thread(CODINGS[coding], body)
@@ -85,7 +86,7 @@ def _may_be_compressed(headers: Any) -> bool:
     )
 
 
-@lru_cache(256)
+@lru_cache(256)  # of usual headers only: anybody may send others
 def chosen(accepted: str) -> str | None:
     """The coding that this Accept-Encoding likes best (RFC 9110, 12.5.3); None: as it is."""
     weights: dict[str, float] = {}
