@@ -5,10 +5,11 @@ import json
 import asyncpg
 import pytest
 
+from support.access import made
 from support.dlq_asked import ids, listed
 from support.given_dead import dead
 from support.processes import Process
-from support.system import Client, Json, ok
+from support.system import Client, Json, client_of, ok
 from waggle.store import catalogue
 
 Pool = asyncpg.Pool
@@ -81,6 +82,17 @@ async def test_a_secret_that_is_set_is_seen_nowhere(api: Client, dlq: Process, p
     assert "canary-4711" not in "".join(answer.text for answer in answers)
     assert "canary-4711" not in dlq.log.read_text()
     assert await payloads(pool, kind, "pending") == ['{"amount":2,"card":"canary-4711"}'] * 2
+
+
+async def test_who_may_not_see_payloads_is_not_told_which_fields_they_have(api: Client, process: Process, pool: Pool, kind: str) -> None:
+    await dead(pool, 2, type=kind, payload='{"sum": "ten"}')
+    async with client_of(process, await made(api, scopes=["tasks:read", "dlq:write"])) as client:
+        body = {"type": kind, "changes": {"copy": {"amount": "guessed"}}}
+        first = ok(await client.post("/api/dlq/retry", json={**body, "dry_run": True}))["first"]
+        assert [one["errors"] for one in first] == [[{"field": "payload", "message": "does not fit after the changes"}]] * 2
+        assert first[0]["hidden"] == ["before", "after", "errors"]
+        redrive = ok(await client.post("/api/dlq/retry", json=body))
+        assert (redrive["unfit"], "first_unfit" in redrive, redrive["hidden"]) == (2, False, ["changes", "first_unfit"])
 
 
 async def test_changes_that_are_wrong_are_refused_with_every_error(api: Client) -> None:

@@ -6,6 +6,7 @@ from uuid import UUID
 import msgspec
 
 from waggle import payload_changes, payload_schema
+from waggle.field_errors import FieldError
 from waggle.payload_changes import PayloadChanges
 from waggle.payload_schema import TypeSchema
 from waggle.redrive import DeadLetterFilter, Redrive
@@ -31,7 +32,7 @@ def shown(call: Call, redrive: Redrive) -> Redrive:
     if redrive.changes is None:
         return redrive
     if not call.caller.sees_payloads:
-        return msgspec.structs.replace(redrive, changes=None, hidden=["changes"])
+        return msgspec.structs.replace(redrive, changes=None, first_unfit=None, hidden=["changes", "first_unfit"])
     changes = redrive.changes
     for schema in call.resources.intake.admission.secrets_of(redrive.filter.type):
         changes = payload_changes.without_secrets(changes, schema)
@@ -40,8 +41,11 @@ def shown(call: Call, redrive: Redrive) -> Redrive:
 
 def _example(call: Call, task_id: UUID, stored: Stored, schema: TypeSchema, changes: PayloadChanges) -> ChangedDeadLetter:
     after, errors = payload_schema.changed(changes, stored.payload, schema)
+    if not call.caller.sees_payloads:  # errors name fields
+        unfit = [FieldError("payload", "does not fit after the changes")] if errors or after is None else []
+        return ChangedDeadLetter(task_id, stored.type, errors=unfit, hidden=["before", "after", "errors"] if unfit else ["before", "after"])
     example = ChangedDeadLetter(task_id, stored.type, errors=errors)
-    if not call.caller.sees_payloads or after is None:
+    if after is None:
         return msgspec.structs.replace(example, hidden=["before", "after"])
     texts = [stored.payload.encode(), after.encode()]
     if schema.secrets is not None:
