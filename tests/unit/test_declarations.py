@@ -13,7 +13,7 @@ import pydantic
 import pytest
 from msgspec import Meta
 
-from waggle import App, Backoff, Context
+from waggle import App, Backoff, Context, payload_schema
 from waggle.app import Handler
 from waggle.declarations import place
 
@@ -280,6 +280,65 @@ def test_a_strict_model_takes_what_json_can_say() -> None:
     def function(v: Strict) -> None: ...
 
     assert handler(function).arguments('{"v": {"at": "2026-01-01T00:00:00Z"}}')["v"].at.year == 2026
+
+
+def test_a_strict_model_takes_a_whole_number_that_json_writes_as_a_fraction() -> None:
+    class Counts(pydantic.BaseModel):
+        model_config = pydantic.ConfigDict(strict=True)
+        n: int
+        of: list[int]
+
+    def function(v: Counts) -> None: ...
+
+    assert handler(function).arguments('{"v": {"n": 3.0, "of": [1e2]}}')["v"].of == [100]
+    with pytest.raises(msgspec.ValidationError, match="valid integer"):
+        handler(function).arguments('{"v": {"n": 3.5, "of": []}}')
+
+
+def test_a_door_leaves_to_a_model_what_it_would_check_in_another_way() -> None:
+    class Times(pydantic.BaseModel):
+        when: datetime
+        naive: pydantic.NaiveDatetime
+        last: timedelta
+        days: set[int]
+        format: str = "x"
+
+    def function(v: Times) -> None: ...
+
+    found, payload = handler(function), '{"v": {"when": "2024-01-01T00:00", "naive": "2024-01-01T00:00:00", "last": "P1M", "days": [1, 1]}}'
+    assert payload_schema.of_type("a.type", (found.schema_text,), ()).fits(msgspec.json.decode(payload), payload)
+    assert found.arguments(payload)["v"].days == {1}
+    assert "format" in found.schema["properties"]["v"]["properties"]
+
+
+def test_a_model_with_secrets_has_one_name_for_each_field() -> None:
+    class Inner(pydantic.BaseModel):
+        model_config = pydantic.ConfigDict(populate_by_name=True)
+        password: pydantic.SecretStr = pydantic.Field(alias="passWord")
+
+    class Outer(pydantic.BaseModel):
+        inner: list[Inner] | None = None
+
+    class Choice(pydantic.BaseModel):
+        token: pydantic.SecretStr = pydantic.Field(validation_alias=pydantic.AliasChoices("tok", "token"))
+
+    class Fine(pydantic.BaseModel):
+        password: pydantic.SecretStr = pydantic.Field(alias="passWord")
+
+    def function(v: int) -> None: ...
+
+    for kind, names in ((Inner, "passWord, password"), (Outer, "passWord, password"), (Choice, "tok, token")):
+        function.__annotations__["v"] = kind
+        with pytest.raises(TypeError, match=rf"has several names \({names}\): give it one"):
+            handler(function)
+    function.__annotations__["v"] = Fine
+    assert handler(function).has_secrets
+
+
+def test_a_default_is_taken_that_a_payload_may_have() -> None:
+    def function(v: Annotated[float, Meta(multiple_of=0.01)] = 19.99) -> None: ...
+
+    assert handler(function).arguments("{}") == {"v": 19.99}
 
 
 def test_every_reference_of_the_schema_of_models_leads_somewhere() -> None:

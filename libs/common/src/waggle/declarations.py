@@ -12,6 +12,7 @@ import msgspec
 from waggle import models
 from waggle.context import Context
 from waggle.field_errors import plain
+from waggle.payloads.relaxed import relaxed
 from waggle.payloads.schema import of_payload
 from waggle.retry import Backoff
 from waggle.submission import MAX_RETRIES_LIMIT, TIMEOUT_LIMIT
@@ -133,7 +134,7 @@ def spot(task: str, function: Function, parameter: str) -> str:
 def _check_default(about: str, hint: Any, default: Any) -> None:
     why = "the handler would get it as it is"
     try:
-        fitting = msgspec.convert(default, hint, dec_hook=models.decoded)
+        fitting = msgspec.convert(default, relaxed(hint), dec_hook=models.decoded)
         if not isinstance(default, (str, bytes, dict)) or isinstance(fitting, type(default)):  # "2026-01-01" is no date
             return
     except Exception as error:  # of msgspec, or of a type's own code
