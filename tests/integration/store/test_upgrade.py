@@ -90,6 +90,23 @@ async def test_nobody_is_held_up_while_somebody_reads_the_table_for_long(databas
         assert await migration == ("0004", head())
 
 
+async def test_who_reads_one_table_for_long_keeps_nobody_from_another(database: str, pool: Pool) -> None:
+    """A migration that changes two of them takes both, or none."""
+    await go_back(database, "0020")
+    async with pool.acquire() as connection, work(database, pool) as goes_on:
+        transaction = connection.transaction()
+        await transaction.start()
+        await connection.fetch("SELECT FROM waggle.workers LIMIT 1")
+        migration = asyncio.create_task(migrate(database))
+        waits = "SELECT count(*) > 0 FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND NOT granted"
+        for _ in range(2):
+            await until(lambda: pool.fetchval(waits))
+            await pool.execute("UPDATE waggle.task_types SET updated = now()")
+            await goes_on()
+        await transaction.commit()
+        assert await migration == ("0020", head())
+
+
 async def test_an_index_that_an_interrupted_try_left_behind_is_made_anew(database: str, pool: Pool) -> None:
     await go_back(database, "0003")
     await pool.execute("CREATE INDEX tasks_final ON waggle.tasks (id)")

@@ -1,5 +1,7 @@
 """The versions of a task type: which of them are accepted follows from who lives, and which comes first from who was announced last."""
 
+import asyncio
+
 import asyncpg
 
 from support.given import gone, serves_version
@@ -101,3 +103,25 @@ async def test_a_schema_that_differs_at_each_start_does_not_fill_the_table(pool:
     await catalogue.delete_old_versions(pool, 3)
     kept = [row["schema"] for row in await pool.fetch("SELECT schema FROM waggle.task_versions ORDER BY served")]
     assert kept == ['{"default":7}', '{"default":8}', '{"default":9}', OLD]
+
+
+async def test_workers_that_end_together_and_workers_that_begin_do_not_wait_for_each_other_in_a_circle(pool: Pool) -> None:
+    types = [TaskType(name, "default", 3, 10.0, True, "{}") for name in ("a", "b")]
+
+    async def begin() -> None:
+        for _ in range(100):
+            await catalogue.announce(pool, types, ["default"])
+
+    async def end(token: str) -> None:
+        for number in range(100):
+            for name in ("b", "a"):  # in the other order
+                worker = f"h-{token}-{number}{name}"
+                await leases.register(
+                    pool,
+                    LeaseRow(
+                        id=worker, host="h", pid=1, version="0", seconds=15.0, concurrency=1, queues=["default"], types=[name], versions=[version_of("{}")]
+                    ),
+                )
+            assert len(await leases.end(pool, token)) == 2
+
+    await asyncio.gather(*[begin() for _ in range(3)], end("first"), end("second"))

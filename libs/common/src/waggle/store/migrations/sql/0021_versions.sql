@@ -6,18 +6,21 @@ BEGIN
     ON CONFLICT (name, version) DO UPDATE
     SET queue = excluded.queue, max_retries = excluded.max_retries, timeout = excluded.timeout, dead_letter = excluded.dead_letter, backoff = excluded.backoff, cleanup = excluded.cleanup,
         served = greatest(v.served, excluded.served);
-    NEW.cleanup := NEW.cleanup OR EXISTS (SELECT FROM waggle.type_versions t WHERE t.name = NEW.name AND t.workers > 0 AND t.cleanup);
+    NEW.cleanup := NEW.cleanup OR EXISTS (SELECT FROM waggle.task_versions v WHERE v.name = NEW.name AND v.cleanup)
+        AND EXISTS (SELECT FROM waggle.type_versions t WHERE t.name = NEW.name AND t.workers > 0 AND t.cleanup);
     RETURN NEW;
 END
 $$;
 
 CREATE FUNCTION waggle.note_served() RETURNS trigger LANGUAGE plpgsql AS $$
-DECLARE
-    until CONSTANT timestamptz := CASE WHEN waggle.lease_expired(OLD.last_seen, OLD.lease) THEN OLD.last_seen ELSE now() END;
 BEGIN
-    PERFORM FROM waggle.task_versions v JOIN unnest(OLD.types, OLD.versions) s(name, version) USING (name, version) ORDER BY v.name, v.version FOR UPDATE OF v;
-    UPDATE waggle.task_versions v SET served = until
-    FROM unnest(OLD.types, OLD.versions) s(name, version) WHERE (v.name, v.version) = (s.name, s.version) AND v.served < until;
+    PERFORM FROM waggle.task_versions v WHERE (v.name, v.version) IN (SELECT s.name, s.version FROM gone g CROSS JOIN unnest(g.types, g.versions) s(name, version))
+    ORDER BY v.name, v.version FOR UPDATE;
+    UPDATE waggle.task_versions v SET served = s.until
+    FROM (
+        SELECT s.name, s.version, max(CASE WHEN waggle.lease_expired(g.last_seen, g.lease) THEN g.last_seen ELSE now() END) AS until
+        FROM gone g CROSS JOIN unnest(g.types, g.versions) s(name, version) GROUP BY s.name, s.version
+    ) s WHERE (v.name, v.version) = (s.name, s.version) AND v.served < s.until;
     RETURN NULL;
 END
 $$;

@@ -58,9 +58,12 @@ TRIGGER = f"""
 CREATE TRIGGER tasks_queue_fits AFTER INSERT OR UPDATE OF queue ON tasks FOR EACH ROW
 WHEN (NEW.queue <> 'default' AND NOT {NAME.format("NEW.queue")}) EXECUTE FUNCTION refuse_odd_queue()
 """
+# All at once: whoever waits for one would keep the others from everybody.
+ALL = f"LOCK TABLE {', '.join(CHECKS)} IN ACCESS EXCLUSIVE MODE"
 
 
 def upgrade() -> None:
+    change(" or ".join(CHECKS), ALL)
     _replace_fits("999999999")
     op.execute(REFUSE)
     for table, checks in CHECKS.items():
@@ -69,6 +72,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    change(" or ".join(CHECKS), ALL)
     change("tasks", "DROP TRIGGER tasks_queue_fits ON tasks")
     for table, checks in CHECKS.items():
         change(table, f"ALTER TABLE {table} {', '.join(f'DROP CONSTRAINT {table}_{name}_fit' for name in checks)}")

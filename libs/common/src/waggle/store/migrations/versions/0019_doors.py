@@ -42,6 +42,8 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$ SELECT waggle.enqueue(t
 CREATE FUNCTION waggle.enqueue_many(tasks {kind}, idempotency_key text DEFAULT NULL) RETURNS TABLE (id uuid, created boolean)
 LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$ SELECT * FROM waggle.enqueue_many(tasks::text, idempotency_key) $$;
 """
+# Both at once: whoever waits for the second would keep the first from all others.
+BOTH = "LOCK TABLE tasks, task_attempts IN ACCESS EXCLUSIVE MODE"
 EACH = """
 DO $each$
 DECLARE
@@ -72,6 +74,7 @@ def functions() -> Iterator[str]:
 
 
 def upgrade() -> None:
+    change("tasks or task_attempts", BOTH)
     op.execute(PUBLISHERS)
     change("tasks", "ALTER TABLE tasks ADD COLUMN callback_url text")
     change("task_attempts", "ALTER TABLE task_attempts ADD COLUMN emitted json")
@@ -84,6 +87,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    change("tasks or task_attempts", BOTH)
     _each("DROP FUNCTION ' || found || ' CASCADE")
     change("task_attempts", "ALTER TABLE task_attempts DROP COLUMN emitted")
     change("tasks", "ALTER TABLE tasks DROP COLUMN callback_url")

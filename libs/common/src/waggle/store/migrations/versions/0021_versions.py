@@ -35,6 +35,8 @@ COMMENTS = (
     "COMMENT ON COLUMN workers.versions IS 'the version of each of its types, in their order; empty for workers that know of none'",
 )
 # Most workers have the same types: they are counted together before their types are unfolded. A worker that names no versions has the last one announced.
+# A lease lives as lease_expired says; here Postgres asks once since when this is the primary, not once for each worker.
+LIVES = "greatest(last_seen, (SELECT {schema}.primary_since())) >= now() - least(greatest(lease, interval '0'), interval '100 years')"
 # `place` 1 is the newest version that a live worker serves; while nobody lives, the one that was served last.
 VIEW = """
 CREATE VIEW type_versions AS
@@ -49,7 +51,7 @@ SELECT placed.*, placed.workers > 0 OR placed.place = 1 AS accepted FROM (
         SELECT each.name, coalesce(each.version, (SELECT n.version FROM task_versions n WHERE n.name = each.name ORDER BY n.served DESC LIMIT 1)) AS version,
                sum(alike.workers) AS workers, max(alike.seen) AS seen
         FROM (
-            SELECT types, versions, count(*) FILTER (WHERE NOT draining AND NOT {lease_expired}(last_seen, lease)) AS workers, max(last_seen) AS seen
+            SELECT types, versions, count(*) FILTER (WHERE NOT draining AND {lives}) AS workers, max(last_seen) AS seen
             FROM workers GROUP BY types, versions
         ) alike CROSS JOIN unnest(alike.types, alike.versions) each(name, version)
         GROUP BY 1, 2
@@ -61,9 +63,12 @@ INSERT INTO task_versions (name, version, queue, max_retries, timeout, dead_lett
 SELECT name, left(encode(sha256(convert_to(schema::text, 'UTF8')), 'hex'), 12), queue, max_retries, timeout, dead_letter, schema, cleanup, updated, updated
 FROM task_types
 """
+# Both at once: whoever waits for the second would keep the first from all others.
+BOTH = "LOCK TABLE task_types, workers IN ACCESS EXCLUSIVE MODE"
 # Of each announcement, whether or not it changes the row: workers of before announce in the same way. A row trigger before an insert sees both.
 ANNOUNCED = "CREATE TRIGGER task_types_note_version BEFORE INSERT ON task_types FOR EACH ROW EXECUTE FUNCTION note_version()"
-LEFT = "CREATE TRIGGER workers_note_served AFTER DELETE ON workers FOR EACH ROW EXECUTE FUNCTION note_served()"
+# Once for all workers that a statement deletes, so that it locks their versions in one order.
+LEFT = "CREATE TRIGGER workers_note_served AFTER DELETE ON workers REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION note_served()"
 
 END = re.compile(r"(?<=\$\$);$", re.MULTILINE)
 # The SQL door reads the newest version that is served, once for tasks of one type that follow each other, and takes what any served version takes.
@@ -82,13 +87,14 @@ DOOR = (
 
 
 def upgrade() -> None:
+    change("task_types or workers", BOTH)
     op.execute(VERSIONS)
     change("task_types", "ALTER TABLE task_types ADD COLUMN backoff json")
     change("workers", "ALTER TABLE workers ADD COLUMN versions text[] NOT NULL DEFAULT '{}'")
     for comment in COMMENTS:
         op.execute(comment)
     op.execute(KNOWN)
-    op.execute(VIEW.format(lease_expired=f"{_schema()}.lease_expired"))
+    op.execute(VIEW.format(lives=LIVES.format(schema=_schema())))
     for statement in _statements("0021_versions.sql"):
         op.execute(statement)
     for name in ("note_version()", "note_served()", f"version_errors({_schema()}.type_versions, json)"):
@@ -99,6 +105,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    change("task_types or workers", BOTH)
     op.execute(_door())
     change("workers", "DROP TRIGGER workers_note_served ON workers")
     change("task_types", "DROP TRIGGER task_types_note_version ON task_types")
