@@ -63,6 +63,7 @@ def test_a_time_out_of_ones_own_and_a_random_order() -> None:
     orders = {tuple(host.name for host in read_address("postgresql://h1,h2/db?load_balance_hosts=random", environ={}).hosts) for _ in range(60)}
     assert len(orders) == 2
     assert read_address("postgresql://h1,h2/db?connect_timeout=7&load_balance_hosts=disable", environ={}).seconds == 7
+    assert read_address("postgresql://h1/db?connect_timeout=0", environ={}).seconds is None
     assert read_address("postgresql://h1/db?connect_timeout=7", environ={})[:3] == ((("postgresql://h1/db", "h1"),), False, 7)
 
 
@@ -72,10 +73,12 @@ WRONG = {
     "postgresql://u:secret@h1,h2/db?target_session_attrs=prefer-standby": "target_session_attrs=prefer-standby",
     "postgresql://u:secret@h1,h2/db?target_session_attrs=Primary": "target_session_attrs=Primary",
     "postgresql://u:secret@h1,h2/db?load_balance_hosts=yes": "load_balance_hosts=yes",
-    "postgresql://u:secret@h1,h2/db?connect_timeout=0": "connect_timeout=0",
+    "postgresql://u:secret@h1,h2/db?connect_timeout=61": "connect_timeout=61",
     "postgresql://u:secret@h1,h2/db?connect_timeout=2.5": "connect_timeout=2.5",
     "postgresql://u:secret@h1,h2/db?hostaddr=10.0.0.1,10.0.0.2": "hostaddr",
     "postgresql://u:secret@h1/db?keepalives_idle=x": "keepalives_idle=x",
+    "postgresql://u:secret@h1/db?keepalives_idle=86400": "keepalives_idle=86400 cannot be used: it is a whole number up to 32767",
+    "postgresql://u:secret@h1/db?keepalives_count=200": "keepalives_count=200 cannot be used: it is a whole number up to 127",
     "postgresql://u:secret@h1/db?hostadr=10.0.0.1": "hostadr is not a parameter",
     "postgresql://u:se@cret@h1/db": "must be postgresql://",
     "postgresql://u:secret@/db?host=h1,h2&port=1,2,3": "port has 3 values for 2 hosts",

@@ -140,7 +140,11 @@ class Connector:
         except (asyncpg.ClientConfigurationError, ValueError) as error:
             raise SettingsError(f"{masked(self._url)} cannot be used: {error}") from error
         connection.schema, connection.host = self._schema, host
-        connection.keep_alive(self._own)
+        try:
+            connection.keep_alive(self._own)
+        except OSError:
+            connection.terminate()
+            raise
         certificates.note_peer("postgres", connection.tls)
         if self._primary:
             await _require_primary(connection)

@@ -103,6 +103,8 @@ def _seconds(own: Mapping[str, str], setting: str) -> float | None:
     text = own.get("connect_timeout")
     if text is None:
         return None
+    if text == "0":  # libpq's word for no limit: Waggle's own stays
+        return None
     if not text.isdecimal() or not 0 < int(text) <= LONGEST_HOST_SECONDS:
         raise SettingsError(f"{setting}: connect_timeout={text} cannot be used: it is whole seconds from 1 to {LONGEST_HOST_SECONDS}, for each host")
     return float(text)

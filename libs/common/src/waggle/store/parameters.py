@@ -62,6 +62,9 @@ _UNSUPPORTED: Final = re.compile(
 )
 
 
+_MOST: Final = {"keepalives_idle": 32_767, "keepalives_interval": 32_767, "keepalives_count": 127}  # what Linux takes (tcp.h)
+
+
 class Parameters(NamedTuple):
     """`own`: what Waggle does. `drivers`: what is left in the address for asyncpg, in its order."""
 
@@ -112,8 +115,8 @@ def _check(name: str, value: str, setting: str, variable: str = "") -> None:
         raise SettingsError(f"{setting}{given}={value} cannot be used: it is {' or '.join(_VALUES[name])}")
     if name == "target_session_attrs" and value not in TARGETS:
         raise SettingsError(f"{setting}{given}={value} cannot be used: Waggle needs the server that takes writes, read-write")
-    if name in KEEPALIVES and not (value.isdecimal() and int(value) < 1 << 31):
-        raise SettingsError(f"{setting}{given}={value} cannot be used: it is a whole number")
+    if name in KEEPALIVES and not (value.isdecimal() and int(value) <= _MOST.get(name, (1 << 31) - 1)):
+        raise SettingsError(f"{setting}{given}={value} cannot be used: it is a whole number up to {_MOST.get(name, (1 << 31) - 1)}")
 
 
 def _hint(name: str) -> str:
