@@ -1,8 +1,10 @@
 """The runs of a worker: each one ends, whatever its handler does and whenever it is stopped, and gives its slot free."""
 
 import asyncio
+import functools
 import threading
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, cast
 from uuid import UUID, uuid4
@@ -52,6 +54,22 @@ def wordless_thread() -> None:
 @app.task("wordless.reject")
 async def wordless_reject() -> None:
     raise Reject(cast("str", ValueError("an exception, not a text")))
+
+
+tenant: ContextVar[str] = ContextVar("tenant", default="nobody")
+
+
+@app.task("tenant")
+async def sets_tenant(name: str) -> str:
+    before = tenant.get()
+    tenant.set(name)
+    return before
+
+
+@app.task("tenant.wrapped")
+@functools.wraps(sets_tenant)
+def sets_tenant_wrapped(*args: Any, **fields: Any) -> Any:
+    return sets_tenant(*args, **fields)
 
 
 @app.task("patient")
@@ -104,11 +122,12 @@ def runs_into(
     breakers: Breakers | None = None,
     may_start: Callable[[str], bool] = lambda _: True,
     processes: HandlerProcesses | None = None,
+    slot_freed: Callable[[], object] = lambda: None,
 ) -> Runs:
     breakers, processes = breakers or Breakers(NOBODY, SETTINGS), processes or HandlerProcesses(SETTINGS)
     window = Window(settled.holds)
     misfits = Misfits(cast("Connection", None), settled, {})  # nobody reads it here
-    return Runs(app.handlers, settled, misfits, 10, processes, breakers, window, may_start, lambda: None, asyncio.Event(), LogLimits(10, 1000))
+    return Runs(app.handlers, settled, misfits, 10, processes, breakers, window, may_start, slot_freed, asyncio.Event(), LogLimits(10, 1000))
 
 
 def half_open(name: str) -> Breakers:
@@ -144,6 +163,15 @@ async def test_a_run_ends_although_nobody_can_say_what_its_exception_says(task_t
     runs.start(claimed(task_type), "w1")
     await until(lambda: not runs.running, 1.0)
     assert [step.ended for step in settled.steps] == [AttemptOutcome.FAILED]
+
+
+async def test_a_run_that_starts_where_another_one_ends_has_nothing_of_its_context() -> None:
+    waiting = [claimed(kind, payload=f'{{"name": "{name}"}}') for kind in ("tenant", "tenant.wrapped") for name in ("anna", "bert", "carl")]
+    settled = Settled()
+    runs = runs_into(settled, slot_freed=lambda: waiting and runs.start(waiting.pop(0), "w1"))
+    runs.start(waiting.pop(0), "w1")
+    await until(lambda: len(settled.steps) == 6, 5.0)
+    assert [step.result for step in settled.steps] == ['"nobody"'] * 6
 
 
 async def test_a_run_that_is_stopped_before_its_first_step_gives_its_slot_free() -> None:

@@ -36,6 +36,7 @@ class Execution:
         self._processes, self._narrator, self._may_start, self._ended, self._overdue = processes, narrator, may_start, ended, overdue
         self._threads = ThreadPoolExecutor(slots, thread_name_prefix="handler")
         self._loop = asyncio.get_running_loop()
+        self._context = copy_context()  # a run may start where another one ends: it must not have what that one's handler has set
 
     def start(self, run: Run, arguments: dict[str, Any]) -> None:
         try:
@@ -45,11 +46,11 @@ class Execution:
 
     def _start(self, run: Run, arguments: dict[str, Any]) -> None:
         if run.handler.process:
-            run.task = self._loop.create_task(self._in_process(run))
+            run.task = self._loop.create_task(self._in_process(run), context=self._context.copy())
             return
         self._begin(run)
         if run.handler.is_async:
-            run.task = self._loop.create_task(self._on_loop(run, arguments))
+            run.task = self._loop.create_task(self._on_loop(run, arguments), context=self._context.copy())
         else:
             call = partial(_called, run, run.context(), arguments)
             traced = run.claimed.traceparent is not None
@@ -58,7 +59,7 @@ class Execution:
 
     def start_after(self, turn: Coroutine[Any, Any, None], run: Run, arguments: dict[str, Any]) -> None:
         """Start a run that has to wait for its turn."""
-        run.task = self._loop.create_task(self._in_turn(turn, run, arguments))
+        run.task = self._loop.create_task(self._in_turn(turn, run, arguments), context=self._context.copy())
 
     async def _in_turn(self, turn: Coroutine[Any, Any, None], run: Run, arguments: dict[str, Any]) -> None:
         try:
