@@ -73,6 +73,23 @@ async def test_a_worker_that_gets_no_thread_puts_the_task_back_and_goes_on(start
         assert {attempt["outcome"] for attempt in await client.attempts(tasks[0])} == {"given_back", "completed"}
 
 
+async def test_a_hook_that_gets_no_thread_is_called_once_there_is_one_and_only_once(start: Services, effects: Path) -> None:
+    api, _ = await start("api"), await start("scheduler")
+    worker = await start("worker", app=APP, environ={"THREAD_BYTES": str(THREAD_BYTES), "EFFECTS": str(effects)})
+    async with client_of(api) as client:
+        allow(worker, THREAD_BYTES // 2)
+        tasks = await client.submit_many([{"type": "stubborn.owes_a_hook"}] * 3)
+        for task in tasks:
+            assert (await client.wait(task))["status"] == "dead_letter"
+        await until(lambda: len(worker.logged("cleanup cannot start, will be retried")) >= len(tasks))
+        allow(worker, None)
+        await until(lambda: len(worker.logged("cleanup done")) == len(tasks), 30.0)
+        await asyncio.sleep(1.0)  # a call that was kept would come now
+    cleaned = [line.split()[1] for line in effects.read_text().splitlines() if line.startswith("cleaned ")]
+    assert sorted(cleaned) == sorted(task["id"] for task in tasks)
+    assert not worker.logged("cleanup failed, will be retried")
+
+
 async def one_of(client: Client, kind: str) -> str:
     return str((await client.wait(await client.submit(kind)))["status"])
 

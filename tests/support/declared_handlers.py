@@ -85,6 +85,27 @@ class Tidier:
         effect(ctx, f"cleaned:{error.code}")
 
 
+def with_request(hook: Callable[..., Any]) -> Callable[..., Any]:
+    """A decorator that leaves something in the context, as `timed` does not."""
+
+    @functools.wraps(hook)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        REQUEST.set("set by a decorator")
+        return hook(*args, **kwargs)
+
+    return wrapper
+
+
+@with_request
+async def tidy_in_context(ctx: Context, error: TaskError) -> None:
+    effect(ctx, f"cleaned:{REQUEST.get() == 'set by a decorator'}")
+
+
+@app.task("declared.hook-in-context", cleanup=tidy_in_context, max_retries=0)
+async def owes_a_hook_in_context() -> None:
+    raise RuntimeError("so that the hook is due")
+
+
 @app.task("declared.wrapped-hook", cleanup=tidy, max_retries=0)
 async def owes_a_wrapped_hook() -> None:
     raise RuntimeError("so that the hook is due")

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from waggle import App
+from waggle import App, Context
 
 app = App()
 
@@ -144,4 +144,18 @@ _kept: list[bytes] = []
 def pid(mebibytes: int = 0) -> int:
     """The process it runs in, which then keeps so much memory."""
     _kept.append(b"x" * (mebibytes << 20))
+    return os.getpid()
+
+
+@app.task("child.last_words", process=True)
+def last_words(ctx: Context) -> None:
+    ctx.log.warning("last words")
+    os._exit(3)
+
+
+@app.task("child.pool", process=True)
+def pool() -> int:
+    """multiprocessing keeps a process of its own for this one."""
+    with multiprocessing.get_context("spawn").Pool(1) as workers:
+        workers.apply(os.getpid)
     return os.getpid()

@@ -5,7 +5,9 @@ import os
 import threading
 import time
 
-from waggle import App
+from support.handlers import effect
+from waggle import App, Context
+from waggle.errors import TaskError
 
 app = App()
 
@@ -32,6 +34,15 @@ async def awaits_a_thread() -> None:
 @app.task("stubborn.thread")
 def in_a_thread() -> str:
     return "fine"
+
+
+def cleaned(ctx: Context, error: TaskError) -> None:
+    effect(ctx, "cleaned")
+
+
+@app.task("stubborn.owes_a_hook", max_retries=0, cleanup=cleaned)
+async def owes_a_hook() -> None:
+    raise RuntimeError("so that the hook is due")
 
 
 @app.task("stubborn.loop")

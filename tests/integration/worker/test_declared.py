@@ -72,7 +72,10 @@ async def test_a_wrapped_handler_is_cancelled_with_its_task(system: OneSystem, c
     await until(lambda: system.did("cancelled", task["id"]), 10.0)
 
 
-@pytest.mark.parametrize(("type_", "did"), [("declared.wrapped-hook", "cleaned:True"), ("declared.object-hook", "cleaned:task_execution_failed")])
+@pytest.mark.parametrize(
+    ("type_", "did"),
+    [("declared.wrapped-hook", "cleaned:True"), ("declared.object-hook", "cleaned:task_execution_failed"), ("declared.hook-in-context", "cleaned:True")],
+)
 async def test_a_hook_that_is_wrapped_or_an_object_runs(type_: str, did: str, system: OneSystem, client: Client, rows: "asyncpg.Pool[asyncpg.Record]") -> None:
     task = await client.wait(await client.submit(type_))
     await until(lambda: rows.fetchval("SELECT NOT EXISTS (SELECT FROM waggle.cleanups WHERE task_id = $1)", task["id"]), 20.0)

@@ -57,7 +57,7 @@ def _begin() -> None:
     for name in SIGNALS:
         _reset(name)
     for owner in list(STATE.private):
-        with suppress(Exception):  # it has just been closed
+        with suppress(OSError, ValueError):  # it has just been closed
             _close(owner)
     for callback in STATE.first:
         callback()
@@ -76,7 +76,7 @@ def _close(owner: Any) -> None:
         transport = owner.transport
         if transport is None or transport.is_closing():
             return
-        owner = transport.get_extra_info("socket")
+        owner = transport.get_extra_info("socket") or transport.get_extra_info("pipe")
     if (number := owner.fileno()) >= 0:
         os.close(number)
 

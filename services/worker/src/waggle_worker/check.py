@@ -5,7 +5,9 @@ Exit code 2, with the reason, when a worker could not serve them.
 
 import os
 import sys
+from typing import NoReturn
 
+from waggle.service import leave
 from waggle.settings.environment import read
 from waggle.settings.services import WorkerSettings
 from waggle.settings.shared import SettingsError
@@ -18,13 +20,14 @@ def served(settings: WorkerSettings, outgoing: Outgoing) -> handlers.Handlers:
     return handlers.load(settings.app, outgoing.app(), alerts.app(settings), callbacks.app(settings, outgoing))
 
 
-def main() -> None:
+def main() -> NoReturn:
     try:
         settings = read(WorkerSettings, os.environ, otherwise=dict.fromkeys(("postgres_url", "nats_url"), "not known yet"))
         served(settings, Outgoing(settings))
     except SettingsError as error:
         print(error, file=sys.stderr)
-        sys.exit(2)
+        leave(2)
+    leave(0)  # whatever threads the user's module has started
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
-from inspect import isawaitable
 from typing import Any, Final
 from uuid import UUID
 
@@ -20,14 +19,14 @@ from waggle import forked
 from waggle.app import Handler
 from waggle.context import RUNNING, Context
 from waggle.declarations import is_async
-from waggle.forked import guarded
+from waggle.errors import TaskError
 from waggle.loops import wait_for
 from waggle.retry import backoff
 from waggle.store import cleanups
 from waggle.store.cleanups import AtRest, PendingCleanup
 from waggle.store.client import Connection
 from waggle.store.postgres import POSTGRES_OUTAGE
-from waggle_worker import metrics, outcomes
+from waggle_worker import layers, metrics, outcomes
 from waggle_worker.claims import Claims
 from waggle_worker.lease import Lease
 from waggle_worker.runs import Runs
@@ -39,6 +38,11 @@ CLEANUP_SOON_SECONDS: Final = 0.05  # after a task ended without success: more m
 CLEANUPS_AT_ONCE: Final = 10
 CLEANUP_TRIES: Final = 5
 CLEANUP_RETRY_SECONDS: Final = 0.5
+NO_THREAD_SECONDS: Final = 5.0
+
+
+class NoThreadError(RuntimeError):
+    """The system has no further thread: the hook was not called."""
 
 
 class Cleanups:
@@ -120,6 +124,9 @@ class Cleanups:
         except BaseException as error:  # a hook must not end the worker
             if isinstance(error, asyncio.CancelledError) and _is_stopped():
                 return partial(cleanups.postpone, self._connection, cleanup, worker_id, 0.0, counted=False)
+            if isinstance(error, NoThreadError):
+                log.error("cleanup cannot start, will be retried", **said, error=str(error), retry_in=NO_THREAD_SECONDS)
+                return partial(cleanups.postpone, self._connection, cleanup, worker_id, NO_THREAD_SECONDS, counted=False)
             hopeless = cleanup.tries >= CLEANUP_TRIES
             metrics.CLEANUPS.labels(cleanup.type, "given_up" if hopeless else "failed").inc()
             reason = f"{type(error).__name__}: {outcomes.text_of(error)}"
@@ -142,12 +149,17 @@ class Cleanups:
         try:
             async with asyncio.timeout(handler.timeout):
                 if is_async(handler.cleanup):
-                    returned = handler.cleanup(context, cleanup.error)
-                else:
-                    self._in_threads.append(self._threads.submit(copy_context().run, forked.called, handler.cleanup, context, cleanup.error))
-                    returned = await asyncio.wrap_future(self._in_threads[-1])
-                while isawaitable(returned):  # of a plain wrapper around an async function, too
-                    returned = await guarded(returned)
+                    await layers.fully(handler.cleanup(context, cleanup.error))
+                    return
+                call = partial(_called, handler.cleanup, context, cleanup.error, over)
+                try:
+                    future = self._threads.submit(copy_context().run, call)
+                except RuntimeError as error:
+                    raise NoThreadError(str(error)) from error
+                self._in_threads.append(future)
+                rest = await asyncio.wrap_future(future)
+                if rest is not None:
+                    await asyncio.get_running_loop().create_task(layers.fully(rest.awaitable), context=rest.context)
         finally:
             over.set()
 
@@ -168,3 +180,11 @@ def _is_stopped() -> bool:
     """Whether this task was cancelled from outside. Otherwise the hook raised CancelledError itself, which is a failure like any other."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
+
+
+def _called(hook: Callable[..., Any], context: Context, error: TaskError, over: asyncio.Event) -> layers.Unfinished | None:
+    """In a thread: call a plain hook. Returns what is left to await, of a wrapper around an async one."""
+    if over.is_set():  # a pool that gets no thread raises and keeps the call all the same, for a thread that is free later
+        return None
+    found = forked.called(hook, context, error)
+    return layers.Unfinished(found, copy_context()) if layers.is_awaitable(found) else None

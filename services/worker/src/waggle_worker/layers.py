@@ -75,14 +75,22 @@ async def finished(awaitable: Awaitable[Any]) -> Outcome:
         value = await guarded(awaitable)
         if value is None:
             return outcomes.NOTHING
-        while _is_awaitable(value):
-            value = await guarded(value)
+        if is_awaitable(value):
+            value = await fully(value)
         began = time.perf_counter()
         outcome = outcomes.of_result(value)
         SPENT.on_results += time.perf_counter() - began
     except BaseException as error:
         return outcomes.of_exception(error)
     return outcome
+
+
+async def fully(awaitable: Awaitable[Any]) -> Any:
+    """Await it, and what that returns, as a wrapper around an async function does."""
+    value: Any = awaitable
+    while is_awaitable(value):
+        value = await guarded(value)
+    return value
 
 
 def called(handler: Handler, context: Context, arguments: dict[str, Any]) -> Outcome | Unfinished:
@@ -94,7 +102,7 @@ def _called(handler: Handler, context: Context, arguments: dict[str, Any]) -> Ou
     RUNNING.set(context)
     try:
         value = forked.called(handler.function, *([context] if handler.takes_context else []), **arguments)
-        return Unfinished(value, copy_context()) if _is_awaitable(value) else outcomes.of_result(value)
+        return Unfinished(value, copy_context()) if is_awaitable(value) else outcomes.of_result(value)
     except BaseException as error:
         return outcomes.of_exception(error)
 
@@ -115,7 +123,7 @@ def paced(outcome: Outcome, handler: Handler, claimed: Claimed) -> Outcome:
     return msgspec.structs.replace(outcome, after=wait)
 
 
-def _is_awaitable(value: Any) -> bool:
+def is_awaitable(value: Any) -> bool:
     return hasattr(type(value), "__await__")
 
 

@@ -52,7 +52,7 @@ class Worker:
         self.lease = Lease(pool, settings, queues, {each.name: each.version for each in self._types})
         self.settler = Settler(pool, bus, found, hooks_due)
         self.misfits = Misfits(pool, self.settler, {each.name: each.schema for each in self._types})
-        self.processes = HandlerProcesses(settings)
+        self.processes = HandlerProcesses(settings, {each.name: each.version for each in self._types if found[each.name].process})
         self.breakers = Breakers(bus, settings)
         window = Window(lambda fence: self.settler.holds(fence) or self.payloads.holds(fence) or self.ahead.holds(fence))
 

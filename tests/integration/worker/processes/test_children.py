@@ -95,6 +95,19 @@ async def test_what_a_process_handler_leaves_behind_ends_with_its_task(system: O
     assert system.worker.logged("handler process replaced", reason="children", left=2)
 
 
+async def test_the_process_that_multiprocessing_keeps_for_itself_is_none_that_a_handler_left(client: Client) -> None:
+    """Otherwise each task would pay for a new process."""
+    pids = [(await client.wait(await client.submit("child.pool"), 30.0))["result"] for _ in range(3)]
+    assert len(set(pids)) == 1
+
+
+async def test_the_last_line_before_a_crash_is_in_the_log(system: OneSystem, client: Client) -> None:
+    for _ in range(5):
+        task = await client.wait(await client.submit("child.last_words", max_retries=0), 20.0)
+        assert task["status"] == "dead_letter"
+        assert system.worker.logged("last words", task_id=task["id"])
+
+
 @pytest.mark.parametrize("how", ["stop", "kill"])
 async def test_what_a_process_handler_started_ends_with_its_worker(pool: Pool, bus: Bus, lanes: None, start: Services, effects: Path, how: str) -> None:
     worker = await start("worker", environ={"EFFECTS": str(effects)}, app="support.forking_handlers:app", handler_processes=1, grace=0.5)

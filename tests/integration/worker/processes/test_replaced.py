@@ -9,7 +9,7 @@ from support.facts import until
 from support.metrics import counted
 from support.one_system import OneSystem, one_system
 from support.servers import PostgresServer
-from support.system import Client
+from support.system import Client, Services, client_of
 
 LIMIT = 300 << 20
 REPLACED = "waggle_handler_processes_replaced_total"
@@ -43,3 +43,34 @@ async def test_with_more_memory_than_the_setting_says(system: OneSystem, client:
     [line] = system.worker.logged("handler process replaced", reason="memory")
     assert (line["pid"], line["memory"] > LIMIT) == (grown, True)
     assert (await counted(system.worker, REPLACED))["memory"] == before + 1
+
+
+CODE = """
+from waggle import App
+
+app = App()
+
+
+@app.task("code.runs", process=True, max_retries=0)
+def runs(a: int{more}) -> str:
+    return "{more}"
+"""
+
+
+async def test_a_process_with_other_code_than_the_worker_announced_runs_nothing(start: Services, folder: Path) -> None:
+    """The code was changed in place: its tasks wait for a worker that has what was announced, or was started anew."""
+    code = folder / "code_in_place.py"
+    code.write_text(CODE.format(more=""))
+    environ = {"PYTHONPATH": str(folder)}
+    api, _ = await start("api"), await start("scheduler")
+    worker = await start("worker", app="code_in_place:app", environ=environ, handler_processes=1, handler_process_max_tasks=1)
+    async with client_of(api) as client:
+        assert (await client.wait(await client.submit("code.runs", {"a": 1})))["status"] == "completed"
+        code.write_text(CODE.format(more=", b: int = 0"))
+        task = await client.submit("code.runs", {"a": 1})
+        [line, *_] = await until(lambda: worker.logged("handler cannot start, its task goes back"))
+        assert "the code of code.runs has changed since this worker started: restart it" in line["error"]
+        await worker.stop()
+        await start("worker", app="code_in_place:app", environ=environ)
+        ended = await client.wait(task, 40.0)
+        assert (ended["status"], ended["result"], ended["retry_count"]) == ("completed", ", b: int = 0", 0)

@@ -23,10 +23,15 @@ POSTED_SECONDS: Final = 1.0  # at least between two lines that say how many were
 
 
 class LogWriter:
-    """`put` may be called by any thread. `dropped` counts the lines that were not written; `report` makes the line that says so."""
+    """`put` may be called by any thread. `dropped` counts the lines that were not written; `report` makes the line that says so.
 
-    def __init__(self, descriptor: int, report: Callable[[int], str], encoding: str = "utf-8", errors: str = "backslashreplace") -> None:
-        self._descriptor, self._report, self._encoding, self._errors = descriptor, report, encoding, errors
+    `patience`: seconds that `put` waits for its line to be written, while the output takes lines: for a process that native code may end at any time.
+    """
+
+    def __init__(
+        self, descriptor: int, report: Callable[[int], str], encoding: str = "utf-8", errors: str = "backslashreplace", *, patience: float = 0.0
+    ) -> None:
+        self._descriptor, self._report, self._encoding, self._errors, self._patience = descriptor, report, encoding, errors, patience
         self._most = PIPE_BYTES if _is_pipe(descriptor) else BATCH_BYTES
         self._lines: SimpleQueue[bytes | threading.Event] = SimpleQueue()
         self._lock = threading.RLock()  # one thread may come back while it holds it: the collector of garbage calls anything
@@ -48,7 +53,10 @@ class LogWriter:
                 return
             self._count += 1
             self._bytes += len(line)
+            keeps_up = self._count == 1
         self._lines.put(line)
+        if self._patience and keeps_up:
+            self.flush(self._patience)
 
     def flush(self, seconds: float) -> bool:
         """Wait until what was put is written, at most `seconds`; whether it is."""

@@ -70,10 +70,10 @@ def _place(_logger: Any, _level: str, event: Event) -> Event:
     return event
 
 
-def configure(service: str, level: str, form: str) -> None:
+def configure(service: str, level: str, form: str, *, patience: float = 0.0) -> None:
     """Set up the log of this process: level and form as the settings `log_level` and `log_format` have them. Every line names the service.
 
-    What is written by the standard logger goes the same way.
+    What is written by the standard logger goes the same way. `patience` is that of the LogWriter.
     """
 
     def named(_logger: Any, _level: str, event: Event) -> Event:
@@ -96,7 +96,7 @@ def configure(service: str, level: str, form: str) -> None:
         event: Event = {"event": "log lines dropped", "count": count, "service": service, "level": "warning"}
         return line(None, "warning", structlog.processors.TimeStamper(fmt="iso", utc=True)(None, "warning", event))
 
-    writer = OUTPUT.writer = LogWriter(_descriptor(), report)
+    writer = OUTPUT.writer = LogWriter(_descriptor(), report, patience=patience)
     forked.first_in_child(writer.forked)
     atexit.register(flush)
     wrapper, sink = _never_failing(LEVELS[level]), _Sink(writer.put)

@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 from types import FrameType
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -18,6 +18,7 @@ from waggle import forked, machine
 from waggle.app import App
 from waggle.context import Context
 from waggle.settings.shared import SettingsError
+from waggle.store.catalogue import version_of
 from waggle.task import Claimed, Outcome
 from waggle.telemetry import logs
 from waggle.telemetry.traces import CURRENT
@@ -25,18 +26,26 @@ from waggle.user_app import find
 from waggle_worker import layers, outcomes, tracing
 from waggle_worker.attempt_log import AttemptLog
 from waggle_worker.processes import frames
-from waggle_worker.processes.frames import Began, Job, Leaves, Ready, Wrote
+from waggle_worker.processes.frames import Began, Job, Leaves, OtherCode, Ready, Wrote
+
+LAST_LINE_SECONDS: Final = 0.05  # that a line waits to be written: native code may end this process right after it
 
 S = TypeVar("S", bound=msgspec.Struct)
 
 
 def serve(connection: socket.socket) -> None:
-    """Run tasks until the worker closes the connection. Raises SettingsError when the user's module cannot be loaded."""
+    """Run tasks until the worker closes the connection, if the user's code is still what the worker announced.
+
+    Raises SettingsError when the user's module cannot be loaded.
+    """
     job = _next(connection, Job)
     if job is None:
         return
-    logs.configure("worker", job.log_level, job.log_format)
+    logs.configure("worker", job.log_level, job.log_format, patience=LAST_LINE_SECONDS)
     app = find(job.app)
+    if changed := [name for name, version in job.versions.items() if name not in app.handlers or version_of(app.handlers[name].schema_text) != version]:
+        connection.sendall(frames.frame(OtherCode(changed)))
+        return
     connection.sendall(frames.frame(Ready()))
     limits = Limits(job)
     while (claimed := _next(connection, Claimed)) is not None:
@@ -61,7 +70,7 @@ class Limits:
     def passed(self) -> Leaves | None:
         """Call this after each task."""
         self._tasks += 1
-        memory, left = machine.resident_bytes(), len(machine.children() - self._children)
+        memory, left = machine.resident_bytes(), len(machine.children() - self._children - _helpers())
         if left:
             return Leaves("children", self._tasks, memory, left)
         if 0 < self._job.max_memory <= memory:
@@ -69,6 +78,16 @@ class Limits:
         if 0 < self._job.max_tasks <= self._tasks:
             return Leaves("tasks", self._tasks, memory, left)
         return None
+
+
+def _helpers() -> set[int | None]:
+    """The processes that multiprocessing keeps for this one: they are for all tasks, and end with it."""
+    found: set[int | None] = set()
+    if (tracker := sys.modules.get("multiprocessing.resource_tracker")) is not None:
+        found.add(tracker._resource_tracker._pid)
+    if (server := sys.modules.get("multiprocessing.forkserver")) is not None:
+        found.add(server._forkserver._forkserver_pid)
+    return found
 
 
 def _run(app: App, claimed: Claimed, lines: AttemptLog | None) -> Outcome:

@@ -11,7 +11,8 @@ import signal
 import socket
 import sys
 from asyncio.subprocess import DEVNULL, Process
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -25,7 +26,7 @@ from waggle.task import AttemptOutcome, Claimed, Failed, Outcome, Snoozed, not_h
 from waggle_worker import layers, metrics, outcomes
 from waggle_worker.attempt_log import LogLimits
 from waggle_worker.processes import frames
-from waggle_worker.processes.frames import Began, Job, Leaves, Ready, Wrote
+from waggle_worker.processes.frames import Began, Job, Leaves, OtherCode, Ready, Wrote
 from waggle_worker.processes.groups import Groups
 
 log = structlog.get_logger()
@@ -60,6 +61,10 @@ def _closed_on_failure(link: socket.socket) -> Iterator[None]:
         raise
 
 
+class CodeChangedError(Exception):
+    """A new process does not have the code that this worker announced."""
+
+
 class HandlerProcess:
     """One process."""
 
@@ -84,7 +89,7 @@ class HandlerProcess:
 
     @classmethod
     async def start(cls, job: Job, groups: Groups) -> "HandlerProcess":
-        """A process that has imported the user's module. Raises Died, or TimeoutError."""
+        """A process that has imported the user's module. Raises Died, CodeChangedError, or TimeoutError."""
         ours, theirs = socket.socketpair()
         with theirs, _closed_on_failure(ours):
             process = await asyncio.create_subprocess_exec(
@@ -103,8 +108,13 @@ class HandlerProcess:
             await groups.add(process.pid)
             child._writer.write(frames.frame(job))
             async with asyncio.timeout(START_SECONDS):
-                if not isinstance(await child._said(), Ready):
-                    raise Died(None, began=False)
+                match await child._said():
+                    case Ready():
+                        pass
+                    case OtherCode(types=types):
+                        raise CodeChangedError(f"the code of {', '.join(types)} has changed since this worker started: restart it")
+                    case _:
+                        raise Died(None, began=False)
         except BaseException:
             await child.kill()
             raise
@@ -127,6 +137,8 @@ class HandlerProcess:
                     wrote(said.logs)
                 elif isinstance(said, Leaves):
                     self.leaves = said
+                elif isinstance(said, OtherCode):  # it says so before a task, or never
+                    raise Died(None, began=has_begun)
                 else:
                     self.used = True
                     return said
@@ -180,12 +192,12 @@ class HandlerProcess:
 
 
 class HandlerProcesses:
-    """All processes of this worker; at most `most` at once."""
+    """All processes of this worker; at most `most` at once. `versions` are those of the types that run in them."""
 
-    def __init__(self, settings: WorkerSettings) -> None:
+    def __init__(self, settings: WorkerSettings, versions: Mapping[str, str] = MappingProxyType({})) -> None:
         log_limits = LogLimits(settings.attempt_log_lines, settings.attempt_log_bytes)
         max_tasks, max_memory = settings.handler_process_max_tasks, settings.handler_process_max_memory
-        self._job = Job(settings.app, settings.log_level, settings.log_format, log_limits, max_tasks, max_memory)
+        self._job = Job(settings.app, settings.log_level, settings.log_format, log_limits, max_tasks, max_memory, dict(versions))
         self._places = asyncio.Semaphore(most(settings))
         self._idle: list[HandlerProcess] = []
         self._leaving: set[asyncio.Task[None]] = set()
@@ -214,7 +226,7 @@ class HandlerProcesses:
                 how = error.how if isinstance(error, Died) else "was not ready in time"
                 log.error("handler process cannot start", how=how)
                 return _failed(f"the handler's process could not be started: it {how}", error)
-            except OSError as error:  # no further process from the system
+            except (OSError, CodeChangedError) as error:  # the first: no further process from the system
                 return layers.not_started(claimed, error)
             if not may_start():
                 self._idle.append(child)

@@ -24,10 +24,17 @@ class Job(msgspec.Struct, frozen=True):
     log_limits: LogLimits
     max_tasks: int
     max_memory: int
+    versions: dict[str, str]  # of the types that run in processes, as the worker announced them
 
 
 class Ready(msgspec.Struct, frozen=True, tag=True):
     """The user's module is imported; tasks may come."""
+
+
+class OtherCode(msgspec.Struct, frozen=True, tag=True):
+    """The user's code is another one than when the worker started: these types differ. The process ends."""
+
+    types: list[str]
 
 
 class Began(msgspec.Struct, frozen=True, tag=True):
@@ -49,7 +56,7 @@ class Leaves(msgspec.Struct, frozen=True, tag=True):
     left: int
 
 
-Message = Ready | Began | Wrote | Leaves | Done | Failed | Snoozed
+Message = Ready | OtherCode | Began | Wrote | Leaves | Done | Failed | Snoozed
 
 encode: Final = msgspec.msgpack.Encoder().encode
 read: Final = msgspec.msgpack.Decoder(Message).decode
