@@ -46,6 +46,18 @@ async def test_a_cancellation_during_a_flush_is_not_lost(nats: NatsServer) -> No
     await client.close()
 
 
+async def test_a_flush_that_was_given_up_does_not_make_the_client_deaf(nats: NatsServer) -> None:
+    client = NatsClient()
+    await client.connect(nats.url)
+    flush = asyncio.create_task(client.flush())
+    await asyncio.sleep(0)  # its PING is sent
+    flush.cancel()
+    await client.flush()
+    assert flush.cancelled()
+    assert client.is_connected
+    await client.close()
+
+
 async def test_a_cancellation_that_comes_together_with_a_reply_is_not_lost(bus: Bus) -> None:
     async def echo(message: Msg) -> None:
         await bus.publish(message.reply, b"")
