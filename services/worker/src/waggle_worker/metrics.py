@@ -120,6 +120,7 @@ def start(types: Iterable[str], queues: Iterable[str], slots: int, hooked: Itera
         duration(task_type)
         for outcome in (*TRIES, AttemptOutcome.SNOOZED, AttemptOutcome.GIVEN_BACK):
             attempts(task_type, outcome)
+        MISFITS_LEFT.labels(task_type)
     for queue in queues:
         for priority in Priority:
             wait(queue, priority)
