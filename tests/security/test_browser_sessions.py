@@ -109,4 +109,4 @@ async def test_the_browser_session_of_a_disabled_user_ends(api: Client, stranger
         answer: httpx2.Response = await stranger.get("/api/auth/me", headers=cookie)
         return answer.status_code == 401
 
-    await until(ended, 3.0, "the session ends")
+    await until(ended, what="the session ends")

@@ -126,7 +126,7 @@ async def test_two_secrets_live_while_one_is_replaced(two_apis: tuple[Client, Cl
     assert [await status(client, key["key"]) for client in two_apis for key in (old, new)] == [200] * 4
     newest = ok(await first.post(f"/api/auth/keys/{old['id']}/replace", json={"overlap": 0}))
     for client in two_apis:
-        await until(lambda client=client: _refused(client, new["key"]), 4.0, "the secret before is refused")  # type: ignore[misc]
+        await until(lambda client=client: _refused(client, new["key"]), what="the secret before is refused")  # type: ignore[misc]
         assert await status(client, old["key"]) == 401
         assert await status(client, newest["key"]) == 200
 
@@ -134,7 +134,7 @@ async def test_two_secrets_live_while_one_is_replaced(two_apis: tuple[Client, Cl
 async def test_a_key_expires_by_the_databases_clock(two_apis: tuple[Client, Client]) -> None:
     key = await create(two_apis[0], expires_in=1.0)
     assert await status(two_apis[1], key["key"]) == 200
-    await until(lambda: _refused(two_apis[1], key["key"]), 3.0, "it expires")
+    await until(lambda: _refused(two_apis[1], key["key"]), what="it expires")
     assert (await two_apis[0].post(f"/api/auth/keys/{key['id']}/replace")).status_code == 409
 
 

@@ -250,9 +250,8 @@ async def test_a_flood_of_logins_takes_bounded_memory_and_others_are_served(api:
     before = memory_mb()
     flood = [asyncio.create_task(stranger.post("/api/auth/login", json={"name": "flooded", "password": "wrong password!"})) for _ in range(200)]
     await asyncio.sleep(0.3)
-    began = time.perf_counter()
     ok(await api.get("/api/tasks"))
-    assert time.perf_counter() - began < 2.0
+    assert not all(login.done() for login in flood), "others wait until the flood is over"
     statuses = [answer.status_code for answer in await asyncio.gather(*flood)]
     assert set(statuses) <= {401, 503}
     assert memory_mb() - before < 100

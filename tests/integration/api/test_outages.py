@@ -241,7 +241,7 @@ async def test_a_postgres_that_hangs_is_noticed_within_a_second_and_waited_for(o
             async def unready() -> bool:
                 return (await api.get("/readyz")).status_code == 503
 
-            await until(unready, 3.0)
+            await until(unready, 5.0)
             assert not sent.done()
         finally:
             for backend in backends:

@@ -45,7 +45,6 @@ async def listening(client: Client, last: str = "", **filters: object) -> AsyncI
     started = asyncio.Event()
     reading = asyncio.create_task(read())
     await asyncio.wait_for(started.wait(), 10)
-    await asyncio.sleep(0.1)  # until the reader stands at the end of the stream
     try:
         yield heard
     finally:

@@ -54,17 +54,16 @@ async def test_tasks_are_rung_when_their_time_comes(pool: Pool, bus: Bus) -> Non
     await until(lambda: holds(bus, 100))
     late = sorted(row[0] for row in await pool.fetch("SELECT extract(epoch FROM rung_at - run_at)::float8 FROM waggle.tasks"))
     assert late[0] >= 0
-    assert statistics.median(late) < 0.05
-    assert late[-1] < 1.0
+    assert statistics.median(late) < LOOK_SECONDS / 4, "they wait for the next look"
 
 
 async def test_a_task_written_by_sql_is_found_within_a_look(pool: Pool, bus: Bus) -> None:
     async with ringing(pool, bus):
         for count in (1, 2, 3):
             await pool.execute("INSERT INTO waggle.tasks (id, type) VALUES (gen_random_uuid(), 'demo.echo')")
-            await until(partial(holds, bus, count), 3)
+            await until(partial(holds, bus, count))
     late = await pool.fetch("SELECT extract(epoch FROM rung_at - created)::float8 FROM waggle.tasks")
-    assert max(row[0] for row in late) < LOOK_SECONDS + 0.5
+    assert max(row[0] for row in late) < LOOK_SECONDS + 3.0
 
 
 async def test_whoever_says_that_a_task_is_due_does_not_wait_for_the_next_look(pool: Pool, bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,7 +72,7 @@ async def test_whoever_says_that_a_task_is_due_does_not_wait_for_the_next_look(p
         for count in (1, 2, 3):
             await given.waiting(pool, ring=False)
             await announce(bus)
-            await until(partial(holds, bus, count), 3)
+            await until(partial(holds, bus, count))
 
 
 async def test_more_than_fits_a_batch_is_rung_without_a_pause(pool: Pool, bus: Bus) -> None:

@@ -153,7 +153,7 @@ def suspect(*, last_try: bool = False) -> PassedOver:
 
 async def admitted(runs: Runs, one: PassedOver) -> list[UUID]:
     """Ask until the window has opened."""
-    return await until(lambda: runs.window.admit([one])[0], 1.0)
+    return await until(lambda: runs.window.admit([one])[0])
 
 
 @pytest.mark.parametrize("task_type", ["wordless.async", "wordless.thread", "wordless.reject"])
@@ -161,7 +161,7 @@ async def test_a_run_ends_although_nobody_can_say_what_its_exception_says(task_t
     settled = Settled()
     runs = runs_into(settled)
     runs.start(claimed(task_type), "w1")
-    await until(lambda: not runs.running, 1.0)
+    await until(lambda: not runs.running)
     assert [step.ended for step in settled.steps] == [AttemptOutcome.FAILED]
 
 
@@ -178,7 +178,7 @@ async def test_a_run_that_is_stopped_before_its_first_step_gives_its_slot_free()
     runs = runs_into(Settled())
     runs.start(claimed("patient"), "w1")
     runs.stop(runs.attempts, "cancelled")
-    await until(lambda: not runs.running, 1.0)
+    await until(lambda: not runs.running)
 
 
 async def test_a_run_that_is_given_back_before_its_first_step_is_settled_at_once() -> None:
@@ -186,7 +186,7 @@ async def test_a_run_that_is_given_back_before_its_first_step_is_settled_at_once
     runs = runs_into(settled)
     runs.start(claimed("patient"), "w1")
     runs.give_back()
-    await until(lambda: not runs.running, 1.0)
+    await until(lambda: not runs.running)
     assert [step.ended for step in settled.steps] == [AttemptOutcome.GIVEN_BACK]
 
 
@@ -208,7 +208,7 @@ async def test_a_suspect_whose_thread_never_ends_does_not_keep_the_other_suspect
     runs.start(task, "w1")
     other = suspect()
     assert runs.window.admit([other])[0] == []
-    await until(lambda: settled.steps, 1.0)
+    await until(lambda: settled.steps)
     assert await admitted(runs, other) == [other.id]
     assert runs.running == 1
 
@@ -229,7 +229,7 @@ async def test_a_probe_does_not_start_once_its_lease_is_no_longer_believed_live_
     settled, breakers = Settled(), half_open("whole")
     runs = runs_into(settled, breakers, may_start=lambda _: False)
     runs.start(claimed("behind"), "w1")
-    await until(lambda: not runs.running, 1.0)
+    await until(lambda: not runs.running)
     assert [step.ended for step in settled.steps] == [AttemptOutcome.GIVEN_BACK]
     assert breakers.of("whole").token is None
 
@@ -238,6 +238,6 @@ async def test_a_breaker_that_a_handler_entered_and_never_left_is_left_with_its_
     settled, breakers = Settled(), half_open("leaky")
     runs = runs_into(settled, breakers)
     runs.start(claimed("leaks"), "w1")
-    await until(lambda: not runs.running, 1.0)
+    await until(lambda: not runs.running)
     assert [step.ended for step in settled.steps] == [AttemptOutcome.COMPLETED]
     assert (breakers.of("leaky").state, breakers.of("leaky").token) == (State.OPEN, None)

@@ -160,13 +160,13 @@ async def test_a_handler_that_calls_exit_takes_nobody_with_it(run: Rest, worker:
 
 
 async def test_a_timeout_cancels_an_async_handler(run: Rest, effects: Path) -> None:
-    task = await run("test.work", {"seconds": 60}, timeout=0.2, max_retries=0)
+    task = await run("test.work", {"seconds": 60}, timeout=1.0, max_retries=0)
     assert (task["status"], json.loads(task["error"])["code"]) == ("dead_letter", "task_timeout")
     assert f"cancelled {task['id']}" in effects.read_text()
 
 
 async def test_a_timeout_gives_up_on_a_thread_which_can_notice_it(run: Rest, effects: Path) -> None:
-    task = await run("test.watchful", timeout=0.2, max_retries=0)
+    task = await run("test.watchful", timeout=1.0, max_retries=0)
     assert json.loads(task["error"])["code"] == "task_timeout"
     await until(lambda: f"noticed {task['id']}" in effects.read_text())
 

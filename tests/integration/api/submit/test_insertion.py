@@ -88,5 +88,5 @@ async def test_a_connection_that_does_not_answer_is_given_up_in_time(pool: "asyn
     with pytest.raises(POSTGRES_OUTAGE):
         async with borrowed(pool, 0.2) as connection, connection.transaction():
             await connection.execute("SELECT pg_sleep(5)")
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 4
     assert await pool.fetchval("SELECT 1") == 1

@@ -170,10 +170,10 @@ async def test_a_probe_that_is_cancelled_says_nothing_and_the_next_one_follows_a
 
 async def test_a_timeout_inside_counts_as_a_failure_of_the_service(pool: Pool, bus: Bus, worker: Process, service: Called) -> None:
     service.going_on.clear()
-    await submit(pool, service, 2, timeout=0.2, max_retries=0)
-    await given.waiting(pool, 1, ring=False, type="call.thread", payload=json.dumps({"url": service.url, "breaker": "service"}), timeout=0.2, max_retries=0)
+    await submit(pool, service, 2, timeout=2.0, max_retries=0)
+    await given.waiting(pool, 1, ring=False, type="call.thread", payload=json.dumps({"url": service.url, "breaker": "service"}), timeout=2.0, max_retries=0)
     opened = (await breaker(bus, State.OPEN)).record
-    assert opened.error == "no answer within the task's timeout of 0.2 s"
+    assert opened.error == "no answer within the task's timeout of 2 s"
 
 
 async def test_a_reset_is_seen_by_the_workers(pool: Pool, bus: Bus, start: Services, service: Called) -> None:
