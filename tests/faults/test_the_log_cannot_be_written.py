@@ -10,6 +10,7 @@ from support import full_disk
 from support.facts import until
 from support.metrics import counted
 from support.processes import ready
+from support.servers import PostgresServer
 from support.system import Client, Services, System, client_of
 
 DROPPED = "waggle_log_lines_dropped_total"
@@ -64,6 +65,26 @@ async def test_a_worker_on_a_full_disk(start: Services) -> None:
         await works(client)
     assert await worker.stop(15.0) == 0
     assert worker.logged("stopped")
+
+
+async def test_an_api_on_a_full_disk_refuses_as_before(own_postgres: PostgresServer, start: Services) -> None:
+    """The line about a request that was not served waits; the answer does not."""
+    api = await start("api")
+    async with client_of(api) as client:
+        full_disk.fill(api.pid)
+        own_postgres.kill()
+        refused = await client.get("/api/tasks")
+        assert (refused.status_code, refused.json()["code"], "retry-after" in refused.headers) == (503, "service_unavailable", True)
+        own_postgres.start()
+
+        async def served() -> bool:
+            return (await client.get("/api/tasks")).status_code == 200
+
+        await until(served, 30.0)
+        assert api.logged("request not served") == []
+        full_disk.make_room(api.pid)
+        await until(lambda: api.logged("request not served"), 20.0, "the line is written later")
+    assert await api.stop(15.0) == 0
 
 
 async def test_all_services_without_a_reader(start: Services) -> None:
