@@ -13,10 +13,12 @@ import msgspec
 from waggle import declarations, secret_fields
 from waggle.context import Context, checked_breaker
 from waggle.payloads.decoder import Payload
+from waggle.resources import Declared, Resource
 from waggle.retry import Backoff, BackoffFunc
 from waggle.task import DEFAULT_MAX_RETRIES, DEFAULT_QUEUE, DEFAULT_TIMEOUT, QUEUE_LENGTH, QUEUE_PATTERN, TYPE_LENGTH, TYPE_PATTERN
 
 F = TypeVar("F", bound=Callable[..., Any])
+G = TypeVar("G", bound=Callable[..., Any])
 
 
 class Handler:
@@ -35,6 +37,7 @@ class Handler:
         cleanup: Callable[..., Any] | None = None,
         breaker: str | None = None,
         backoff: Backoff | BackoffFunc | None = None,
+        resources: Declared | None = None,
     ) -> None:
         self.name, self.function = name, function
         self.queue, self.max_retries, self.timeout, self.dead_letter = queue, max_retries, timeout, dead_letter
@@ -46,8 +49,12 @@ class Handler:
             raise TypeError(f"task {name}: a handler with process=True is a plain function, and {declarations.place(function)} is async")
         if cleanup is not None:
             declarations.check_hook(name, cleanup)
-        self.takes_context, fields, is_open = _signature(name, function)
-        self._payload = Payload(_struct_name(name), fields, is_open=is_open, reserved=_reserved(function) if is_open else ())
+        self.takes_context, fields, self.resources, is_open = _signature(f"task {name}", function, resources or Declared())
+        if process and self.resources:
+            parameter = declarations.spot(f"task {name}", function, min(self.resources))
+            raise TypeError(f"{parameter} is a resource, which a handler with process=True does not have: open it in the function")
+        reserved = [*_reserved(function), *self.resources] if is_open else ()
+        self._payload = Payload(_struct_name(name), fields, is_open=is_open, reserved=reserved)
         self.schema: dict[str, Any] = self._payload.schema
         self.schema_text = msgspec.json.encode(self.schema).decode()
         self.has_secrets = secret_fields.has_any(self.schema_text)
@@ -62,6 +69,7 @@ class App:
 
     def __init__(self) -> None:
         self._handlers: dict[str, Handler] = {}
+        self._resources = Declared()
 
     @property
     def handlers(self) -> Mapping[str, Handler]:
@@ -83,7 +91,8 @@ class App:
     ) -> Callable[[F], F]:
         """Make a function the handler of task type `name`.
 
-        The typed parameters are the payload's fields; a first parameter that is annotated `Context` or named `ctx` receives the context.
+        The typed parameters are the payload's fields; a first parameter that is annotated `Context` or named `ctx` receives the context, and one
+        whose type a resource yields receives that (see `resource`).
         `async def` runs on the event loop, `def` in a thread, or with `process=True` in a process of its own. `timeout` is in seconds; tries = 1 +
         `max_retries`; with `dead_letter=False` a task that used up its tries becomes `failed`. `cleanup(ctx, error)`, async or plain, is called
         once when a task ends without success. With `breaker` the whole handler is the protected call: it does not start while that circuit breaker
@@ -114,33 +123,50 @@ class App:
                 cleanup=cleanup,
                 breaker=breaker,
                 backoff=backoff,
+                resources=self._resources,
             )
             return function
 
         return register
 
+    def resource(self, function: G) -> G:
+        """Make what a generator yields, async or plain, a parameter of the handlers that are declared after it, found by its type.
+
+        The annotation says what it yields: `-> AsyncIterator[Pool]`. Each worker process opens it once, before its first task, if one of its handlers
+        takes it, and goes on with the generator at its stop, after the last handler. Its own parameters are resources that were declared before it.
+        Raises TypeError for what cannot be a resource, ValueError when there is one for the type.
+        """
+        self._resources.add(function)
+        return function
+
     def include(self, other: "App") -> None:
-        """Add the handlers of another app. Raises ValueError when both have a handler for the same type."""
+        """Add the handlers and resources of another app. Raises ValueError when both have a handler for the same task type, or a resource of one type."""
         both = self._handlers.keys() & other._handlers.keys()
         if both:
             raise ValueError(f"both apps have a handler for {', '.join(sorted(both))}")
+        self._resources.include(other._resources)
         self._handlers.update(other._handlers)
 
 
-def _signature(name: str, function: Callable[..., Any]) -> tuple[bool, list[tuple[str, Any, Any]], bool]:
-    """Whether the function takes a context, its payload's fields, and whether it takes any other field as well (`**rest`)."""
-    parameters = declarations.parameters(name, function)
+def _signature(owner: str, function: Callable[..., Any], resources: Declared) -> tuple[bool, list[tuple[str, Any, Any]], Mapping[str, Resource], bool]:
+    """Whether the function takes a context, its payload's fields, its resources, and whether it takes any other field as well (`**rest`)."""
+    parameters = declarations.parameters(owner, function)
     takes_context = bool(parameters) and (parameters[0].annotation is Context or parameters[0].name == "ctx")
     fields: list[tuple[str, Any, Any]] = []
+    taken: dict[str, Resource] = {}
     is_open = False
     for parameter in parameters[takes_context:]:
         if parameter.kind is inspect.Parameter.VAR_KEYWORD:
             is_open = True
             continue
+        if (resource := resources.get(parameter.annotation)) is not None:
+            declarations.check_by_name(owner, function, parameter)
+            taken[parameter.name] = resource
+            continue
         default = msgspec.NODEFAULT if parameter.default is inspect.Parameter.empty else _default(parameter.default)
-        declarations.check_field(name, function, parameter, default)
+        declarations.check_field(owner, function, parameter, default)
         fields.append((parameter.name, parameter.annotation, default))
-    return takes_context, fields, is_open
+    return takes_context, fields, taken, is_open
 
 
 def _reserved(function: Callable[..., Any]) -> list[str]:

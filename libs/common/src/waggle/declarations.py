@@ -96,23 +96,27 @@ def is_async(function: Function) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(_plain_function(function))
 
 
-def parameters(task: str, function: Function) -> list[inspect.Parameter]:
-    """The parameters of a call, with their annotations as types. Raises TypeError for an annotation that cannot be read."""
+def parameters(owner: str, function: Function) -> list[inspect.Parameter]:
+    """The parameters of a call, with their annotations as types. `owner`: `task email.send`. Raises TypeError for an annotation that cannot be read."""
     try:
         found = list(inspect.signature(function).parameters.values())
     except ValueError as error:
-        raise TypeError(f"task {task}: {place(function)} does not tell its parameters: {error}") from None
+        raise TypeError(f"{owner}: {place(function)} does not tell its parameters: {error}") from None
     annotated = inspect.unwrap(_plain_function(function))
-    hints = {name: _hint(task, function, annotated, name) for name in getattr(annotated, "__annotations__", {}) if name != "return"}
+    hints = {name: _hint(owner, function, annotated, name) for name in getattr(annotated, "__annotations__", {}) if name != "return"}
     return [parameter.replace(annotation=hints.get(parameter.name, Any)) for parameter in found]
 
 
-def check_field(task: str, function: Function, parameter: inspect.Parameter, default: Any) -> None:
+def result(owner: str, function: Function) -> Any:
+    """What a function is annotated to return, None without that. Raises TypeError for an annotation that cannot be read."""
+    annotated = inspect.unwrap(_plain_function(function))
+    return _hint(owner, function, annotated, "return") if "return" in getattr(annotated, "__annotations__", {}) else None
+
+
+def check_field(owner: str, function: Function, parameter: inspect.Parameter, default: Any) -> None:
     """Raises TypeError for what cannot be a field of a payload: its kind, its type, or a default that is not of the type."""
-    about, hint = spot(task, function, parameter.name), parameter.annotation
-    if parameter.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.POSITIONAL_ONLY):
-        advice = "; a decorator around the handler needs functools.wraps" if parameter.kind is inspect.Parameter.VAR_POSITIONAL else ""
-        raise TypeError(f"{about} must be one that can be passed by name{advice}")
+    about, hint = spot(owner, function, parameter.name), parameter.annotation
+    check_by_name(owner, function, parameter)
     if parameter.name == "self" and hint is Any:
         raise TypeError(f"{about} has no object; declare the method of an object")
     if hint is Context:
@@ -121,14 +125,21 @@ def check_field(task: str, function: Function, parameter: inspect.Parameter, def
         msgspec.json.Decoder(hint, dec_hook=models.decoded)
         of_payload(msgspec.defstruct("Payload", [(parameter.name, hint, default)]))
     except Exception as error:  # of msgspec, of pydantic, or of a type's own code
-        raise TypeError(f"{about} is a {_named(hint)}: {error}") from error
+        raise TypeError(f"{about} is a {named(hint)}: {error}") from error
     if parameter.default not in (inspect.Parameter.empty, msgspec.UNSET):
         _check_default(about, hint, parameter.default)
 
 
-def spot(task: str, function: Function, parameter: str) -> str:
+def check_by_name(owner: str, function: Function, parameter: inspect.Parameter) -> None:
+    """Raises TypeError for a parameter that cannot be passed by its name."""
+    if parameter.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.POSITIONAL_ONLY):
+        advice = "; a decorator around the handler needs functools.wraps" if parameter.kind is inspect.Parameter.VAR_POSITIONAL else ""
+        raise TypeError(f"{spot(owner, function, parameter.name)} must be one that can be passed by name{advice}")
+
+
+def spot(owner: str, function: Function, parameter: str) -> str:
     """A parameter, for an error."""
-    return f"task {task}: parameter {parameter!r} of {place(function)}"
+    return f"{owner}: parameter {parameter!r} of {place(function)}"
 
 
 def _check_default(about: str, hint: Any, default: Any) -> None:
@@ -139,17 +150,17 @@ def _check_default(about: str, hint: Any, default: Any) -> None:
             return
     except Exception as error:  # of msgspec, or of a type's own code
         why = plain(error) if isinstance(error, msgspec.ValidationError) else str(error)
-    advice = f"; annotate it as {_named(hint)} | None" if default is None else ""
-    raise TypeError(f"{about} has the default {_shown(default)}, which is no {_named(hint)} ({why}){advice}")
+    advice = f"; annotate it as {named(hint)} | None" if default is None else ""
+    raise TypeError(f"{about} has the default {_shown(default)}, which is no {named(hint)} ({why}){advice}")
 
 
-def _hint(task: str, function: Function, annotated: Any, name: str) -> Any:
+def _hint(owner: str, function: Function, annotated: Any, name: str) -> Any:
     """The type of one annotation. Alone, so that an error can name the parameter, and a return type that exists for a type checker only does no harm."""
     annotation = annotated.__annotations__[name]
     try:
         return get_type_hints(types.SimpleNamespace(__annotations__={name: annotation}), getattr(annotated, "__globals__", {}), include_extras=True)[name]
     except Exception as error:  # whatever the evaluation of a text raises
-        raise TypeError(f"{spot(task, function, name)}: its annotation {_shown(annotation)} cannot be read: {error}") from error
+        raise TypeError(f"{spot(owner, function, name)}: its annotation {_shown(annotation)} cannot be read: {error}") from error
 
 
 def _plain_function(function: Any) -> Any:
@@ -165,7 +176,8 @@ def _plain_function(function: Any) -> Any:
             return function
 
 
-def _named(hint: Any) -> str:
+def named(hint: Any) -> str:
+    """A type as an error shows it."""
     return hint.__name__ if type(hint) is type else _shown(hint).replace("typing.", "")
 
 

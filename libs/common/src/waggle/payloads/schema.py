@@ -75,7 +75,7 @@ class _Writer:
     def _custom(self, kind: mi.Type) -> Schema:
         found = getattr(kind, "cls", "msgspec.msgpack.Ext")
         if not models.is_model(found):
-            raise TypeError(f"{found!r} cannot be read from JSON; use {models.READABLE}")
+            raise TypeError(f"{found!r} cannot be read from JSON; use {models.READABLE}, or declare a resource that yields it")
         own, definitions = models.schema(found)
         self.definitions |= definitions
         return own
