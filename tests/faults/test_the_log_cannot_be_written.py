@@ -30,7 +30,7 @@ async def works(client: Client) -> None:
     """Handlers log much, and their tasks complete."""
     tasks = await client.submit_many([{"type": "log.much", "payload": {"lines": LINES}, "max_retries": 0}] * 20)
     for task in tasks:
-        ended = await client.wait(task, 30.0)
+        ended = await client.wait(task, 60.0)
         assert (ended["status"], ended["attempt"]) == ("completed", 1), ended
 
 
@@ -38,7 +38,7 @@ async def works(client: Client) -> None:
 async def test_a_worker_whose_output_nobody_takes(start: Services, pipe: tuple[int, int], how: str) -> None:
     reader, writer = pipe
     api, _ = await start("api"), await start("scheduler")
-    worker = start.launch("worker", app="support.logging_handlers:app", lease=5.0, output=writer)
+    worker = start.launch("worker", app="support.logging_handlers:app", lease=15.0, output=writer)
     await ready(worker)
     if how == "nobody reads":
         os.close(reader)
@@ -54,7 +54,7 @@ async def test_a_worker_whose_output_nobody_takes(start: Services, pipe: tuple[i
 
 async def test_a_worker_on_a_full_disk(start: Services) -> None:
     api, _ = await start("api"), await start("scheduler")
-    worker = await start("worker", app="support.logging_handlers:app", lease=5.0)
+    worker = await start("worker", app="support.logging_handlers:app", lease=15.0)
     async with client_of(api) as client:
         full_disk.fill(worker.pid)
         await works(client)
