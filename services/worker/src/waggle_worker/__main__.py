@@ -13,7 +13,7 @@ from waggle.store.primary import PrimaryGate
 from waggle_worker import handlers
 from waggle_worker.check import served
 from waggle_worker.http.request import Outgoing
-from waggle_worker.resources import Resources
+from waggle_worker.resources import HandlerResources
 from waggle_worker.worker import Worker
 
 log = structlog.get_logger()
@@ -33,7 +33,7 @@ async def run(settings: WorkerSettings) -> None:
         svc.start("primary", primaries.share(gate, pool, bus, svc.stopping))
         await svc.enter(outgoing)
         metrics_url = await svc.enter(service.metrics_endpoint(svc, settings.metrics_host, settings.metrics_port))
-        resources = await svc.enter(Resources(found))
+        resources = await svc.enter(HandlerResources(found))
         worker = Worker(settings, pool, bus, await svc.until(resources.handlers()), queues)
         await svc.until(worker.open())
         worker.start(svc)

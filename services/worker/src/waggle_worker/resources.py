@@ -20,7 +20,7 @@ SLOW_SECONDS: Final = 10.0  # to open one: then a line says so
 CLOSE_SECONDS: Final = 10.0  # to close one: then the stop goes on without it
 
 
-class Resources:
+class HandlerResources:
     """Leaving the block closes what was opened, the last one first; errors of that are logged."""
 
     def __init__(self, handlers: Handlers) -> None:

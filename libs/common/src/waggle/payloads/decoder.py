@@ -54,8 +54,9 @@ class Payload:
 
     def _others(self, text: str) -> dict[str, Any]:
         found: dict[str, Any] = self._any(text)
-        if taken := self._reserved & found.keys():
-            raise msgspec.ValidationError(f"Object contains unknown field `{min(taken)}`: that is a parameter of the handler's own")
+        if not self._reserved.isdisjoint(found):
+            taken = min(self._reserved & found.keys())
+            raise msgspec.ValidationError(f"Object contains unknown field `{taken}`: that is a parameter of the handler's own")
         return found
 
     def _leniently(self, text: str) -> Any:
