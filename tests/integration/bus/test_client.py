@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
+import uvloop
 from nats.aio.msg import Msg
 
 from support.facts import until
@@ -34,6 +35,21 @@ async def test_a_close_does_not_wait_for_a_dead_link(nats: NatsServer) -> None:
         began = time.monotonic()
         await client.close()
         assert time.monotonic() - began < CLOSE_SECONDS + 3.0
+
+
+def test_a_close_drops_what_no_connection_can_send(nats: NatsServer) -> None:
+    """On uvloop, as services run."""
+
+    async def close_while_reconnecting() -> None:
+        client = NatsClient()
+        await client.connect(nats.url, reconnect_time_wait=0.1, max_reconnect_attempts=-1)
+        nats.kill()
+        await until(lambda: client.is_reconnecting and client.transport.is_closing())
+        await client.publish("test.nowhere", b"x")
+        await client.close()
+        assert client.is_closed
+
+    uvloop.run(close_while_reconnecting())
 
 
 async def test_a_cancellation_during_a_flush_is_not_lost(nats: NatsServer) -> None:

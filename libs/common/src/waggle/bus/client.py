@@ -90,7 +90,12 @@ class NatsClient(Client):
         await super()._attempt_reconnect()
 
     async def close(self) -> None:
-        """Flush for CLOSE_SECONDS, then abort: nats-py waits as in `_attempt_reconnect`. Guarded by tests/integration/bus/test_client.py."""
+        """Flush for CLOSE_SECONDS, then abort: nats-py waits as in `_attempt_reconnect`. Drop what no open connection can send: uvloop raises otherwise.
+
+        See findings/nats-py-close-fails-with-unsent-data.sh. Guarded by tests/integration/bus/test_client.py.
+        """
+        if self.transport is None or self.transport.is_closing():
+            self._pending, self._pending_data_size = [], 0
         abort = asyncio.get_running_loop().call_later(CLOSE_SECONDS, self._abort)
         try:
             with contextlib.suppress(OSError):

@@ -255,7 +255,7 @@ async def connection(settings: Settings, service: str) -> AsyncIterator[Bus]:
     keeper, owner = asyncio.create_task(bus.keep(), name="bus"), asyncio.current_task()
 
     def ended(keeper: "asyncio.Task[None]") -> None:
-        if not keeper.cancelled() and owner is not None:
+        if not keeper.cancelled() and not bus.closing and owner is not None:
             owner.cancel()  # an unexpected error stops the service
 
     keeper.add_done_callback(ended)
