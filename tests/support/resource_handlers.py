@@ -3,7 +3,6 @@
 import asyncio
 import os
 import threading
-import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ class Pool:
     """A pool of connections, as it were."""
 
     def __init__(self, shop: str) -> None:
-        self.shop, self.is_open = shop, True
+        self.shop, self.is_open, self.ends = shop, True, asyncio.Event()
 
 
 class Plain:
@@ -48,6 +47,11 @@ def settings() -> Iterator[Settings]:
     note("settings closed")
 
 
+async def beats(pool: Pool) -> None:
+    await pool.ends.wait()
+    raise ConnectionResetError("the shop's database is gone")
+
+
 @shared.resource
 async def pool(settings: Settings) -> AsyncIterator[Pool]:
     """Fails `FAILING` times, and its group of tasks must be left by the task that has entered it."""
@@ -57,7 +61,7 @@ async def pool(settings: Settings) -> AsyncIterator[Pool]:
         raise ConnectionRefusedError("the shop's database")
     made = Pool(settings.shop)
     async with asyncio.TaskGroup() as group:
-        beating = group.create_task(asyncio.sleep(3600))
+        beating = group.create_task(beats(made))
         note("pool opened")
         yield made
         beating.cancel()
@@ -100,6 +104,6 @@ async def slow(pool: Pool, seconds: float) -> bool:
     return pool.is_open
 
 
-@app.task("resource.none")
-def takes_none() -> float:
-    return time.time()
+@app.task("resource.ends", max_retries=0)
+async def ends(pool: Pool) -> None:
+    pool.ends.set()

@@ -51,5 +51,15 @@ async def test_a_worker_whose_resource_cannot_be_opened_takes_no_task_and_ends(s
         assert (await result(client, "resource.async", {"n": 1}))[0] == "bees"
 
 
+async def test_a_worker_whose_resource_ends_in_use_ends_too(start: Services, effects: Path) -> None:
+    api, _, running = await start("api"), await start("scheduler"), await worker(start, effects)
+    async with client_of(api) as client:
+        await client.wait(await client.submit("resource.ends"))
+    assert await running.ended() == 1
+    assert running.logged("a resource ended while it was in use, this process ends")
+    assert ["the shop's database is gone" in line["error"] for line in running.logged("resource not closed", resource="pool")] == [True]
+    assert running.logged("drained")
+
+
 async def _status(client: Client, task_id: str, status: str) -> bool:
     return bool((await client.task(task_id))["status"] == status)

@@ -33,7 +33,7 @@ async def run(settings: WorkerSettings) -> None:
         svc.start("primary", primaries.share(gate, pool, bus, svc.stopping))
         await svc.enter(outgoing)
         metrics_url = await svc.enter(service.metrics_endpoint(svc, settings.metrics_host, settings.metrics_port))
-        resources = await svc.enter(HandlerResources(found))
+        resources = await svc.enter(HandlerResources(found, svc.stopping.set))
         worker = Worker(settings, pool, bus, await svc.until(resources.handlers()), queues)
         await svc.until(worker.open())
         worker.start(svc)
@@ -42,6 +42,8 @@ async def run(settings: WorkerSettings) -> None:
         await worker.drain(settings.grace)
     if worker.left:
         log.warning("handlers did not end", count=worker.left)
+    if resources.has_failed:
+        service.leave(1)
     if worker.is_worn_out:
         service.leave(REPLACE_ME)
 

@@ -21,28 +21,37 @@ CLOSE_SECONDS: Final = 10.0  # to close one: then the stop goes on without it
 
 
 class HandlerResources:
-    """Leaving the block closes what was opened, the last one first; errors of that are logged."""
+    """Leaving the block closes what was opened, the last one first; errors of that are logged.
 
-    def __init__(self, handlers: Handlers) -> None:
-        self._handlers = handlers
+    A resource may end while it is in use, when a task of its own fails: `has_failed` is true then, all are closed, and `failed` is called.
+    """
+
+    def __init__(self, handlers: Handlers, failed: Callable[[], None]) -> None:
+        self._handlers, self._failed = handlers, failed
+        self.has_failed = False
         self._wanted = in_order(resource for handler in handlers.values() for resource in handler.resources.values())
         self._yielded: dict[int, Any] = {}
-        self._closing = asyncio.Event()
+        self._opened, self._closing = asyncio.Event(), asyncio.Event()
 
     async def __aenter__(self) -> Self:
-        self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._life = asyncio.create_task(self._live(), name="resources")
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._closing.set()
-        if not self._opened.done():
+        if not self._opened.is_set():
             self._life.cancel()
         await asyncio.wait([self._life])
 
     async def handlers(self) -> Handlers:
         """The handlers with their resources as arguments, once all of these are open. Raises what a resource raises."""
-        await asyncio.shield(self._opened)
+        opened = asyncio.create_task(self._opened.wait())
+        try:
+            await asyncio.wait([self._life, opened], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            opened.cancel()
+        if self._life.done():
+            self._life.result()
         return {name: self._bound(handler) for name, handler in self._handlers.items()}
 
     def _bound(self, handler: Handler) -> Handler:
@@ -60,10 +69,15 @@ class HandlerResources:
                     await self._open(resource, stack)
                 except Exception as error:
                     log.error("resource not opened", resource=resource.name, error=repr(error))
-                    self._opened.set_exception(error)
-                    return
-            self._opened.set_result(None)
-            await self._closing.wait()
+                    raise
+            self._opened.set()
+            try:
+                await self._closing.wait()
+            except asyncio.CancelledError:
+                log.error("a resource ended while it was in use, this process ends")
+                self.has_failed = True
+                self._failed()
+                raise
 
     async def _open(self, resource: Resource, stack: AsyncExitStack) -> None:
         slow = asyncio.get_running_loop().call_later(SLOW_SECONDS, partial(log.warning, "resource opens slowly", resource=resource.name))
