@@ -22,6 +22,7 @@ from panels import COLUMNS, Board, rendered
 from support.command_line import up
 from support.facts import until
 from support.processes import kill
+from support.servers import run
 from support.system import Client, client_for
 from waggle.telemetry.catalogue import declared
 from waggle_embedded.placement import free_port
@@ -61,10 +62,21 @@ def prometheus(running: dict[str, Any]) -> Iterator[str]:
     options = ["--config.file=quick.yml", "--storage.tsdb.path=prometheus", f"--web.listen-address=127.0.0.1:{port}", "--enable-feature=exemplar-storage"]
     with (place / "prometheus.log").open("wb") as log:
         process = subprocess.Popen([program, *options], cwd=place, stdout=log, stderr=log)
+    address = f"http://127.0.0.1:{port}"
     try:
-        yield f"http://127.0.0.1:{port}"
+        run(until(lambda: is_ready(address), PATIENCE_SECONDS, "Prometheus is ready"))
+        yield address
     finally:
         kill(process)
+
+
+async def is_ready(address: str) -> bool:
+    """While it starts, Prometheus refuses connections, and then answers 503."""
+    try:
+        async with httpx2.AsyncClient(base_url=address, trust_env=False) as http:
+            return (await http.get("/-/ready")).status_code == 200
+    except httpx2.ConnectError:
+        return False
 
 
 @asynccontextmanager
@@ -120,10 +132,7 @@ async def test_every_panel_and_every_variable_has_points(running: dict[str, Any]
             return [name for name, query in wanted.items() if not await points(query)]
 
         async def all_have_points() -> bool:
-            try:
-                return not await without_points()
-            except httpx2.ConnectError:  # Prometheus starts
-                return False
+            return not await without_points()
 
         try:
             await until(all_have_points, PATIENCE_SECONDS)
