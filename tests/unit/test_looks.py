@@ -26,15 +26,35 @@ def test_quick_looks_are_at_everything() -> None:
         clock.now += 1.0
 
 
-def test_after_a_slow_one_the_next_ones_go_back_to_the_one_before_until_it_has_taken_a_hundredth_of_the_time() -> None:
+def test_after_slow_ones_the_next_ones_go_back_to_the_one_before_until_they_have_taken_a_hundredth_of_the_time() -> None:
     clock = Clock()
     looks = Looks(clock)
+    for _ in range(5):  # pauses of 2, 4, 8 and 16 s come before
+        assert look(looks, clock, 0.2) is None
+        clock.now += 20.0
     assert look(looks, clock, 0.2) is None
     clock.now += 1.0
     assert look(looks, clock, 0.01) == pytest.approx(1.2 + SLACK_SECONDS)
     clock.now += 2.0
     assert look(looks, clock, 0.01) == pytest.approx(2.01 + SLACK_SECONDS)
-    clock.now += 17.0
+    clock.now += 16.9
+    assert look(looks, clock, 0.01) is not None
+    clock.now += 0.1
+    assert look(looks, clock, 0.2) is None
+
+
+def test_one_that_took_long_by_chance_puts_the_next_off_for_ten_times_as_long() -> None:
+    clock = Clock()
+    looks = Looks(clock)
+    for pause in (2.0, 4.0, 8.0, 16.0):  # and each further one for twice as long
+        assert look(looks, clock, 0.2) is None
+        clock.now += pause - 0.1
+        assert look(looks, clock, 0.0) is not None
+        clock.now += 0.2
+    assert look(looks, clock, 0.001) is None
+    clock.now += 0.2
+    assert look(looks, clock, 0.2) is None, "a quick one ends that"
+    clock.now += 2.1
     assert look(looks, clock, 0.2) is None
 
 

@@ -15,6 +15,7 @@ log = structlog.get_logger()
 FAILURES: Final = catalogue.LOOP_FAILURES.create()
 
 LOOK_SHARE: Final = 0.01  # of a loop's time that looks at everything may take
+FIRST_LOOK_SHARE: Final = 0.1  # after one that took long, which may have waited for a busy machine; the pause after each further one is twice as long
 LONGEST_SECONDS: Final = 60.0  # between two looks at everything
 SLACK_SECONDS: Final = 2.0  # that a statement may be under way before its rows are seen
 
@@ -58,12 +59,14 @@ async def wait_for(event: asyncio.Event, seconds: float) -> bool:
 
 class Looks:
     """How far back each of a loop's looks goes. Under an old snapshot a look at everything passes over every row that has moved on since: the longer that
-    takes, the rarer it is, and those between look at what is new. Without one, nearly every look is a look at everything.
+    takes, the rarer it is, and those between look at what is new. Without one, nearly every look is a look at everything. One that took long by chance
+    does not put the next one off for long.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._everything_at = self._last = clock()
+        self._pause = 0.0
 
     @contextmanager
     def look(self) -> Iterator[float | None]:
@@ -73,7 +76,9 @@ class Looks:
         yield None if everything else began - self._last + SLACK_SECONDS
         self._last = began
         if everything:
-            self._everything_at = self._clock() + min((self._clock() - began) / LOOK_SHARE, LONGEST_SECONDS)
+            took = self._clock() - began
+            self._pause = min(took / LOOK_SHARE, LONGEST_SECONDS, max(2 * self._pause, took / FIRST_LOOK_SHARE))
+            self._everything_at = began + took + self._pause
 
     def left_some(self) -> None:
         """The last look left older rows: the next one is at everything."""
