@@ -1,6 +1,7 @@
 """Rate limits of a running fleet: one quota over all API processes, also while NATS is killed; strict ones for signing in."""
 
 import asyncio
+import time
 from collections import Counter
 from contextlib import AsyncExitStack
 
@@ -22,6 +23,13 @@ async def statuses(clients: list[httpx2.AsyncClient], key: str, count: int) -> C
     return Counter(answer.status_code for answer in answers)
 
 
+async def within_a_minute() -> None:
+    """Go on when this minute has 30 s left: while the window slides, a slow flood is admitted a little more."""
+    left = 60 - time.time() % 60
+    if left < 30:
+        await asyncio.sleep(left)
+
+
 async def test_four_apis_admit_one_quota(start: Services) -> None:
     await prepare(start.settings)
     apis = [start.launch("api", api_rate_requests=100) for _ in range(4)]
@@ -29,8 +37,9 @@ async def test_four_apis_admit_one_quota(start: Services) -> None:
     async with AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(client_of(api)) for api in apis]
         key = await made(clients[0], scopes=["tasks:read"])
+        await within_a_minute()
         found = await statuses(clients, key, 1_000)
-        assert found[200] <= 100  # of two minutes, if one ends meanwhile: the window slides
+        assert found[200] <= 100
         assert found[200] >= 50
         assert found[200] + found[429] == 1_000
         refused = await clients[0].get("/api/auth/me", headers=bearer(key))
@@ -55,6 +64,7 @@ async def test_while_nats_is_killed_each_api_keeps_the_quota_by_itself_and_nobod
         ok(await clients[0].post("/api/users", json={"name": "anna", "role": "viewer", "password": PASSWORD}), 201)
         tokens = ok(await clients[0].post("/api/auth/login", json={"name": "anna", "password": PASSWORD}))
         key = await made(clients[0], scopes=["tasks:read"])
+        await within_a_minute()
         flood = asyncio.create_task(statuses(clients, key, 1_000))
         await asyncio.sleep(0.2)
         nats.kill()

@@ -106,7 +106,14 @@ async def test_a_batch_costs_its_tasks_and_one_that_is_refused_costs_nothing(ser
 
 
 async def test_without_nats_each_api_counts_by_itself_and_nobody_signs_in(server: Bus) -> None:
-    api = made(Bus(NatsAccess([]), "test"), At())  # that one has no connection
+    clock = At()
+    api = made(Bus(NatsAccess([]), "test"), clock)  # that one has no connection
+    assert await admitted(api, 20) == 10
+    clock.now += 60  # the window slides as with NATS
+    assert await admitted(api, 1) == 0
+    clock.now += 30
+    assert await admitted(api, 20) == 4
+    clock.now += 120
     assert await admitted(api, 20) == 10
     with pytest.raises(Unavailable, match="signing in is not possible while NATS"):
         await api.admit(Policy("logins", 10, closed=True), "203.0.113.7")

@@ -73,19 +73,25 @@ class _Ticket(NamedTuple):
 
 
 class _Client:
-    """What one client did in this minute and in the one before, as far as this API knows; `before` is -1 until that was asked."""
+    """What one client did in this minute and in the one before, as far as this API knows; `before` is -1 until NATS was asked, `own` what is known then."""
 
-    __slots__ = ("before", "last", "minute", "policy", "waiting", "who")
+    __slots__ = ("before", "last", "minute", "own", "policy", "waiting", "who")
 
     def __init__(self, policy: Policy, who: str, minute: int) -> None:
         self.policy, self.who, self.minute = policy, who, minute
-        self.last, self.before = 0, _UNKNOWN
+        self.last, self.before, self.own = 0, _UNKNOWN, 0
         self.waiting: list[_Ticket] = []
 
     def turn(self, minute: int) -> None:
-        """A new minute begins. What this API knows of the one before may be less than what all did."""
+        """A new minute begins. What this API knows of the one before may be less than what all did, but counts while NATS cannot be asked."""
         if minute != self.minute:
+            self.own = self.last if minute == self.minute + 1 else 0
             self.minute, self.last, self.before = minute, 0, _UNKNOWN
+
+    @property
+    def fading(self) -> int:
+        """What counts of the minute before at the begin of this one."""
+        return min(self.own if self.before == _UNKNOWN else self.before, self.policy.quota)
 
 
 class Rates:
@@ -117,7 +123,7 @@ class Rates:
         if client.last >= policy.quota:
             raise self._over(policy, client, share)
         value = await self._count(client, cost)
-        used = value + min(max(client.before, 0), policy.quota) * (1 - share)
+        used = value + client.fading * (1 - share)
         if used > policy.quota:
             if cost > 1:  # nothing of it was done
                 await self._count(client, -cost)
@@ -175,7 +181,7 @@ class Rates:
     def _over(self, policy: Policy, client: _Client, share: float) -> OverQuota:
         """`t` is when one more would be admitted, if nobody asks until then."""
         metrics.rate_limited(policy.name).inc()
-        before = min(max(client.before, 0), policy.quota)
+        before = client.fading
         fades = client.last < policy.quota and before > 0  # it falls below the quota within this minute; else in the next one, when this one fades
         wait = 1 - (policy.quota - client.last - 1) / before - share if fades else 1 - share + 1 / policy.quota
         seconds = _whole(wait)
