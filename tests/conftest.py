@@ -36,8 +36,13 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_configure() -> None:
-    """A shell that starts the suite in the background has it ignore SIGINT, and every process that a test starts would inherit that."""
+    """Every process that a test starts would inherit these two.
+
+    A shell that starts the suite in the background has it ignore SIGINT. Without cached bytecode each service would compile all of its code at each
+    start, which takes longer than everything else that it does then.
+    """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 @pytest.hookimpl(wrapper=True)

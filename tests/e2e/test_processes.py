@@ -16,7 +16,7 @@ from support import given
 from support.command_line import WAGGLE, access, up, waggle
 from support.facts import until
 from support.fleet import FleetSettings
-from support.processes import TESTS, kill
+from support.processes import START_SECONDS, TESTS, kill
 from support.servers import NatsServer
 from support.system import Services
 from waggle.bus.connection import Bus
@@ -25,8 +25,6 @@ from waggle.store import postgres as store
 from waggle_embedded.child import last_lines
 
 Pool = asyncpg.Pool
-
-START_SECONDS = 60.0
 
 
 def gone(pid: int) -> bool:

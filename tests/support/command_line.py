@@ -97,6 +97,6 @@ def _ready(process: "subprocess.Popen[bytes]", ready_file: Path, output: Path) -
 
 
 def _environ(more: dict[str, str]) -> dict[str, str]:
-    """The environment without `WAGGLE_…` settings; time zone, colours and bytecode caching are the same on every machine."""
-    plain = {name: value for name, value in os.environ.items() if not name.startswith(("WAGGLE_", "FORCE_COLOR", "PYTHONDONTWRITE"))}
+    """The environment without `WAGGLE_…` settings; time zone and colours are the same on every machine."""
+    plain = {name: value for name, value in os.environ.items() if not name.startswith(("WAGGLE_", "FORCE_COLOR"))}
     return {**plain, "TZ": "UTC", **more}

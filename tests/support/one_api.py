@@ -9,15 +9,13 @@ from uuid import UUID
 from support.facts import until
 from support.fleet import FleetSettings
 from support.handlers import app
-from support.processes import Process, launch
+from support.processes import START_SECONDS, Process, launch
 from support.servers import NatsServer, PostgresServer, run
 from waggle.bus import connection, topology
 from waggle.store import catalogue
 from waggle.store import postgres as store
 from waggle.store.catalogue import TaskType
 from waggle.store.client import Connection
-
-START_SECONDS = 30.0
 
 
 async def announce(connection: Connection) -> None:

@@ -23,7 +23,7 @@ from waggle.settings.services import declared
 from waggle.settings.sources import PREFIX
 from waggle_embedded.child import last_lines, spawn
 
-START_SECONDS = 30.0
+START_SECONDS = 60.0
 STOP_SECONDS = 30.0
 GONE_SECONDS = 30.0
 WRITTEN_SECONDS = 0.3

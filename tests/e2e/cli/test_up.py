@@ -20,13 +20,12 @@ import pytest
 from support import full_disk
 from support.facts import until
 from support.loops import again_and_again
-from support.processes import kill
+from support.processes import START_SECONDS, kill
 from support.servers import NatsServer
 from support.system import client_for
 from waggle_embedded.placement import free_port
 
 SERVICES = ("api", "worker", "dlq", "scheduler")
-START_SECONDS = 60.0
 STOP_SECONDS = 30.0
 
 SHOP = """
@@ -57,8 +56,7 @@ class Up:
         defaults = {"--port": str(free_port()), "--ready-file": str(self.ready_file), "--processes": "1"}
         argv = [sys.executable, "-m", "waggle_cli", "up", *options]
         argv += [part for option in defaults.items() if option[0] not in options for part in option]
-        env = {name: value for name, value in os.environ.items() if not name.startswith(("WAGGLE_", "PYTHONDONTWRITEBYTECODE"))}
-        env["PYTHONPYCACHEPREFIX"] = str(place.parent / "bytecode")  # five processes start: compiled once, that takes half the time
+        env = {name: value for name, value in os.environ.items() if not name.startswith("WAGGLE_")}
         with self.output.open("ab") as output:
             self.process = subprocess.Popen(argv, cwd=place, env=env | environ, stdout=output, stderr=subprocess.STDOUT, start_new_session=True, umask=umask)
 
