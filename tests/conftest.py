@@ -20,7 +20,7 @@ from waggle_embedded.placement import temporary_folder
 
 pytest.register_assert_rewrite("support")
 
-from support import processes  # noqa: E402  # after the line above, so that their assertions explain themselves
+from support import nursery, processes  # noqa: E402  # after the line above, so that their assertions explain themselves
 from support.facts import until  # noqa: E402
 from support.fleet import FleetSettings  # noqa: E402
 from support.servers import NatsServer, PostgresServer  # noqa: E402
@@ -43,6 +43,10 @@ def pytest_configure() -> None:
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+def pytest_unconfigure() -> None:
+    nursery.close()
 
 
 @pytest.hookimpl(wrapper=True)

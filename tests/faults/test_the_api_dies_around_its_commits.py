@@ -1,27 +1,18 @@
 """The API dies repeatedly: within a group commit, between the commit and its answers, and between the answers and the doorbells."""
 
 import asyncio
-import json
-import os
 import random
-import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import uuid4
 
 import asyncpg
 import httpx2
-import msgspec
 
-from support.fleet import FleetSettings
 from support.keys import ADMIN_KEY
 from support.oracle import History, all_at_rest, check
-from support.processes import GONE_SECONDS, TESTS, Process, variables
 from support.scale import dice, figures, sized
 from support.system import Client, Services, client_for
-from waggle.settings.sources import PREFIX
 from waggle_embedded.placement import free_port
 
 Pool = asyncpg.Pool
@@ -30,36 +21,6 @@ DEATHS = sized(9, 500)
 CLIENTS = 8
 POINTS = ("api.inserted", "api.committed", "api.answered")
 DIED = 137
-
-
-@dataclass
-class Forker:
-    """Starts API processes on one port, one at a time."""
-
-    settings: FleetSettings
-    folder: Path
-    process: asyncio.subprocess.Process
-
-    async def run(self, failpoint: str) -> int:
-        """Run an API process until it ends; returns its exit code."""
-        environ = {key: value for key, value in os.environ.items() if not key.startswith(PREFIX)}
-        order = {"environ": environ | variables(self.settings) | {"WAGGLE_FAILPOINT": failpoint}, "log": str(self.folder / "forked.log")}
-        assert self.process.stdin
-        assert self.process.stdout
-        self.process.stdin.write(json.dumps(order).encode() + b"\n")
-        return int(await self.process.stdout.readline())
-
-
-@asynccontextmanager
-async def forking(start: Services) -> AsyncIterator[Forker]:
-    settings = msgspec.structs.replace(start.settings, api_port=free_port())
-    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "support.forking", stdin=-1, stdout=-1, env={**os.environ, "PYTHONPATH": str(TESTS)})
-    try:
-        yield Forker(settings, start.folder, process)
-    finally:
-        process.kill()
-        async with asyncio.timeout(GONE_SECONDS):
-            await process.wait()
 
 
 @dataclass
@@ -100,27 +61,22 @@ class Clients:
         return [item["id"] for item in answer.json()["items"]]
 
 
-def there(forker: Process) -> dict[str, str]:
-    """The API whose processes come and go."""
-    return {"api_url": f"http://127.0.0.1:{forker.settings.api_port}", "api_key": ADMIN_KEY}
-
-
 async def test_what_was_accepted_runs_and_a_client_that_repeats_its_key_has_one_task(start: Services, pool: Pool, effects: Path) -> None:
     chance = dice()
     scheduler = await start("scheduler")
     await start("worker", environ={"EFFECTS": str(effects)}, app="support.handlers:app", concurrency=50)
     clients = Clients()
-    async with forking(start) as forker, client_for(there(forker)) as client:
+    port = free_port()
+    async with client_for({"api_url": f"http://127.0.0.1:{port}", "api_key": ADMIN_KEY}) as client:
         async with asyncio.TaskGroup() as group:
             for _ in range(CLIENTS):
                 group.create_task(clients.submit(client, chance))
             for number in range(DEATHS):
-                async with asyncio.timeout(20):
-                    assert await forker.run(f"{POINTS[number % len(POINTS)]}:{chance.randint(1, 4)}") == DIED
-            last = asyncio.create_task(forker.run(""))
+                failpoint = f"{POINTS[number % len(POINTS)]}:{chance.randint(1, 4)}"
+                assert await start.launch("api", api_port=port, failpoint=failpoint).ended() == DIED
+            start.launch("api", api_port=port)
             clients.stopped = True
         await all_at_rest(pool, 60)
-        last.cancel()
     counts = await check(pool, clients.history, effects, duplicates_at_most=0)
     await check_groups(pool, clients)
     lost = scheduler.logged("lost doorbells rung again")

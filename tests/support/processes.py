@@ -19,6 +19,7 @@ import msgspec
 import waggle
 from support.facts import until
 from support.fleet import FleetSettings
+from support.nursery import TESTS, Forked, forked
 from waggle.settings.services import declared
 from waggle.settings.sources import PREFIX
 from waggle_embedded.child import last_lines, spawn
@@ -27,7 +28,8 @@ START_SECONDS = 60.0
 STOP_SECONDS = 30.0
 GONE_SECONDS = 30.0
 WRITTEN_SECONDS = 0.3
-TESTS = Path(__file__).parent.parent
+PLAIN = {"EFFECTS"}
+"""Variables that handlers read when they run. Any other may count when Python or a module starts, and a nursery has done that already."""
 
 _numbers = itertools.count(1)
 
@@ -38,7 +40,7 @@ class Process:
 
     name: str
     settings: FleetSettings
-    process: subprocess.Popen[bytes] = field(repr=False)
+    process: subprocess.Popen[bytes] | Forked = field(repr=False)
     ready_file: Path
     log: Path
     ended_by_test: bool = False
@@ -118,22 +120,29 @@ class Process:
         return last_lines(self.log, count=count)
 
 
-def kill(process: subprocess.Popen[Any]) -> None:
+def kill(process: subprocess.Popen[Any] | Forked) -> None:
     """Kill it (SIGKILL) and wait until it has ended."""
     process.kill()
     process.wait(GONE_SECONDS)
 
 
 def launch(name: str, settings: FleetSettings, folder: Path, *, environ: Mapping[str, str] | None = None, output: int | None = None) -> Process:
-    """Start a service without waiting until it is ready. `environ` adds variables to its environment; it writes to a log, or to the descriptor `output`."""
+    """Start a service without waiting until it is ready. `environ` adds variables to its environment; it writes to a log, or to the descriptor `output`.
+
+    It is forked from a process that has imported it, unless the start of Python is part of the test.
+    """
     number = next(_numbers)
     ready_file = folder / f"{name}-{number}.ready"
     settings = msgspec.structs.replace(settings, ready_file=str(ready_file))
     env = {key: value for key, value in os.environ.items() if not key.startswith(PREFIX)}
     env |= {"PYTHONPATH": str(TESTS), **variables(settings), **(environ or {})}
     log = folder / f"{name}-{number}.log"
-    command = [sys.executable, "-m", f"waggle_{name}"]
-    process = spawn(command, log=log, env=env) if output is None else subprocess.Popen(command, env=env, stdout=output, stderr=output)
+    process: subprocess.Popen[bytes] | Forked | None = None
+    if output is None and (environ or {}).keys() <= PLAIN:
+        process = forked(name, env, log)
+    if process is None:
+        command = [sys.executable, "-m", f"waggle_{name}"]
+        process = spawn(command, log=log, env=env) if output is None else subprocess.Popen(command, env=env, stdout=output, stderr=output)
     return Process(name, settings, process, ready_file, log)
 
 
