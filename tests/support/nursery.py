@@ -1,8 +1,8 @@
 """Services by fork: most of a service's start is the import of its code, which a nursery does once for all tests of this process.
 
 `python -m support.nursery SERVICE` imports the service and waits. For each line of stdin, `{"environ": {…}, "log": "…", "ignored": […]}`, it forks one,
-which is a process with a session, settings, logs, an event loop and connections of its own. On stdout it writes `{"ready": true}` once, then `{"pid": N}` for each
-process that began and `{"ended": N, "code": C}` for each that ended.
+which is a process with a session, settings, logs, an event loop and connections of its own. On stdout it writes `{"ready": true}` once, then
+`{"pid": N}` for each process that began and `{"ended": N, "code": C}` for each that ended.
 """
 
 import contextlib
