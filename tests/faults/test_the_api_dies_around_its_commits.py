@@ -76,7 +76,7 @@ async def test_what_was_accepted_runs_and_a_client_that_repeats_its_key_has_one_
                 assert await start.launch("api", api_port=port, failpoint=failpoint).ended() == DIED
             start.launch("api", api_port=port)
             clients.stopped = True
-        await all_at_rest(pool, 60)
+        await all_at_rest(pool)
     counts = await check(pool, clients.history, effects, duplicates_at_most=0)
     await check_groups(pool, clients)
     lost = scheduler.logged("lost doorbells rung again")

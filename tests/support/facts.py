@@ -9,7 +9,7 @@ from typing import TypeVar, overload
 T = TypeVar("T")
 
 LOOK_EVERY = 0.01
-PATIENCE = 30.0
+PATIENCE = 60.0
 """How long a test waits for a fact that has no limit of its own: no promise, only the end of a test that would hang."""
 ANSWER_SECONDS = 30.0
 """Limits one check of a fact, which may query a slow server."""

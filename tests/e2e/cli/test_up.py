@@ -246,9 +246,9 @@ async def test_nats_that_stores_nothing_is_restarted(start: Callable[..., Up]) -
             accepted.append((await client.post("/api/tasks", json={"type": "demo.echo"})).json()["id"])
 
         async with again_and_again(submit, 0.05):
-            await until(lambda: up.facts.get("pids", {}).get("nats", facts["pids"]["nats"]) != facts["pids"]["nats"], 30.0, "NATS is restarted")
+            await until(lambda: up.facts.get("pids", {}).get("nats", facts["pids"]["nats"]) != facts["pids"]["nats"], what="NATS is restarted")
     assert "NATS stores nothing" in up.said()
-    await until(lambda: all_completed(facts["postgres_url"], len(accepted)), 20.0, "all tasks complete")
+    await until(lambda: all_completed(facts["postgres_url"], len(accepted)), what="all tasks complete")
     assert await up.stopped() == 0
 
 

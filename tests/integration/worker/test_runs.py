@@ -220,7 +220,7 @@ async def test_a_handler_does_not_start_once_its_lease_is_no_longer_believed_liv
     processes = HandlerProcesses(SETTINGS)
     runs = runs_into(settled, may_start=lambda worker_id: worker_id != "w1", processes=processes)
     runs.start(claimed(task_type), "w1")
-    await until(lambda: not runs.running, 20.0)
+    await until(lambda: not runs.running)
     await processes.close()
     assert [(step.ended, step.counted) for step in settled.steps] == [(AttemptOutcome.GIVEN_BACK, False)]
 
