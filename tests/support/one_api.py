@@ -47,7 +47,7 @@ def one_api(postgres: PostgresServer, folder: Path, name: str) -> Iterator[Proce
             try:
                 wait_until_ready(process)
                 yield process
-                process.process.terminate()
+                process.terminate()
                 assert process.process.wait(20) == 0, process.tail()
             finally:
                 process.kill()

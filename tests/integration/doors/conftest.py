@@ -59,7 +59,7 @@ def doors(postgres: PostgresServer, session_folder: Path) -> Iterator[Process]:
             try:
                 wait_until_ready(process)
                 yield process
-                process.process.terminate()
+                process.terminate()
                 assert process.process.wait(20) == 0, process.tail()
             finally:
                 process.kill()
