@@ -22,7 +22,7 @@ from waggle.bus.ring import Ringer
 from waggle.settings.services import SchedulerSettings
 
 Pool = asyncpg.Pool
-LEASE = sized(2.0, 15.0)
+LEASE = sized(4.0, 15.0)  # a loop that stands still for a fifth of it is charged, and a busy machine may do that to it
 TASKS = 100
 
 
