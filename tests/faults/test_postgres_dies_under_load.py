@@ -16,7 +16,7 @@ Pool = asyncpg.Pool
 KILLS = sized(1, 10)
 CLIENTS, EACH = 4, sized(300, 400)
 SLOTS = 20
-LEASE = 1.0
+LEASE = 2.0
 AWAY = 2.0 * LEASE
 AWAY_FIRST = 6.5  # longer than the API retries an insert
 
