@@ -229,7 +229,7 @@ async def test_kill_9_leaves_no_process_behind_and_the_next_start_recovers(start
 
     kill(up.process)
     again = start()
-    await until(lambda: all(gone(pid) for pid in pids.values()), 5)
+    await until(lambda: all(gone(pid) for pid in pids.values()))
     await until(lambda: again.pids.get("up") == again.process.pid, START_SECONDS, "it becomes ready")
     await execute(again.facts["postgres_url"], "SELECT answer FROM kept")
     assert await again.stopped() == 0

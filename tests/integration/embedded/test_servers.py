@@ -227,7 +227,7 @@ def test_a_parent_that_is_killed_leaves_no_server_behind(cluster: Path, folder: 
         assert backends
         parent.send_signal(signal.SIGKILL)
 
-    asyncio.run(until(lambda: all(gone(pid) for pid in (postmaster, broker, *backends)), 5))
+    asyncio.run(until(lambda: all(gone(pid) for pid in (postmaster, broker, *backends))))
     embedded_postgres.start(cluster).stop()
 
 

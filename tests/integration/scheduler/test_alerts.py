@@ -67,7 +67,7 @@ async def test_a_message_that_is_not_taken_is_a_task_that_is_tried_again(start: 
 
         found = await until(sent)
         assert (found["name"], found["sent"], found["error"]) == ("test", "firing", "the webhook answered 503")
-        [task] = await until(lambda: pool.fetch("SELECT payload::text FROM waggle.tasks WHERE type = 'alert.send'"), 5.0)
+        [task] = await until(lambda: pool.fetch("SELECT payload::text FROM waggle.tasks WHERE type = 'alert.send'"))
         assert json.loads(task["payload"])["message_id"] == f"{raised['id']}.firing"
         assert SECRET not in task["payload"]
 

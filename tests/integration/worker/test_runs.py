@@ -170,7 +170,7 @@ async def test_a_run_that_starts_where_another_one_ends_has_nothing_of_its_conte
     settled = Settled()
     runs = runs_into(settled, slot_freed=lambda: waiting and runs.start(waiting.pop(0), "w1"))
     runs.start(waiting.pop(0), "w1")
-    await until(lambda: len(settled.steps) == 6, 5.0)
+    await until(lambda: len(settled.steps) == 6)
     assert [step.result for step in settled.steps] == ['"nobody"'] * 6
 
 
