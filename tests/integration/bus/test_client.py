@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import uvloop
 from nats.aio.msg import Msg
+from nats.errors import StaleConnectionError
 
 from support.facts import until
 from support.processes import another_version, launch
@@ -50,6 +51,22 @@ def test_a_close_drops_what_no_connection_can_send(nats: NatsServer) -> None:
         assert client.is_closed
 
     uvloop.run(close_while_reconnecting())
+
+
+def test_a_close_during_the_first_steps_of_a_reconnect_is_no_cancellation(nats: NatsServer) -> None:
+    """The close cancels the reconnect, and with it the future that both of them wait for."""
+
+    async def close_after(steps: int) -> None:
+        client = NatsClient()
+        await client.connect(nats.url, reconnect_time_wait=0.1, max_reconnect_attempts=-1)
+        await client._process_op_err(StaleConnectionError())  # as the loop that reads does
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        await client.close()
+        assert client.is_closed
+
+    for steps in range(8):
+        uvloop.run(close_after(steps))
 
 
 async def test_a_cancellation_during_a_flush_is_not_lost(nats: NatsServer) -> None:
