@@ -27,5 +27,5 @@ async def test_it_counts_in_a_process_that_a_timeout_kills_and_a_hook_tidies_up(
         task = json.loads(second.stdout)
         assert (second.returncode, task["status"], task["error"]["code"]) == (1, "dead_letter", "task_timeout")
         log = data / "logs" / "worker.log"
-        await until(lambda: [line for line in log.read_text().splitlines() if "cleanup done" in line and task["id"] in line])
+        await until(lambda: [line for line in log.read_text().splitlines() if "cleanup done" in line and task["id"] in line], 20.0)
         assert not (Path(tempfile.gettempdir()) / f"primes-{task['id']}").exists()

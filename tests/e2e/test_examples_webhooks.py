@@ -64,7 +64,7 @@ async def test_a_receiver_that_is_out_of_order_is_left_alone_and_its_tasks_wait(
         calls = ok(await there.delete("/out-of-order"))["calls"]
         waiting = [await client.submit("webhook.deliver", {"event": "order.packed"}, max_retries=0) for _ in range(10)]
         for task in waiting:
-            found = await client.wait(task)
+            found = await client.wait(task, 30)
             assert (found["status"], found["retry_count"]) == ("completed", 0)
         outcomes = [[attempt["outcome"] for attempt in await client.attempts(task)] for task in waiting]
         assert {outcome for told in outcomes for outcome in told} == {"snoozed", "completed"}

@@ -97,13 +97,13 @@ async def test_they_stall_nobody_else(pool: Pool, bus: Bus, system: System, sett
     await Ringer(bus).ring([(row["id"], "default", 1, datetime.now(UTC)) for row in waiting])  # a doorbell may lead to any row
     async with client_of(system.api) as client:
         submitted = [(await client.submit(type="demo.echo"))["id"] for _ in range(OTHERS)]
-        await until(lambda: done(pool, submitted), what="tasks that are submitted")
+        await until(lambda: done(pool, submitted), 20.0, "tasks that are submitted")
         due = await given.waiting(pool, OTHERS, ring=False, type="demo.echo")
-        await until(lambda: done(pool, due), what="tasks that become due")
+        await until(lambda: done(pool, due), 20.0, "tasks that become due")
         await given.alive(pool, "gone-for-good")
         lost = await given.running(pool, OTHERS, worker_id="gone-for-good", type="demo.echo")
         await pool.execute("DELETE FROM waggle.workers WHERE id = 'gone-for-good'")
-        await until(lambda: done(pool, [task.id for task in lost]), what="tasks that were lost")
+        await until(lambda: done(pool, [task.id for task in lost]), 30.0, "tasks that were lost")
         for page in ("/api/tasks", "/api/tasks?limit=200", "/api/queues", "/api/workers", "/api/types", "/api/dlq", "/api/queues/default/stats"):
             answer = await client.get(page)
             assert answer.status_code == 200, (page, answer.text)
@@ -112,5 +112,5 @@ async def test_they_stall_nobody_else(pool: Pool, bus: Bus, system: System, sett
     assert seen.found["row"].count >= len(unfenced)
     report = await audit(settings, wait=10.0, repair=True)
     assert {name: report.seen.found[name].count for name in ("row", "timeline", "lost")} == {"row": 0, "timeline": 0, "lost": 0}
-    await until(lambda: done(pool, unfenced), what="tasks whose rows were corrected")
+    await until(lambda: done(pool, unfenced), 30.0, "tasks whose rows were corrected")
     assert written >= KINDS

@@ -34,7 +34,7 @@ async def test_nothing_is_lost_and_nothing_runs_twice(start: Services, pool: "as
                 await worker()
             ok(await client.post("/api/queues/default/resume"))
         await load
-        await all_at_rest(pool)
+        await all_at_rest(pool, 60)
     counts = await check(pool, history, effects, duplicates_at_most=0)
     assert counts["tasks"] == TASKS
     assert counts["extra_attempts"] == 0

@@ -57,7 +57,7 @@ async def test_up_runs_as_many_workers_as_it_is_told_and_tells_the_truth_about_t
 
         async with store.pool(FleetSettings(postgres_url=facts["postgres_url"], nats_url=facts["nats_url"]), "test", 1) as pool:
             await given.waiting(pool, 20, ring=False, type="demo.sleep", payload='{"seconds": 2}')
-            await until(lambda: pool.fetchval("SELECT count(*) = 20 FROM waggle.tasks WHERE status = 'running'"))
+            await until(lambda: pool.fetchval("SELECT count(*) = 20 FROM waggle.tasks WHERE status = 'running'"), 10.0)
             killed = await pool.fetchval("SELECT now()")
             os.kill(second, signal.SIGKILL)
             await until(lambda: pool.fetchval("SELECT count(*) = 20 FROM waggle.tasks WHERE status = 'completed'"), 12.0)
@@ -109,7 +109,7 @@ async def test_a_worker_command_runs_several_and_starts_again_the_one_that_dies(
         await Ringer(bus).ring([(task_id, "default", 1, row["rung_at"])])  # type: ignore[list-item]
         await until(lambda: pool.fetchval("SELECT status = 'running' FROM waggle.tasks"))
         process.send_signal(signal.SIGTERM)
-        assert await until(lambda: process.poll() is not None, what=last_lines(output))
+        assert await until(lambda: process.poll() is not None, 30.0, last_lines(output))
         assert process.returncode == 0, last_lines(output)
     assert await pool.fetchval("SELECT status FROM waggle.tasks") == "completed"
     assert not ready_file.exists()
@@ -136,17 +136,17 @@ async def test_the_parent_ends_the_lease_of_a_worker_that_died(folder: Path, dat
     with workers(folder, database, nats, "--processes", "2", "--app", "support.handlers:app") as (_, ready_file, output):
         await until(lambda: read(ready_file), START_SECONDS, "both are ready")
         [in_a_process] = await given.waiting(pool, ring=False, type="test.process", payload='{"seconds": 5}')
-        await until(lambda: "began:" in effects.read_text())
+        await until(lambda: "began:" in effects.read_text(), 20.0)
         handler = int(effects.read_text().split()[0].partition(":")[2])
         await given.waiting(pool, 20, ring=False, type="test.work", payload='{"seconds": 2}')
-        await until(lambda: pool.fetchval("SELECT count(*) = 21 FROM waggle.tasks WHERE status = 'running'"))
+        await until(lambda: pool.fetchval("SELECT count(*) = 21 FROM waggle.tasks WHERE status = 'running'"), 10.0)
         victim = await pool.fetchrow("SELECT w.id, w.pid FROM waggle.tasks t JOIN waggle.workers w ON w.id = t.worker_id WHERE t.id = $1", in_a_process)
         its_own = await pool.fetchval("SELECT count(*) FROM waggle.tasks WHERE worker_id = $1", victim["id"])
         killed = await pool.fetchval("SELECT now()")
         os.kill(victim["pid"], signal.SIGKILL)
         await until(lambda: pool.fetchval("SELECT NOT EXISTS (SELECT FROM waggle.workers WHERE id = $1)", victim["id"]), what="its lease is ended")
         assert gone(handler)
-        await until(lambda: pool.fetchval("SELECT count(*) = 21 FROM waggle.tasks WHERE status = 'completed'"))
+        await until(lambda: pool.fetchval("SELECT count(*) = 21 FROM waggle.tasks WHERE status = 'completed'"), 15.0)
         row = await pool.fetchrow("SELECT count(*) AS lost, max(ended_at) AS last FROM waggle.task_attempts WHERE outcome = 'lost'")
         assert row["lost"] == its_own
         assert (row["last"] - killed).total_seconds() <= 2.0

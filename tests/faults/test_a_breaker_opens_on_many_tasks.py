@@ -72,7 +72,7 @@ async def test_they_lose_no_try_and_others_keep_their_throughput(start: Services
 
     service.status = 200
     await until(lambda: pool.fetchval("SELECT count(*) = $2 FROM waggle.tasks WHERE id = ANY ($1) AND status = 'completed'", waiting, len(waiting)), 240.0)
-    await all_at_rest(pool)
+    await all_at_rest(pool, 30.0)
     assert await pool.fetchval("SELECT max(retry_count) FROM waggle.tasks WHERE id = ANY ($1)", waiting) == 0
     passed = await pool.fetchval("SELECT avg(attempt)::float8 FROM waggle.tasks WHERE id = ANY ($1)", waiting)
     await check(pool, History(accepted=[str(task_id) for task_id in alone + beside + waiting]), effects, duplicates_at_most=0)

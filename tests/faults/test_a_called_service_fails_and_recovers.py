@@ -67,7 +67,7 @@ async def test_calls_are_few_meanwhile_and_do_not_come_back_all_at_once(start: S
             service.status, recovered = 200, time.monotonic()
             waiting = "SELECT count(*) FROM waggle.tasks WHERE status = 'pending' AND attempt > 0"
             await until(lambda: pool.fetchval(f"SELECT ({waiting}) = 0"), 60.0 + 2 * OUTAGE_SECONDS, "all waiting tasks have come back")
-        await all_at_rest(pool)
+        await all_at_rest(pool, 60.0)
 
     meanwhile = sum(failed < call < recovered for call in calls)
     assert meanwhile <= THRESHOLD + SLOTS + 2 * OUTAGE_SECONDS / RESET, "calls in progress when it failed, and probes"

@@ -49,9 +49,9 @@ async def test_the_handler_does_not_start(start: Services, pool: Pool, bus: Bus,
     worker = await start("worker", environ={"EFFECTS": str(effects)}, app="support.handlers:app")
     made: list[str] = []
     task_id = await stopped_between_claim_and_answer(pool, bus, worker, made)
-    await until(lambda: pool.fetchval("SELECT status = 'pending' FROM waggle.tasks WHERE id = $1", task_id), what="it is taken back")
+    await until(lambda: pool.fetchval("SELECT status = 'pending' FROM waggle.tasks WHERE id = $1", task_id), 20.0, "it is taken back")
     worker.resume()
-    await all_at_rest(pool)
+    await all_at_rest(pool, 30)
     outcomes = [row["outcome"] for row in await pool.fetch("SELECT outcome FROM waggle.task_attempts WHERE task_id = $1 ORDER BY attempt", task_id)]
     assert [outcome for outcome in outcomes if outcome != "given_back"] == ["lost", "completed"]
     did = [line.split()[0::2] for line in effects.read_text().splitlines() if str(task_id) in line]

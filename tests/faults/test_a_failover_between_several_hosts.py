@@ -52,21 +52,21 @@ async def test_nothing_acknowledged_is_lost_nothing_is_charged_and_work_goes_on(
     assert migrated.returncode == 0, migrated.stderr
     await pool.execute("ALTER SYSTEM SET synchronous_standby_names = 'standby'")
     await pool.execute("SELECT pg_reload_conf()")
-    await until(lambda: pool.fetchval("SELECT bool_or(sync_state = 'sync') FROM pg_stat_replication"))
+    await until(lambda: pool.fetchval("SELECT bool_or(sync_state = 'sync') FROM pg_stat_replication"), 10.0)
     services = [await start("api"), await start("scheduler"), await start("dlq")]
     services.append(await start("worker", environ={"EFFECTS": str(effects)}, app="support.handlers:app", concurrency=20))
     history = History()
     task = {"type": "test.work", "payload": {"seconds": 0.2}}
     async with client_of(services[0]) as client, again_and_again(lambda: submit_load(client, history, 10, batch=10, **task), 0.05):
-        await until(lambda: len(history.accepted) > 100)
+        await until(lambda: len(history.accepted) > 100, 20.0)
         own_postgres.kill() if fault == "killed" else own_postgres.freeze()
         await asyncio.to_thread(other.promote)
         since = time.monotonic()
         accepted = len(history.accepted)
-        await until(lambda: len(history.accepted) > accepted + 10, what="tasks are accepted again")
+        await until(lambda: len(history.accepted) > accepted + 10, 30.0, "tasks are accepted again")
         accepting = time.monotonic() - since
         done = await there.fetchval("SELECT count(*) FROM waggle.tasks WHERE status = 'completed'")
-        await until(lambda: there.fetchval("SELECT count(*) > $1 FROM waggle.tasks WHERE status = 'completed'", done), what="tasks are run again")
+        await until(lambda: there.fetchval("SELECT count(*) > $1 FROM waggle.tasks WHERE status = 'completed'", done), 30.0, "tasks are run again")
         working = time.monotonic() - since
     if fault != "killed":  # else the audit, which has just started, finds a primary at the first address
         own_postgres.thaw()

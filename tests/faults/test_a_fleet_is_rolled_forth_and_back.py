@@ -52,7 +52,7 @@ async def test_both_payloads_are_taken_and_run(start: Services, pool: Pool, effe
                     await roll(fleet, OLD, WORKERS - 1)
                 await until(lambda: none_waits_for_the_new_version(pool), 60)
                 await roll(fleet, OLD, 1)
-        await all_at_rest(pool)
+        await all_at_rest(pool, 60)
     assert not history.refused
     counts = await check(pool, history, effects, duplicates_at_most=0)
     assert await pool.fetchval("SELECT max(retry_count + lost_count) FROM waggle.tasks") == 0

@@ -33,9 +33,9 @@ async def test_it_and_its_neighbours_run_again_elsewhere(start: Services, pool: 
         return task_id
 
     neighbours = [await waiting(task_type, seconds=LEASE) for task_type in ("test.work", "test.thread", "test.process")]
-    await until(lambda: effects.read_text().count("began") == 3)
+    await until(lambda: effects.read_text().count("began") == 3, 20.0)
     blocker = await waiting("test.slow-at-first", seconds=3 * LEASE, blocking=True)
-    await until(lambda: effects.read_text().count("began") == 4)
+    await until(lambda: effects.read_text().count("began") == 4, 20.0)
     await start("worker", environ=environ, app="support.handlers:app", lease=LEASE, handler_processes=1)
 
     for task_id in [*neighbours, blocker]:

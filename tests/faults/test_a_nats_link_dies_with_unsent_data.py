@@ -35,5 +35,5 @@ async def test_the_bus_comes_back_over_a_new_connection(distant: Bus, link: Prox
             break
     else:
         raise AssertionError("the bus accepted 200 MiB on a dead connection")
-    await until(lambda: distant.generation > 1, what="a new connection")
+    await until(lambda: distant.generation > 1, 25.0, "a new connection")
     assert distant.connected

@@ -35,7 +35,7 @@ async def test_one_that_is_killed_from_outside_is_a_failed_try_and_the_others_go
     )
     async with client_of(api) as client:
         tasks = await client.submit_many([{"type": "test.process", "payload": {"seconds": 2.0}, "max_retries": 0}] * 3)
-        await until(lambda: effects.read_text().count("began:") == 3, what="all three handlers start")
+        await until(lambda: effects.read_text().count("began:") == 3, 20.0, "all three handlers start")
         did = {line.split()[1]: int(line.split()[0].partition(":")[2]) for line in effects.read_text().splitlines()}
         victim, *others = tasks
         os.kill(did[victim["id"]], signal.SIGKILL)

@@ -31,7 +31,7 @@ async def test_nothing_is_tried_twice(start: Services, pool: Pool, effects: Path
             for _ in range(ROUNDS * WORKERS):
                 workers.append(await worker())
                 assert await workers.pop(0).stop() == 0
-        await all_at_rest(pool)
+        await all_at_rest(pool, 60)
     counts = await check(pool, history, effects, duplicates_at_most=0)
     began = Counter(line.split()[1] for line in effects.read_text().splitlines() if line.startswith("began "))
     assert max(began.values()) == 1

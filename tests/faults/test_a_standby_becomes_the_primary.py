@@ -26,6 +26,7 @@ Pool = asyncpg.Pool
 LEASE = 2.0
 AWAY = 3 * LEASE
 TASKS = 40
+BOUND = 4 * LEASE + 11.0  # seconds from the promotion until everything has ended; handlers run on for four leases
 AFTER_NEWS = 1.0  # seconds in which the API may still accept a task into the old primary
 
 
@@ -72,7 +73,7 @@ async def test_no_running_task_is_charged_when_that_takes_longer_than_a_lease(
         link.move(other.port)
         await asyncio.to_thread(other.promote)
         since = time.monotonic()
-        await until(lambda: _completed(there))
+        await until(lambda: _completed(there), BOUND)
     assert await there.fetchval("SELECT count(*) FROM waggle.tasks WHERE retry_count + lost_count > 0") == 0
     assert await there.fetchval("SELECT count(*) FROM waggle.task_attempts") == TASKS
     assert worker.logged("lease expired") == []
@@ -121,7 +122,7 @@ async def test_no_service_goes_on_with_an_old_primary_that_lives_on(
     assert line["old"].endswith("/1")
     assert line["newer"].endswith("/2")
     figures("an old primary lives on", accepted=len(accepted), by_the_old_one=len(late), after_the_news=f"{max([0.0, *late]):.2f} s")
-    await until(lambda: _all_completed(there))
+    await until(lambda: _all_completed(there), BOUND)
 
 
 async def _all_completed(pool: Pool) -> bool:

@@ -27,10 +27,10 @@ async def test_only_what_ran_is_charged_and_the_rest_runs_elsewhere(start: Servi
     rows = await pool.fetch("SELECT id, queue, priority, rung_at FROM waggle.tasks")
     assert await Ringer(bus, subjects.IDS_LIMIT).ring_confirmed([tuple(row) for row in rows]) is None
     some = "SELECT count(*) FILTER (WHERE status = 'completed') > 10 AND max(started_at) FILTER (WHERE status = 'running') > now() - interval '50 ms'"
-    await until(lambda: pool.fetchval(f"{some} FROM waggle.tasks"), what="some are done, and others have just begun")
+    await until(lambda: pool.fetchval(f"{some} FROM waggle.tasks"), 10.0, "some are done, and others have just begun")
     victim.kill()
     await start("worker", environ=environ, app="support.handlers:app", concurrency=100, lease=LEASE)
-    await all_at_rest(pool)
+    await all_at_rest(pool, 30)
     lost = [f"{row['task_id']} {row['attempt']}" for row in await pool.fetch("SELECT task_id, attempt FROM waggle.task_attempts WHERE outcome = 'lost'")]
     ended = {" ".join(line.split()[1:3]) for line in effects.read_text().splitlines() if line.startswith("ended ")}
     counts = await check(pool, History(accepted=[str(task_id) for task_id in ids]), effects, duplicates_at_most=SLOTS)

@@ -27,7 +27,7 @@ async def worker(start: Services, effects: Path) -> Process:
 
 async def killed_with_all_slots_full(pool: Pool, victim: Process) -> None:
     query = "SELECT count(*) >= $1 FROM waggle.tasks WHERE status = 'running'"
-    await until(lambda: pool.fetchval(query, TASKS // 2))
+    await until(lambda: pool.fetchval(query, TASKS // 2), 20)
     victim.kill()
 
 

@@ -32,7 +32,7 @@ async def test_they_go_to_others_and_nothing_starts_late(start: Services, pool: 
         quick = await given.waiting(connection, QUICK, ring=False, type="test.work")
         [long] = await given.waiting(connection, ring=False, type="test.work", payload='{"seconds": 120}')
         behind = await given.waiting(connection, BEHIND, ring=False, type="test.work")
-    await until(lambda: f"began {long}" in effects.read_text())
+    await until(lambda: f"began {long}" in effects.read_text(), 30.0)
     ahead = await until(held, what="it holds doorbells without a free slot")
     async with client_of(api) as client:
         cancelled = [str(task_id) for task_id in behind[::2]]
@@ -40,11 +40,13 @@ async def test_they_go_to_others_and_nothing_starts_late(start: Services, pool: 
             await client.cancel(task_id)
         await start("worker", environ=environ, app="support.handlers:app", concurrency=1)
         others = [str(task_id) for task_id in behind[1::2]]
-        await until(lambda: pool.fetchval("SELECT count(*) = $2 FROM waggle.tasks WHERE id = ANY ($1) AND status = 'completed'", behind[1::2], len(others)))
+        await until(
+            lambda: pool.fetchval("SELECT count(*) = $2 FROM waggle.tasks WHERE id = ANY ($1) AND status = 'completed'", behind[1::2], len(others)), 30.0
+        )
         assert (await client.task(str(long)))["status"] == "running"
         assert (await counted(holder, "waggle_doorbells_given_back_total"))[""] >= 1
         await client.cancel(str(long))
-    await all_at_rest(pool)
+    await all_at_rest(pool, 10.0)
     did = effects.read_text()
     assert not [task_id for task_id in cancelled if task_id in did], "a task started although it was cancelled while its doorbell was held"
     assert await pool.fetchval("SELECT max(attempt) FROM waggle.tasks") <= 2, "claimed ahead of a slot at most once"

@@ -49,11 +49,11 @@ async def stop_and_go_on(pool: Pool, worker: Process) -> None:
     worker.pause()
     try:
         await until(
-            lambda: pool.fetchval("SELECT NOT EXISTS (SELECT FROM waggle.tasks WHERE worker_id = $1 AND status = 'running')", before), what="taken back"
+            lambda: pool.fetchval("SELECT NOT EXISTS (SELECT FROM waggle.tasks WHERE worker_id = $1 AND status = 'running')", before), 30.0, "taken back"
         )
     finally:
         worker.resume()
-    await until(lambda: pool.fetchval(f"SELECT ({LEASE}) <> $2", worker.pid, before), what="it continues under a new id")
+    await until(lambda: pool.fetchval(f"SELECT ({LEASE}) <> $2", worker.pid, before), 30.0, "it continues under a new id")
 
 
 async def test_nothing_stale_is_settled_and_its_handlers_are_cancelled(start: Services, pool: Pool, effects: Path) -> None:

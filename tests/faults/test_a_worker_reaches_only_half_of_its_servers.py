@@ -66,7 +66,7 @@ async def test_others_do_its_work_and_it_comes_back(start: Services, pool: Pool,
                 runs = await until(lambda: both_busy(lonely, deaf), 60.0, "both are busy at the same time")
                 to_postgres.cut()
                 to_nats.cut()
-                await until(lambda deafs=deafs: pool.fetchval(f"SELECT NOT EXISTS ({RUN_UNDER})", deafs), what="its tasks are reclaimed")  # type: ignore[misc]
+                await until(lambda deafs=deafs: pool.fetchval(f"SELECT NOT EXISTS ({RUN_UNDER})", deafs), 30.0, "its tasks are reclaimed")  # type: ignore[misc]
                 await healthy.goes_on("others go on")
                 await lonely_settled(pool, lonelys, runs)
                 assert await lonely.lease() == lonelys, "without NATS a worker keeps its lease"
@@ -75,7 +75,7 @@ async def test_others_do_its_work_and_it_comes_back(start: Services, pool: Pool,
                 await deaf.goes_on("it works again when it reaches Postgres")
                 assert await deaf.lease() != deafs, "an expired lease is never renewed"
                 await lonely.goes_on("it works again when it reaches NATS")
-        await all_at_rest(pool)
+        await all_at_rest(pool, 60)
         dropped = Counter(await counted(deaf.process, "waggle_outcomes_dropped_total"))
         assert not await counted(lonely.process, "waggle_outcomes_dropped_total")
     gone = await pool.fetchval("SELECT count(*) FROM waggle.task_attempts WHERE outcome = 'given_back'")
@@ -94,4 +94,4 @@ async def both_busy(one: Worker, other: Worker) -> set[object] | None:
 async def lonely_settled(pool: Pool, lease: str, runs: set[object]) -> None:
     """Tasks that ran when NATS went away end in the same attempt on this worker."""
     done = "SELECT count(*) FROM waggle.task_attempts WHERE task_id = ANY ($1) AND worker_id = $2 AND outcome = 'completed'"
-    await until(lambda: pool.fetchval(f"SELECT ({done}) = $3", list(runs), lease, len(runs)), what="running tasks complete without NATS")
+    await until(lambda: pool.fetchval(f"SELECT ({done}) = $3", list(runs), lease, len(runs)), 20.0, "running tasks complete without NATS")

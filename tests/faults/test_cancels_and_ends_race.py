@@ -43,7 +43,7 @@ async def test_the_answer_is_the_final_state(start: Services, pool: Pool, effect
     async with client_of(api) as client:
         while len(told) < PAIRS:
             told |= await pairs(client, chance)
-    await all_at_rest(pool)
+    await all_at_rest(pool, 30)
     ended = {str(row["id"]): row["status"] for row in await pool.fetch("SELECT id, status FROM waggle.tasks")}
     lies = {task_id: (said, ended[task_id]) for task_id, said in told.items() if said != ended[task_id]}
     assert not lies, f"{len(lies)} callers got an answer that differs from the final state: {lies}"

@@ -26,7 +26,7 @@ async def test_every_accepted_task_completes(start: Services, nats: NatsServer, 
         load = asyncio.create_task(submit_load(client, history, TASKS // 2, type="test.work", payload={"seconds": 0.01}))
         nats.wipe()
         await load
-        await all_at_rest(pool)
+        await all_at_rest(pool, 60)
     counts = await check(pool, history, effects, duplicates_at_most=0)
     assert counts["tasks"] == TASKS
     assert services[1].logged("lost doorbells rung again"), "the wipe lost no doorbell, so this test proves nothing"

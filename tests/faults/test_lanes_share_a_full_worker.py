@@ -36,7 +36,7 @@ async def waiting(pool: Pool, each: int, seconds: float, *priorities: Priority) 
         for _ in range(0, each, 500):
             ids = await given.waiting(pool, min(each, 500), ring=False, type="test.work", payload=f'{{"seconds": {seconds}}}', priority=int(priority))
             found |= dict.fromkeys(map(str, ids), priority)
-    await until(lambda: pool.fetchval("SELECT count(*) = 0 FROM waggle.tasks WHERE rung_at IS NULL"), what="every doorbell is rung")
+    await until(lambda: pool.fetchval("SELECT count(*) = 0 FROM waggle.tasks WHERE rung_at IS NULL"), 30.0, "every doorbell is rung")
     return found
 
 
@@ -76,6 +76,6 @@ async def test_a_critical_task_that_arrives_starts_within_one_handlers_time(star
         overtaken_by.append(began(effects).index(str(task_id)) - before)
         lane_of[str(task_id)] = Priority.CRITICAL
     assert max(overtaken_by) <= sized(2, 1) * SLOTS, "each slot is assigned once within one handler's time"
-    await all_at_rest(pool)
+    await all_at_rest(pool, 60)
     await check(pool, History(accepted=list(lane_of)), effects, duplicates_at_most=0)
     figures("critical tasks among a full backlog", slots=SLOTS, others_that_started_first=overtaken_by)

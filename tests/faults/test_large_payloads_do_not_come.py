@@ -57,7 +57,7 @@ async def uncharged(pool: Pool) -> bool:
 @pytest.mark.parametrize("how", ["the fetch hangs", "the fetch was cut off"])
 async def test_a_worker_that_stops_gives_them_back(how: str, pool: Pool, worker: Process, link: Narrow) -> None:
     await large(pool, 3)
-    await until(lambda: link.held >= 2)
+    await until(lambda: link.held >= 2, 20)
     if how == "the fetch was cut off":
         link.cut_held()
         await until(lambda: worker.logged("large payload not fetched"))
@@ -68,7 +68,7 @@ async def test_a_worker_that_stops_gives_them_back(how: str, pool: Pool, worker:
 
 async def test_they_leave_their_slots_to_others(pool: Pool, worker: Process, link: Narrow) -> None:
     await large(pool, 2 * SLOTS)
-    await until(lambda: link.held >= 2)
+    await until(lambda: link.held >= 2, 20)
     small = await given.waiting(pool, 2 * SLOTS, ring=False, type="test.work", priority=3)
     for task_id in small:  # within the time that one fetch may take
         assert (await at_rest(pool, task_id, 25.0))["status"] == "completed"
@@ -78,11 +78,11 @@ async def test_they_leave_their_slots_to_others(pool: Pool, worker: Process, lin
 
 async def test_one_that_is_cancelled_meanwhile_does_not_start(pool: Pool, start: Services, worker: Process, link: Narrow, effects: Path) -> None:
     [cancelled], api = await large(pool), await start("api")
-    await until(lambda: link.held >= 1)
+    await until(lambda: link.held >= 1, 20)
     async with client_of(api) as client:
         await client.cancel(str(cancelled))
         [later] = await large(pool)
-        await until(lambda: link.held >= 2)
+        await until(lambda: link.held >= 2, 20)
     link.widen()
     assert (await at_rest(pool, later))["status"] == "completed"  # it was fetched after the first one
     assert began(effects) == 1
@@ -93,14 +93,14 @@ async def test_one_that_is_claimed_again_meanwhile_runs_once(pool: Pool, start: 
     await start("scheduler")
     await a_worker(start, effects, postgres_url=link.url(database), lease=2.0)
     [task] = await large(pool, seconds=1.0)
-    await until(lambda: link.held >= 1)
+    await until(lambda: link.held >= 1, 20)
     await given.gone(pool, await pool.fetchval("SELECT id FROM waggle.workers"))
-    await until(lambda: link.held >= 2)
+    await until(lambda: link.held >= 2, 20)
     link.cut_held(most=1)
     await a_worker(start, effects, lease=2.0)
     await asyncio.sleep(1.0)  # long enough for reconciliation to give it back and for the other worker to start it
     link.widen()
-    assert (await at_rest(pool, task))["status"] == "completed"
+    assert (await at_rest(pool, task, 30.0))["status"] == "completed"
     assert began(effects) == 1
 
 
@@ -109,16 +109,16 @@ async def test_they_never_hold_more_slots_than_there_are(pool: Pool, start: Serv
     await start("scheduler")
     await a_worker(start, effects, postgres_url=link.url(database), lease=6.0)
     await large(pool, 4, seconds=1.0)
-    await until(lambda: pool.fetchval("SELECT count(*) = 4 FROM waggle.tasks WHERE status = 'running'"))
-    await until(lambda: link.held >= 2)
+    await until(lambda: pool.fetchval("SELECT count(*) = 4 FROM waggle.tasks WHERE status = 'running'"), 20)
+    await until(lambda: link.held >= 2, 20)
     await given.gone(pool, await pool.fetchval("SELECT id FROM waggle.workers"))
-    await until(lambda: pool.fetchval("SELECT count(*) = 4 FROM waggle.tasks WHERE status = 'running' AND attempt = 2"))
+    await until(lambda: pool.fetchval("SELECT count(*) = 4 FROM waggle.tasks WHERE status = 'running' AND attempt = 2"), 20)
     small = await given.waiting(pool, 5 * SLOTS, ring=False, type="test.work", payload='{"seconds": 0.3}')
     link.cut_held(most=2)
-    await until(lambda: began(effects) >= 1)
+    await until(lambda: began(effects) >= 1, 20)
     link.widen()
     for task_id in small:
-        assert (await at_rest(pool, task_id))["status"] == "completed"
+        assert (await at_rest(pool, task_id, 30.0))["status"] == "completed"
     at_once = most = 0
     for line in effects.read_text().splitlines():
         at_once += 1 if line.startswith("began") else -1 if line.startswith(("ended", "cancelled")) else 0

@@ -83,7 +83,7 @@ async def test_every_service_notices_it_in_time_and_heals(start: Services, pool:
     async with linked(start, effects) as system, client_of(system.services["api"]) as client:
         history = History()
         await submit_load(client, history, TASKS, type="test.work", max_retries=0)
-        await all_at_rest(pool)
+        await all_at_rest(pool, 30)
         for server in servers:
             system.links[server].cut()
         seconds = await noticed(system.services, servers)
@@ -92,9 +92,9 @@ async def test_every_service_notices_it_in_time_and_heals(start: Services, pool:
         for server in servers:
             system.links[server].heal()
         healed = time.monotonic()
-        await until(lambda: healthy(client, servers))
+        await until(lambda: healthy(client, servers), 20.0)
         await submit_load(client, history, TASKS, type="test.work", max_retries=0)
-        await all_at_rest(pool)
+        await all_at_rest(pool, 40)
         took = time.monotonic() - healed
         counts = await check(pool, history, effects, duplicates_at_most=0)
         assert all(process.alive for process in system.services.values())

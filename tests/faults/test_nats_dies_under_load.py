@@ -36,7 +36,7 @@ async def test_kills_under_load_lose_nothing(start: Services, nats: NatsServer, 
                 await asyncio.sleep(chance.uniform(0.0, 1.0))
                 nats.start()
         ended = time.monotonic()
-        await all_at_rest(pool)
+        await all_at_rest(pool, 60)
         rest = time.monotonic() - ended
     assert not history.refused, "a REST call failed without NATS"
     counts = await check(pool, history, effects, duplicates_at_most=0)
@@ -58,7 +58,7 @@ async def test_rest_accepts_for_as_long_as_nats_is_away(start: Services, nats: N
         assert (await client.get("/readyz")).status_code == 200
         nats.start()
         back = time.monotonic()
-        await all_at_rest(pool)
+        await all_at_rest(pool, 60)
     counts = await check(pool, history, effects, duplicates_at_most=0)
     assert all(service.alive for service in services)
     figures("NATS away", seconds=AWAY, at_rest_after=f"{time.monotonic() - back:.1f} s", **counts)

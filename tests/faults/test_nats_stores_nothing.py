@@ -49,7 +49,7 @@ async def untouched(pool: Pool) -> None:
     last = "SELECT max(rung_at) FROM waggle.tasks"
     before = await pool.fetchval(last)
     count = await pool.fetchval("SELECT count(*) FROM waggle.tasks")
-    await until(lambda: pool.fetchval("SELECT count(*) > $1 FROM waggle.tasks", count + 50), what="tasks are accepted")
+    await until(lambda: pool.fetchval("SELECT count(*) > $1 FROM waggle.tasks", count + 50), 10.0, "tasks are accepted")
     assert await pool.fetchval(last) == before
 
 
@@ -58,7 +58,7 @@ async def test_after_a_full_disk_it_is_an_outage_until_nats_is_restarted(start: 
     await start("worker", environ={"EFFECTS": str(effects)}, app="support.handlers:app")
     history = History()
     async with client_of(api) as client, again_and_again(lambda: submit_load(client, history, 10, batch=10, type="test.work"), 0.1):
-        await until(lambda: len(history.accepted) > 50)
+        await until(lambda: len(history.accepted) > 50, 10.0)
         full_disk.fill(nats.pid)
         seconds = await noticed(client, [api, scheduler], time.monotonic())
         await untouched(pool)
@@ -99,7 +99,7 @@ class TestThreeNodes:
         await start("worker", environ={"EFFECTS": str(effects)}, app="support.handlers:app")
         history = History()
         async with client_of(api) as client, again_and_again(lambda: submit_load(client, history, 10, batch=10, type="test.work"), 0.1):
-            await until(lambda: pool.fetchval("SELECT count(*) > 50 FROM waggle.tasks WHERE status = 'completed'"))
+            await until(lambda: pool.fetchval("SELECT count(*) > 50 FROM waggle.tasks WHERE status = 'completed'"), 20.0)
             cluster.kill(*cluster.nodes[1:])
             seconds = await noticed(client, [api, scheduler], time.monotonic())
             await untouched(pool)

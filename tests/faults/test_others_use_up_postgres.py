@@ -71,19 +71,19 @@ async def test_without_a_free_connection_callers_are_told_to_come_again_and_noth
     await pool.expire_connections()
     async with no_connection_left(own_postgres.url):
         api, *late = start.launch("api"), start.launch("scheduler"), start.launch("dlq")
-        await until(lambda: all(one.logged("waiting for Postgres") for one in (api, *late)))
+        await until(lambda: all(one.logged("waiting for Postgres") for one in (api, *late)), 20.0)
         assert not api.ready_file.exists()
-    await until(lambda: all(one.ready() for one in (api, *late)), what="they start as soon as there are connections")
+    await until(lambda: all(one.ready() for one in (api, *late)), 30.0, "they start as soon as there are connections")
     async with client_of(api) as client:
         history.accepted += [task["id"] for task in await client.submit_many([{"type": "test.work"}] * 5)]
         async with no_connection_left(own_postgres.url) as greedy:
             await take_theirs(greedy)
             load = asyncio.create_task(submit_load(client, history, TASKS, type="test.work"))
-            await until(lambda: history.refused[503], what="callers get 503 with Retry-After")
+            await until(lambda: history.refused[503], 30.0, "callers get 503 with Retry-After")
             await asyncio.sleep(SECONDS)  # the fault itself
         await load
-        await until(lambda: pool.fetchval("SELECT true"))
-        await all_at_rest(pool)
+        await until(lambda: pool.fetchval("SELECT true"), 20.0)
+        await all_at_rest(pool, 60)
     counts = await check(pool, history, effects, duplicates_at_most=0)
     assert scheduler.alive
     assert worker.alive
@@ -131,7 +131,7 @@ async def test_rows_that_somebody_holds_locked_wait_and_the_others_do_not(start:
             assert (refused.status_code, refused.headers["retry-after"]) == (503, "2")
             assert await health(client) == "ok"
             assert await pool.fetchval("SELECT count(*) FROM waggle.tasks WHERE status = 'pending'") == len(held)
-        await all_at_rest(pool)
+        await all_at_rest(pool, 60)
     counts = await check(pool, history, effects, duplicates_at_most=0)
     assert worker.alive
     figures("locked rows", held=len(held), **counts)

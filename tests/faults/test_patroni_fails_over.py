@@ -76,7 +76,7 @@ async def test_nothing_acknowledged_is_lost_nothing_is_charged_and_work_goes_on(
     # 20 slots do three times as much, so that no backlog is left which hides when work goes on
     task = {"type": "test.work", "payload": {"seconds": 0.05}}
     async with client_of(services[0]) as client, again_and_again(lambda: submit_load(client, history, 10, batch=10, **task), 0.05):
-        await until(lambda: len(history.accepted) > 100)
+        await until(lambda: len(history.accepted) > 100, 20.0)
         for fault in FAULTS_OF_POSTGRES:
             measured[fault] = f"{await _postgres(fault, cluster, lambda: _goes_on(history, effects)):.1f} s"
         for fault in FAULTS_OF_NATS:

@@ -29,7 +29,7 @@ async def test_every_service_goes_on_and_no_task_is_lost(start: Services, pool: 
             closed += await killer.fetchval(CLOSE)
             await asyncio.sleep(PAUSE)  # the rate of the fault
     await killer.close()
-    await all_at_rest(pool)
+    await all_at_rest(pool, 60)
     counts = await check(pool, history, effects, duplicates_at_most=0)
     assert all(service.alive for service in services)
     assert not any(service.logged("crashed") for service in services)

@@ -16,7 +16,7 @@ Pool = asyncpg.Pool
 KILLS = sized(1, 10)
 CLIENTS, EACH = 4, sized(300, 400)
 SLOTS = 20
-LEASE = 2.0
+LEASE = 1.0
 AWAY = 2.0 * LEASE
 AWAY_FIRST = 6.5  # longer than the API retries an insert
 
@@ -39,14 +39,14 @@ async def test_nothing_that_was_accepted_is_lost_and_no_try_is_charged(own_postg
             async with asyncio.TaskGroup() as group:
                 for _ in range(CLIENTS):
                     group.create_task(submit_load(client, history, EACH, pause=0.1, type="test.work", payload={"seconds": 0.02}, max_retries=0))
-                await until(lambda before=before: len(history.accepted) >= before + CLIENTS * EACH // 3, what="a third is accepted")
+                await until(lambda before=before: len(history.accepted) >= before + CLIENTS * EACH // 3, 30.0, "a third is accepted")
                 own_postgres.kill()
                 seconds = AWAY_FIRST if kill == 0 else chance.uniform(0.0, AWAY)
                 await asyncio.sleep(seconds)  # the fault itself: half of the time longer than a lease
                 own_postgres.start()
                 away += seconds
-        await until(lambda: completed(pool, 0))
-        await all_at_rest(pool)
+        await until(lambda: completed(pool, 0), 30.0)
+        await all_at_rest(pool, 60)
         assert (await client.get("/readyz")).status_code == 200
     counts = await check(pool, history, effects, duplicates_at_most=0)
     assert counts["tasks"] == KILLS * CLIENTS * EACH

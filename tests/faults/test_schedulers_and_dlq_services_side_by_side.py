@@ -52,7 +52,7 @@ async def test_due_tasks_are_rung_about_once_and_dead_letters_buried_once(start:
     await ready(*schedulers, *burying)
     await until(lambda: pool.fetchval("SELECT count(*) = $1 FROM waggle.tasks WHERE status = 'completed'", TASKS), 60.0, "all due tasks complete")
     await until(lambda: pool.fetchval("SELECT count(*) = $1 FROM waggle.tasks WHERE status = 'dead_letter'", KEPT), 60.0, "the excess is buried")
-    await all_at_rest(pool)
+    await all_at_rest(pool, 30)
     bells = await rung(bus) - before
     moves = await check_journal(pool)
     assert moves["dead_letter", "failed"] == DEAD - KEPT

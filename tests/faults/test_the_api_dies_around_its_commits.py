@@ -73,10 +73,10 @@ async def test_what_was_accepted_runs_and_a_client_that_repeats_its_key_has_one_
                 group.create_task(clients.submit(client, chance))
             for number in range(DEATHS):
                 failpoint = f"{POINTS[number % len(POINTS)]}:{chance.randint(1, 4)}"
-                assert await start.launch("api", api_port=port, failpoint=failpoint).ended() == DIED
+                assert await start.launch("api", api_port=port, failpoint=failpoint).ended(20.0) == DIED
             start.launch("api", api_port=port)
             clients.stopped = True
-        await all_at_rest(pool)
+        await all_at_rest(pool, 60)
     counts = await check(pool, clients.history, effects, duplicates_at_most=0)
     await check_groups(pool, clients)
     lost = scheduler.logged("lost doorbells rung again")

@@ -156,7 +156,7 @@ class Fleet:
         def waits() -> bool:
             return all(sum(not gate.fate.done() for gate in each.link.gates) >= sum(not begun.done() for begun in each.tasks) for each in self.workers)
 
-        await until(waits)
+        await until(waits, 30.0)
         for worker in self.workers:
             for task in [task for task in worker.tasks if task.done()]:
                 worker.link.stepped.discard(task)

@@ -45,7 +45,7 @@ async def test_a_worker_whose_output_nobody_takes(start: Services, pipe: tuple[i
         os.close(writer)
     async with client_of(api) as client:
         await works(client)
-        await until(lambda: counted(worker, DROPPED), what="lines are dropped")
+        await until(lambda: counted(worker, DROPPED), 10.0, "lines are dropped")
         if how == "the pipe is full":
             with os.fdopen(reader, "rb", closefd=False) as lines:
                 assert next(line for line in lines if b"log lines dropped" in line)
@@ -58,9 +58,9 @@ async def test_a_worker_on_a_full_disk(start: Services) -> None:
     async with client_of(api) as client:
         full_disk.fill(worker.pid)
         await works(client)
-        await until(lambda: counted(worker, DROPPED), what="lines are dropped")
+        await until(lambda: counted(worker, DROPPED), 10.0, "lines are dropped")
         full_disk.make_room(worker.pid)
-        [line] = await until(lambda: worker.logged("log lines dropped"))
+        [line] = await until(lambda: worker.logged("log lines dropped"), 20.0)
         assert line["count"] > 0
         await works(client)
     assert await worker.stop(15.0) == 0
@@ -80,10 +80,10 @@ async def test_an_api_on_a_full_disk_refuses_as_before(own_postgres: PostgresSer
         async def served() -> bool:
             return (await client.get("/api/tasks")).status_code == 200
 
-        await until(served)
+        await until(served, 30.0)
         assert api.logged("request not served") == []
         full_disk.make_room(api.pid)
-        await until(lambda: api.logged("request not served"), what="the line is written later")
+        await until(lambda: api.logged("request not served"), 20.0, "the line is written later")
     assert await api.stop(15.0) == 0
 
 

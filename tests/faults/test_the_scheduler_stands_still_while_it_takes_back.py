@@ -42,7 +42,7 @@ async def race(pool: Pool, others: Pool, client: Client, scheduler: Process, wor
     """Settle and cancel the lost tasks while the scheduler has locked them; each caller gets a true answer."""
     claimed = await given.running(pool, 3 * EACH, await given.alive(pool, worker))
     await given.gone(pool, worker)
-    await until(lambda: stands(scheduler), what="the scheduler is stopped at its failpoint")
+    await until(lambda: stands(scheduler), 15.0, "the scheduler is stopped at its failpoint")
     settles = [asyncio.create_task(settle(others, one, worker)) for one in claimed[:EACH]]
     cancels = [asyncio.create_task(cancel(client, one)) for one in claimed[EACH : 2 * EACH]]
     await until(lambda: pool.fetchval("SELECT count(*) >= 2 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"))
@@ -72,7 +72,7 @@ async def test_no_final_status_is_written_again(start: Services, pool: Pool) -> 
                 await scheduler.stop()
     await start("scheduler", lease=LEASE)
     await start("worker")
-    await until(lambda: pool.fetchval("SELECT count(*) = $1 FROM waggle.tasks WHERE status IN ('completed', 'cancelled')", ROUNDS * 3 * EACH))
+    await until(lambda: pool.fetchval("SELECT count(*) = $1 FROM waggle.tasks WHERE status IN ('completed', 'cancelled')", ROUNDS * 3 * EACH), 30.0)
     moves = await check_journal(pool)
     assert moves["running", "pending"], "no task was reclaimed"
     figures("scheduler stands still while it takes back", rounds=ROUNDS, **{f"{was}_to_{became}": count for (was, became), count in sorted(moves.items())})

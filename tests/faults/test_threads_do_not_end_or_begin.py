@@ -21,7 +21,7 @@ async def test_a_worker_that_lost_half_of_its_slots_ends_to_be_replaced(start: S
     async with client_of(api) as client:
         first = await client.submit("stubborn.sleeps", {"seconds": 600})
         await client.wait(first)
-        await until(lambda: counted(worker, LOST), what="its slot is lost")
+        await until(lambda: counted(worker, LOST), 20.0, "its slot is lost")
         assert (await client.wait(await client.submit("stubborn.thread")))["status"] == "completed"
         await client.submit("stubborn.sleeps", {"seconds": 600})
         running = await client.submit("demo.sleep", {"seconds": 13.0})
@@ -83,7 +83,7 @@ async def test_a_hook_that_gets_no_thread_is_called_once_there_is_one_and_only_o
             assert (await client.wait(task))["status"] == "dead_letter"
         await until(lambda: len(worker.logged("cleanup cannot start, will be retried")) >= len(tasks))
         allow(worker, None)
-        await until(lambda: len(worker.logged("cleanup done")) == len(tasks))
+        await until(lambda: len(worker.logged("cleanup done")) == len(tasks), 30.0)
         await asyncio.sleep(1.0)  # a call that was kept would come now
     cleaned = [line.split()[1] for line in effects.read_text().splitlines() if line.startswith("cleaned ")]
     assert sorted(cleaned) == sorted(task["id"] for task in tasks)
@@ -101,10 +101,10 @@ async def test_the_slots_of_threads_that_end_late_come_back(start: Services) -> 
         for task in await client.submit_many([{"type": "stubborn.sleeps", "payload": {"seconds": 15}}] * 4):
             await client.wait(task)
         assert await asyncio.gather(*(one_of(client, kind) for kind in ("stubborn.loop", "stubborn.thread"))) == ["completed"] * 2
-        await until(lambda: counted(worker, LOST), what="their slots are lost")
+        await until(lambda: counted(worker, LOST), 20.0, "their slots are lost")
 
         async def back() -> bool:
             return not await counted(worker, LOST)
 
-        await until(back, what="the threads end, and their slots are back")
+        await until(back, 15.0, "the threads end, and their slots are back")
         assert worker.alive

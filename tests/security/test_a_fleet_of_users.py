@@ -37,7 +37,7 @@ async def work(client: Client, nats: NatsServer) -> None:
     [breaker] = await until(lambda: _breakers(client))
     ok(await client.post(f"/api/breakers/{breaker}/reset"))
     nats.wipe()
-    await client.wait(await client.submit("demo.echo"))
+    await client.wait(await client.submit("demo.echo"), 30.0)
 
 
 async def _runs(client: Client, task_id: str) -> bool:

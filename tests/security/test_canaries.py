@@ -80,7 +80,7 @@ async def test_no_secret_is_seen_anywhere(start: Services, folder: Path) -> None
     lost = [start.launch(name, postgres_url=f"postgresql://waggle:{CANARY}@{nowhere}/waggle") for name in ("api", "worker")]
     lost += [start.launch(name, nats_url=f"nats://waggle:{CANARY}@{nowhere}") for name in ("dlq", "scheduler")]
     for process in lost:
-        await until(lambda process=process: process.lines())  # type: ignore[misc]
+        await until(lambda process=process: process.lines(), 20.0)  # type: ignore[misc]
     for process in start.processes:
         limits = Path(f"/proc/{process.pid}/limits").read_text()
         assert next(line for line in limits.splitlines() if line.startswith("Max core file size")).split()[4] == "0", process.name

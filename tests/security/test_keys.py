@@ -145,7 +145,7 @@ async def test_tasks_and_idempotency_keys_belong_to_the_key_that_submits(two_api
     body = {"type": "test.work", "delay": 3600}
     tasks = []
     for key in (one, other, one):
-        answer = await until(lambda key=key: _submitted(api, body, key["key"]), what="the type is known")  # type: ignore[misc]
+        answer = await until(lambda key=key: _submitted(api, body, key["key"]), 10.0, "the type is known")  # type: ignore[misc]
         tasks.append(answer["id"])
     assert tasks[0] == tasks[2] != tasks[1]
     connection = await asyncpg.connect(start.settings.postgres_url)
@@ -171,7 +171,7 @@ async def test_good_keys_stay_good_while_postgres_is_away_and_no_other_becomes_i
         assert await status(api, never_seen) == 503
         assert await status(api, never_seen[:-1] + "x") == 401
         own_postgres.start()
-        await until(lambda: _works(api, never_seen), what="the key works")
+        await until(lambda: _works(api, never_seen), 15.0, "the key works")
 
 
 async def _works(api: Client, key: str) -> bool:
@@ -186,7 +186,7 @@ async def test_when_a_key_was_used_is_shown(api: Client, process: Process) -> No
         found: str | None = ok(await api.get(f"/api/auth/keys/{key['id']}")).get("last_used")
         return found
 
-    assert await until(last_used, what="it is written")
+    assert await until(last_used, 30.0, "it is written")
 
 
 async def test_no_log_line_and_no_metric_holds_a_key(api: Client, process: Process) -> None:

@@ -57,6 +57,6 @@ async def test_no_name_reaches_a_foreign_subject(process: Process, api: Client) 
         for start in range(0, len(queues), 500):
             ok(await api.post("/api/tasks/batch", json={"tasks": [{"type": "test.work", "queue": queue} for queue in queues[start : start + 500]]}), 201)
         lanes = {f"waggle.work.{queue}.medium" for queue in queues}
-        await until(lambda: lanes <= heard, what="their doorbells are heard")
+        await until(lambda: lanes <= heard, 10.0, "their doorbells are heard")
     strangers = {subject for subject in heard - lanes if not subject.startswith(("_INBOX.waggle-", "waggle.primary", "$JS.API.", "waggle.work._probe"))}
     assert strangers == set()

@@ -33,7 +33,7 @@ async def within_a_minute() -> None:
 async def test_four_apis_admit_one_quota(start: Services) -> None:
     await prepare(start.settings)
     apis = [start.launch("api", api_rate_requests=100) for _ in range(4)]
-    await asyncio.gather(*(until(api.ready) for api in apis))
+    await asyncio.gather(*(until(api.ready, 30.0) for api in apis))
     async with AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(client_of(api)) for api in apis]
         key = await made(clients[0], scopes=["tasks:read"])
@@ -58,7 +58,7 @@ async def test_four_apis_admit_one_quota(start: Services) -> None:
 async def test_while_nats_is_killed_each_api_keeps_the_quota_by_itself_and_nobody_signs_in(start: Services, nats: NatsServer) -> None:
     await prepare(start.settings)
     apis = [start.launch("api", api_rate_requests=100) for _ in range(2)]
-    await asyncio.gather(*(until(api.ready) for api in apis))
+    await asyncio.gather(*(until(api.ready, 30.0) for api in apis))
     async with AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(client_of(api)) for api in apis]
         ok(await clients[0].post("/api/users", json={"name": "anna", "role": "viewer", "password": PASSWORD}), 201)

@@ -127,7 +127,7 @@ async def test_a_real_browser_on_a_foreign_page_changes_and_reads_nothing(proces
             browser, *options, f"http://{name}:{port}/", stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
         )
         try:
-            await until(lambda: said, what="the page has tried")
+            await until(lambda: said, 30.0, "the page has tried")
         finally:
             running.kill()
             await running.wait()

@@ -9,17 +9,15 @@ from typing import TypeVar, overload
 T = TypeVar("T")
 
 LOOK_EVERY = 0.01
-PATIENCE = 60.0
-"""How long a test waits for a fact that has no limit of its own: no promise, only the end of a test that would hang."""
 ANSWER_SECONDS = 30.0
 """Limits one check of a fact, which may query a slow server."""
 
 
 @overload
-async def until(fact: Callable[[], Awaitable[T | None]], seconds: float = PATIENCE, what: str = "") -> T: ...
+async def until(fact: Callable[[], Awaitable[T | None]], seconds: float = 10.0, what: str = "") -> T: ...
 @overload
-async def until(fact: Callable[[], T | None], seconds: float = PATIENCE, what: str = "") -> T: ...
-async def until(fact: Callable[[], object], seconds: float = PATIENCE, what: str = "") -> object:
+async def until(fact: Callable[[], T | None], seconds: float = 10.0, what: str = "") -> T: ...
+async def until(fact: Callable[[], object], seconds: float = 10.0, what: str = "") -> object:
     """Wait until `fact()` returns (or, when it is async, resolves to) something true, and return it. Fails after `seconds`, with the last value."""
     deadline = time.monotonic() + seconds
     while True:

@@ -11,7 +11,7 @@ from uuid import uuid4
 import asyncpg
 import httpx2
 
-from support.facts import PATIENCE, until
+from support.facts import until
 from support.fleet import FleetSettings
 from support.system import Client
 from waggle.audit.rounds import audit
@@ -52,7 +52,7 @@ async def submit_load(client: Client, history: History, count: int, *, batch: in
         await asyncio.sleep(pause)
 
 
-async def all_at_rest(pool: "asyncpg.Pool[asyncpg.Record]", seconds: float = PATIENCE) -> None:
+async def all_at_rest(pool: "asyncpg.Pool[asyncpg.Record]", seconds: float) -> None:
     """Wait until no task is pending or running."""
 
     async def rested() -> bool:

@@ -6,11 +6,11 @@ from uuid import UUID
 import asyncpg
 
 from support import given
-from support.facts import PATIENCE, until
+from support.facts import until
 from support.system import AT_REST
 
 
-async def at_rest(pool: "asyncpg.Pool[asyncpg.Record]", task_id: UUID, seconds: float = PATIENCE) -> dict[str, Any]:
+async def at_rest(pool: "asyncpg.Pool[asyncpg.Record]", task_id: UUID, seconds: float = 15.0) -> dict[str, Any]:
     """A task's row once it is at rest, with the outcomes of its attempts."""
 
     async def row() -> dict[str, Any] | None:

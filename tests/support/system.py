@@ -9,7 +9,7 @@ from typing import Any
 import httpx2
 import msgspec
 
-from support.facts import PATIENCE, until
+from support.facts import until
 from support.fleet import FleetSettings
 from support.keys import ADMIN_KEY
 from support.processes import Process, launch, ready
@@ -76,7 +76,7 @@ class Client(httpx2.AsyncClient):
         """A task as it is now."""
         return ok(await self.get(f"/api/tasks/{_id(task)}"))
 
-    async def wait(self, task: Json | str, seconds: float = PATIENCE) -> Json:
+    async def wait(self, task: Json | str, seconds: float = 15.0) -> Json:
         """A task once it is at rest; fails after `seconds`. Tolerates an API that is away."""
 
         async def at_rest() -> Json | None:
@@ -93,7 +93,7 @@ class Client(httpx2.AsyncClient):
 
         return await until(at_rest, seconds, f"task {_id(task)} comes to rest")
 
-    async def becomes(self, task: Json | str, status: str, seconds: float = PATIENCE) -> Json:
+    async def becomes(self, task: Json | str, status: str, seconds: float = 10.0) -> Json:
         """A task once it has this status."""
 
         async def there() -> Json | None:

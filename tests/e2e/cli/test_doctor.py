@@ -141,7 +141,7 @@ async def test_a_nats_that_stores_nothing_is_named_although_its_stream_looks_hea
     doctor: Doctor, servers: dict[str, str], lanes: None, nats: NatsServer, bus: Bus
 ) -> None:
     full_disk.fill(nats.pid)
-    await until(lambda: storing.probe(bus), what="publishes are not acknowledged")
+    await until(lambda: storing.probe(bus), 20.0, "publishes are not acknowledged")
     examined = await doctor(**servers)
     assert "NATS is connected but stores nothing: no ack within 2 s → make room on the disk of NATS and then restart it" in examined.one("storing", "error")
     assert examined.one("stream", "ok")
@@ -326,7 +326,7 @@ async def test_commits_that_wait_for_a_standby_are_named(doctor: Doctor, own_pos
     with hot_standby(own_postgres, folder / "standby") as other:
         await pool.execute("ALTER SYSTEM SET synchronous_standby_names = 'standby'")
         await pool.execute("SELECT pg_reload_conf()")
-        await until(lambda: pool.fetchval("SELECT bool_or(sync_state = 'sync') FROM pg_stat_replication"))
+        await until(lambda: pool.fetchval("SELECT bool_or(sync_state = 'sync') FROM pg_stat_replication"), 10.0)
         tell_all(other.pid, signal.SIGSTOP)
         try:
             waiting = asyncio.create_task(pool.execute("CREATE TABLE waits ()"))
@@ -349,12 +349,12 @@ async def test_synchronous_and_asynchronous_standbys_differ(doctor: Doctor, own_
         await until(lambda: _is(connection, "current_setting('synchronous_standby_names')", names))
 
     with standby(own_postgres.url, folder):
-        await until(lambda: _is(connection, "(SELECT state FROM pg_stat_replication)", "streaming"))
+        await until(lambda: _is(connection, "(SELECT state FROM pg_stat_replication)", "streaming"), 20)
         assert (await doctor(**there)).one("standby", "warning").startswith("the standby is asynchronous (second) → list it in synchronous_standby_names")
         await synchronous("second")
-        await until(lambda: _is(connection, "(SELECT sync_state FROM pg_stat_replication)", "sync"))
+        await until(lambda: _is(connection, "(SELECT sync_state FROM pg_stat_replication)", "sync"), 20)
         assert (await doctor(**there)).one("standby", "ok").startswith("replicated synchronously (second)")
-    await until(lambda: _is(connection, "(SELECT count(*)::text FROM pg_stat_replication)", "0"))
+    await until(lambda: _is(connection, "(SELECT count(*)::text FROM pg_stat_replication)", "0"), 20)
     assert "commits wait for a synchronous standby (second) that is not connected" in (await doctor(**there)).one("standby", "error")
     await synchronous("")
     await connection.close(timeout=30)
@@ -393,7 +393,7 @@ async def test_dead_rows_and_alerts_that_fire_are_reported(doctor: Doctor, serve
     async with pool.acquire() as connection:
         await connection.execute("DELETE FROM waggle.tasks")
         await connection.fetchval("SELECT pg_stat_force_next_flush()")
-    await until(lambda: pool.fetchval("SELECT n_dead_tup > 10 FROM pg_stat_user_tables WHERE schemaname = 'waggle' AND relname = 'tasks'"))
+    await until(lambda: pool.fetchval("SELECT n_dead_tup > 10 FROM pg_stat_user_tables WHERE schemaname = 'waggle' AND relname = 'tasks'"), 10.0)
     await alerts.raise_all(pool, [Alert("disk:/data", "disk", "page", "The disk of /data has 5% left", {})])
     examined = await doctor(**servers)
     assert "the table tasks has " in examined.one("dead rows", "warning")

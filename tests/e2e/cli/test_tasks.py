@@ -191,7 +191,7 @@ async def test_a_wait_survives_the_api(shop: Json, submit: Callable[[str], Json]
     show = asyncio.create_task(asyncio.to_thread(waggle, *arguments, place=folder, **access(shop)))
     await until(lambda: _waits(api), what="the command waits")
     os.kill(shop["pids"]["api"], signal.SIGKILL)
-    await until(lambda: _answers(api), what="the API is there again")
+    await until(lambda: _answers(api), 20, "the API is there again")
     await api.cancel(task)
     run = await show
     assert (run.returncode, run.stderr) == (1, "")

@@ -229,7 +229,7 @@ async def test_kill_9_leaves_no_process_behind_and_the_next_start_recovers(start
 
     kill(up.process)
     again = start()
-    await until(lambda: all(gone(pid) for pid in pids.values()))
+    await until(lambda: all(gone(pid) for pid in pids.values()), 5)
     await until(lambda: again.pids.get("up") == again.process.pid, START_SECONDS, "it becomes ready")
     await execute(again.facts["postgres_url"], "SELECT answer FROM kept")
     assert await again.stopped() == 0
@@ -246,9 +246,9 @@ async def test_nats_that_stores_nothing_is_restarted(start: Callable[..., Up]) -
             accepted.append((await client.post("/api/tasks", json={"type": "demo.echo"})).json()["id"])
 
         async with again_and_again(submit, 0.05):
-            await until(lambda: up.facts.get("pids", {}).get("nats", facts["pids"]["nats"]) != facts["pids"]["nats"], what="NATS is restarted")
+            await until(lambda: up.facts.get("pids", {}).get("nats", facts["pids"]["nats"]) != facts["pids"]["nats"], 30.0, "NATS is restarted")
     assert "NATS stores nothing" in up.said()
-    await until(lambda: all_completed(facts["postgres_url"], len(accepted)), what="all tasks complete")
+    await until(lambda: all_completed(facts["postgres_url"], len(accepted)), 20.0, "all tasks complete")
     assert await up.stopped() == 0
 
 

@@ -15,7 +15,7 @@ from support import given
 from support.facts import until
 from support.keys import ADMIN_KEY
 from support.one_api import announce
-from support.processes import Process, ready
+from support.processes import START_SECONDS, Process, ready
 from support.servers import NatsServer, PostgresServer
 from support.system import Client, Services, bearer, client_of, ok
 from waggle.store import postgres as store
@@ -169,7 +169,7 @@ async def test_the_api_can_start_before_postgres(own_postgres: PostgresServer, s
             except httpx2.TransportError:
                 return False
 
-        await until(listens)
+        await until(listens, START_SECONDS)  # Python starts first
         assert (await api.get("/readyz")).status_code == 503
         answer = await api.post("/api/tasks", json=WORK)
         assert (ok(answer, 503)["detail"], answer.headers["retry-after"]) == ("the API is starting", "2")
@@ -222,7 +222,7 @@ async def test_a_stop_ends_waits_with_the_task_as_it_is(start: Services, types: 
 
 async def test_a_stop_before_postgres_is_there_is_a_stop(start: Services) -> None:
     process = start.launch("api", postgres_url=f"postgresql://waggle@127.0.0.1:{free_port()}/waggle")
-    await until(lambda: process.logged("waiting for Postgres"))
+    await until(lambda: process.logged("waiting for Postgres"), START_SECONDS)
     process.terminate()
     assert await process.ended() == 0
 

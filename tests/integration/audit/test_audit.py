@@ -361,10 +361,10 @@ async def test_a_busy_system_is_clean_at_every_moment_and_at_rest(settings: Flee
         made = await client.submit_many(load(800))
         await asyncio.gather(*(client.delete(f"/api/tasks/{task['id']}") for task in made[::50]))
         assert await audited(settings) == {}
-    await all_at_rest(pool)
+    await all_at_rest(pool, 60.0)
     report = await audit(settings, wait=30.0)
     assert (broken(report), report.seen.tasks) == ({}, 3200)
-    await until(lambda: rested(settings))
+    await until(lambda: rested(settings), 30.0)
 
 
 async def rested(settings: FleetSettings) -> bool:

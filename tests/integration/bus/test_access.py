@@ -104,7 +104,7 @@ async def test_who_is_not_let_in_waits_and_shows_no_secret(database: str, folder
     way = WAYS["a password"]
     with entered(way._replace(url=way.url.replace("us%40r", "other")), folder, database) as settings:
         process = launch("worker", settings, folder, environ={"WAGGLE_APP": "support.handlers:app"})
-        await until(lambda: process.logged("waiting for NATS", error="nats: 'Authorization Violation'"))
+        await until(lambda: process.logged("waiting for NATS", error="nats: 'Authorization Violation'"), 20.0)
         assert not any(secret in process.log.read_text() for secret in SECRETS)
         assert await process.stop() == 0
 
@@ -117,14 +117,14 @@ async def test_nobody_signs_in_without_tls_where_the_settings_ask_for_it(databas
         place.mkdir()
         with entered(Way(plain.server, url, more), place, database) as settings:
             process = launch("worker", settings, place, environ={"WAGGLE_APP": "support.handlers:app"})
-            await until(lambda process=process: process.logged("waiting for NATS", error="the server offers no TLS, and the settings ask for it"))
+            await until(lambda process=process: process.logged("waiting for NATS", error="the server offers no TLS, and the settings ask for it"), 20.0)
             assert await process.stop() == 0
 
 
 async def test_a_server_of_another_authority_is_not_trusted(database: str, folder: Path) -> None:
     with entered(WAYS["TLS of an authority"]._replace(settings={}), folder, database) as settings:
         process = launch("worker", settings, folder, environ={"WAGGLE_APP": "support.handlers:app"})
-        await until(lambda: [line for line in process.logged("waiting for NATS") if "certificate verify failed" in line["error"]])
+        await until(lambda: [line for line in process.logged("waiting for NATS") if "certificate verify failed" in line["error"]], 20.0)
         assert await process.stop() == 0
 
 

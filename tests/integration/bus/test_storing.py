@@ -28,7 +28,7 @@ async def test_a_probe_is_stored_and_leaves_nothing_behind(bus: Bus, lanes: None
 async def test_a_probe_says_why_nothing_is_stored(bus: Bus, nats: NatsServer, lanes: None) -> None:
     full_disk.fill(nats.pid)
     try:
-        assert await until(lambda: probe(bus)) == "no ack within 2 s"
+        assert await until(lambda: probe(bus), 20.0) == "no ack within 2 s"
     finally:
         full_disk.make_room(nats.pid)
         nats.kill()
@@ -55,7 +55,7 @@ async def test_what_was_asked_on_another_connection_is_not_waited_for(bus: Bus, 
     generation = bus.generation
     nats.kill()
     nats.start()
-    await until(lambda: bus.generation > generation and bus.connected)
+    await until(lambda: bus.generation > generation and bus.connected, 10.0)
     clock.now += ACK_SECONDS + 0.1
     await storing.look()
     assert storing.ok, "without a stream, a probe would fail"

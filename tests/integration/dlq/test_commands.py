@@ -63,7 +63,7 @@ async def test_without_nats_commands_are_not_done_and_work_again_with_it(start: 
         async def retried() -> bool:
             return (await client.post(f"/api/dlq/{task_id}/retry")).status_code == 200
 
-        await until(retried)
+        await until(retried, 20)
 
 
 async def test_a_service_that_stands_still_leaves_the_outcome_open_and_does_not_do_it_later(start: Services, pool: Pool) -> None:

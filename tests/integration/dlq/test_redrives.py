@@ -204,7 +204,7 @@ async def test_several_services_share_redrives_and_retry_each_task_once(pool: Po
         return bool(await pool.fetchval("SELECT count(*) = 3 FROM waggle.redrives WHERE state = 'completed'"))
 
     async with loop(redriving.redrive(pool, bus, asyncio.Event(), stopping)), loop(redriving.redrive(pool, bus, asyncio.Event(), stopping)):
-        await until(ended)
+        await until(ended, 30)
     assert await pool.fetchrow("SELECT count(*), count(DISTINCT task_id) FROM waggle.dead_letter_retries") == (2000, 2000)
     assert sum([(await state(pool, each)).retried for each in ids]) == 2000
 

@@ -45,7 +45,7 @@ async def test_each_kind_of_end_is_reported_once(client: Client) -> None:
         dead = await client.submit("demo.fail", {"message": "x", "retryable": False}, callback_url=url)
         gone = await client.cancel(await client.submit("demo.echo", delay=60, callback_url=url))
         late = await client.submit("demo.sleep", {"seconds": 60}, callback_url=url, deadline=deadline())
-        await until(lambda: len(target.calls) >= 4)
+        await until(lambda: len(target.calls) >= 4, 15.0)
         found = {(message["type"], message["data"]["id"]): message for message in messages(target)}
         assert found.keys() == {("task.completed", done["id"]), ("task.dead_letter", dead["id"]), ("task.cancelled", gone["id"]), ("task.failed", late["id"])}
         data = found["task.completed", done["id"]]["data"]
@@ -77,7 +77,7 @@ async def test_a_delivery_is_tried_again_under_the_same_id_and_a_receiver_that_i
         async def dead() -> Any:
             return ok(await client.get("/api/dlq", params={"type": "webhook.deliver"}))["items"]
 
-        [buried] = await until(dead)
+        [buried] = await until(dead, 10.0)
         assert buried["retry_count"] == 0
 
 
@@ -87,7 +87,7 @@ async def test_a_callback_into_our_own_network_is_a_dead_letter(client: Client) 
     async def dead() -> Any:
         return ok(await client.get("/api/dlq", params={"type": "webhook.deliver"}))["items"]
 
-    [buried] = await until(dead)
+    [buried] = await until(dead, 10.0)
     assert buried["error"]["code"] == "unauthorized"
 
 

@@ -123,7 +123,7 @@ async def test_a_published_message_does_the_same(rest: Client, publisher: NatsCl
     async def all_there() -> bool:
         return len(await tasks()) + len(await rejections()) >= len(sent)
 
-    await until(all_there)
+    await until(all_there, 20.0)
     made, rejected = await tasks(), await rejections()
     assert not made.keys() & rejected.keys()
     found = {sent[key]: await accepted(rest, task_id) for key, task_id in made.items()}

@@ -263,7 +263,7 @@ async def test_a_rejection_that_is_not_kept_comes_again(handed: Handed, publishe
     stranger = await publisher.subscribe("waggle.rejected.>", cb=answer)
     await publisher.flush()
     await handed.over(b"{", {"x-mark": "nobody keeps it"})
-    await until(lambda: len(asked) >= 5)
+    await until(lambda: len(asked) >= 5, 15.0)
     await stranger.unsubscribe()
     await handed.over({"payload": MAIL}, {"Nats-Msg-Id": "beside it"})
     assert (await handed.task("beside it"))["payload"] == MAIL
@@ -272,5 +272,5 @@ async def test_a_rejection_that_is_not_kept_comes_again(handed: Handed, publishe
     async def kept() -> list[Json]:
         return ok(await handed.rest.get("/api/rejected"))["items"]
 
-    [one] = await until(kept)
+    [one] = await until(kept, 15.0)
     assert ok(await handed.rest.get(f"/api/rejected/{one['id']}"))["headers"]["x-mark"] == "nobody keeps it"

@@ -82,5 +82,5 @@ async def test_every_door_waits_or_says_when_to_try_again(
         with pytest.raises(asyncpg.PostgresError) as raised:
             await sql.execute("SELECT waggle.enqueue('door.mail', '{\"to\": \"you\"}')")
         assert raised.value.sqlstate == code
-    await until(lambda: sql.fetchval("SELECT count(*) FROM waggle.idempotency_keys WHERE submitter = 'publisher:shop' AND key = $1", key))
+    await until(lambda: sql.fetchval("SELECT count(*) FROM waggle.idempotency_keys WHERE submitter = 'publisher:shop' AND key = $1", key), 15.0)
     assert len(doors.logged("request crashed")) == crashed

@@ -54,9 +54,9 @@ async def test_each_door_takes_what_any_live_version_takes(doors: Process, take:
 
     async with store.pool(doors.settings, "test", 1) as pool:
         await serves_version(pool, f"{name}-old", OLD, task_type=name)
-        await until(lambda: taken_is(taken, [True, False, False]))
+        await until(lambda: taken_is(taken, [True, False, False]), 5)
         await serves_version(pool, f"{name}-new", NEW, task_type=name)
-        await until(lambda: taken_is(taken, [True, True, False]))
+        await until(lambda: taken_is(taken, [True, True, False]), 5)
         await serves_version(pool, f"{name}-old-again", OLD, task_type=name)
         found = (await rest.get(f"/api/types/{name}")).json()
         assert (found["version"], [(each["version"], each["workers"]) for each in found["versions"]]) == (
@@ -64,7 +64,7 @@ async def test_each_door_takes_what_any_live_version_takes(doors: Process, take:
             [(version_of(NEW), [f"{name}-new"]), (version_of(OLD), [f"{name}-old-again", f"{name}-old"])],
         )
         await leases.leave(pool, f"{name}-new")
-        await until(lambda: taken_is(taken, [True, False, False]))
+        await until(lambda: taken_is(taken, [True, False, False]), 5)
         for worker in (f"{name}-old", f"{name}-old-again"):
             await leases.leave(pool, worker)
         assert await taken() == [True, False, False]
@@ -80,7 +80,7 @@ async def test_what_a_version_of_before_hides_stays_hidden(doors: Process, rest:
         async def refused() -> bool:
             return (await rest.post("/api/tasks", json={"type": name, "payload": B})).status_code == 422
 
-        await until(refused)
+        await until(refused, 5)
     assert (await rest.task(task))["payload"] == {"a": 1, "b": "***"}
 
 

@@ -227,7 +227,7 @@ def test_a_parent_that_is_killed_leaves_no_server_behind(cluster: Path, folder: 
         assert backends
         parent.send_signal(signal.SIGKILL)
 
-    asyncio.run(until(lambda: all(gone(pid) for pid in (postmaster, broker, *backends))))
+    asyncio.run(until(lambda: all(gone(pid) for pid in (postmaster, broker, *backends)), 5))
     embedded_postgres.start(cluster).stop()
 
 
@@ -314,7 +314,7 @@ async def test_a_nats_that_stores_nothing_is_to_be_started_again_once_there_is_r
         async with await nats.connect(broker.url) as connection:
             await connection.jetstream().add_stream(name="S", subjects=["s"])
             full_disk.fill(broker.pid)
-            await until(lambda: not_stored(connection), what="publishes are not acknowledged")
+            await until(lambda: not_stored(connection), 20.0, "publishes are not acknowledged")
         monkeypatch.setattr(embedded_nats, "LOOK_SECONDS", 0.0)
         monkeypatch.setattr(embedded_nats, "ROOM_BYTES", shutil.disk_usage(folder).total)
         broker.check_alive()

@@ -39,7 +39,7 @@ async def test_two_schedulers_tell_an_alert_once_and_that_it_is_over(start: Serv
     async with called() as target:
         for _ in range(2):
             await start("scheduler", **settings(target))
-        await until(lambda: target.calls)
+        await until(lambda: target.calls, 10.0)
         assert [(m["type"], m["data"]["name"], m["data"]["labels"]) for m in messages(target)] == [("alert.firing", "tasks_unserved", {"queue": "quiet"})]
         await pool.execute("DELETE FROM waggle.tasks")
 
@@ -48,7 +48,7 @@ async def test_two_schedulers_tell_an_alert_once_and_that_it_is_over(start: Serv
             await pool.execute("UPDATE waggle.alerts SET seen = now() - interval '2 minutes' WHERE resolved_at IS NULL")
             return len(target.calls) == 2
 
-        await until(is_over)
+        await until(is_over, 20.0)
         firing, over = messages(target)
         assert (over["type"], over["data"]["id"]) == ("alert.resolved", firing["data"]["id"])
         assert len({request.headers["webhook-id"] for request in target.calls}) == 2
@@ -65,15 +65,15 @@ async def test_a_message_that_is_not_taken_is_a_task_that_is_tried_again(start: 
             found = ok(await client.get(f"/api/alerts/{raised['id']}"))
             return found if "sent" in found else None
 
-        found = await until(sent)
+        found = await until(sent, 10.0)
         assert (found["name"], found["sent"], found["error"]) == ("test", "firing", "the webhook answered 503")
-        [task] = await until(lambda: pool.fetch("SELECT payload::text FROM waggle.tasks WHERE type = 'alert.send'"))
+        [task] = await until(lambda: pool.fetch("SELECT payload::text FROM waggle.tasks WHERE type = 'alert.send'"), 5.0)
         assert json.loads(task["payload"])["message_id"] == f"{raised['id']}.firing"
         assert SECRET not in task["payload"]
 
         target.status = 200
         await start("worker", **{name: value for name, value in settings(target).items() if name != "alert_interval"})
-        await until(lambda: pool.fetchval("SELECT count(*) FROM waggle.tasks WHERE type = 'alert.send' AND status = 'completed'"))
+        await until(lambda: pool.fetchval("SELECT count(*) FROM waggle.tasks WHERE type = 'alert.send' AND status = 'completed'"), 10.0)
         assert {request.headers["webhook-id"] for request in target.calls} == {f"{raised['id']}.firing"}
         assert messages(target)[-1]["data"]["name"] == "test"
         assert ok(await client.get("/api/alerts", params={"firing": True}))["items"][0]["id"] == raised["id"]

@@ -79,4 +79,4 @@ async def test_more_than_fits_a_batch_fail_without_a_pause(pool: Pool, bus: Bus,
     ids = await given.waiting(pool, 2500)
     await given.change(pool, ids, "deadline = now()")
     async with loop(deadlines.fail_overdue(pool, bus, asyncio.Event())):
-        await until(lambda: len(told) == 2500)
+        await until(lambda: len(told) == 2500, 5)

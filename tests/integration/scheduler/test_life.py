@@ -57,7 +57,7 @@ async def test_a_wiped_store_gets_its_topology_again_at_once(bus: Bus, nats: Nat
     generation = bus.generation
     nats.wipe()
     await until(lambda: bus.connected and bus.generation > generation)
-    await until(lambda: _has_lanes(bus, "default"))
+    await until(lambda: _has_lanes(bus, "default"), 5)
 
 
 async def test_without_nats_it_starts_all_the_same(nats: NatsServer, bus: Bus, pool: Pool, start: Services) -> None:

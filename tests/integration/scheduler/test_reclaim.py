@@ -89,7 +89,7 @@ async def test_a_lost_task_is_taken_back_within_two_seconds_and_told(pool: Pool,
     with structlog.testing.capture_logs() as lines:
         async with loop(reclaim.keep_reclaiming(pool, bus, 0.1, asyncio.Event())):
             (first,) = await lose(pool, max_retries=0)
-            await until(lambda: _status(pool, first, "dead_letter"))  # now it has been connected for a lease
+            await until(lambda: _status(pool, first, "dead_letter"), 5)  # now it has been connected for a lease
             took = []
             for _ in range(3):  # the quickest of three: this machine may stand still for a moment
                 (task_id,) = await lose(pool)
@@ -147,7 +147,7 @@ async def test_those_who_wait_for_the_end_of_a_task_are_told_when_it_died_with_i
 async def test_more_than_fits_a_transaction_is_taken_back_without_a_pause(pool: Pool, bus: Bus) -> None:
     await lose(pool, 350)
     async with loop(reclaim.keep_reclaiming(pool, bus, 0.1, asyncio.Event())):
-        await until(lambda: pool.fetchval("SELECT count(*) = 350 FROM waggle.tasks WHERE status = 'pending' AND lost_count = 1"))
+        await until(lambda: pool.fetchval("SELECT count(*) = 350 FROM waggle.tasks WHERE status = 'pending' AND lost_count = 1"), 5)
 
 
 @pytest.mark.usefixtures("often")

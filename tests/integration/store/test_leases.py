@@ -130,7 +130,7 @@ async def test_a_lease_does_not_run_while_postgres_is_down(own_postgres: Postgre
     await given.alive(pool, seconds=1.0)
     (claimed,) = await given.running(pool)
     await pool.execute("UPDATE waggle.workers SET last_seen = now() - interval '1 hour'")
-    assert await until(lambda: lost(pool)) == [str(claimed.id)]
+    assert await until(lambda: lost(pool), 5) == [str(claimed.id)]
     own_postgres.restart()
 
     async def answers() -> bool:
@@ -144,7 +144,7 @@ async def test_a_lease_does_not_run_while_postgres_is_down(own_postgres: Postgre
     assert await leases.renew(pool, "w1", running=1, draining=False)
     await pool.execute("UPDATE waggle.workers SET last_seen = now() - interval '1 hour'")
     await primary.observe(pool)  # as a scheduler does
-    await until(lambda: lost(pool))
+    await until(lambda: lost(pool), 5)
 
 
 async def test_a_worker_that_is_gone_is_forgotten_after_a_while_unless_something_runs_under_it(pool: Pool) -> None:

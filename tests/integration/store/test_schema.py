@@ -118,7 +118,7 @@ async def test_tables_of_an_older_waggle_are_moved_with_their_rows(settings: Fle
     assert await migrate(settings.postgres_url) == (head(), head())
     await System.start(start)
     async with postgres.pool(settings, "test", 2) as pool:
-        await until(lambda: pool.fetchval("SELECT count(*) = 3 FROM waggle.tasks WHERE status = 'completed' AND id = ANY ($1::uuid[])", ids))
+        await until(lambda: pool.fetchval("SELECT count(*) = 3 FROM waggle.tasks WHERE status = 'completed' AND id = ANY ($1::uuid[])", ids), 30.0)
         assert await pool.fetchval("SELECT paused FROM waggle.queues WHERE name = 'mail'")
 
 

@@ -92,7 +92,7 @@ async def test_a_pool_follows_the_primary_and_tries_a_silent_server_last(own_pos
                 except (OSError, TimeoutError, asyncpg.PostgresConnectionError):
                     return False
 
-            await until(moved, what="the pool works with the new primary")
+            await until(moved, 15.0, "the pool works with the new primary")
             since = time.monotonic()
             await asyncio.gather(*(pool.fetchval("SELECT pg_sleep(0.1)") for _ in range(3)))
             assert time.monotonic() - since < HOST_SECONDS, "the silent server is tried last"

@@ -69,12 +69,12 @@ async def test_a_standby_and_its_slot_are_found(own_postgres: PostgresServer, ou
         async def is_only(kind: str) -> bool:
             return await kinds() == {kind}
 
-        await until(lambda: is_only("standby"))
+        await until(lambda: is_only("standby"), 20)
         await ours.execute("SELECT pg_create_physical_replication_slot('second')")
         await reader.execute("COMMIT")
         await reader.execute("ALTER SYSTEM SET primary_slot_name = 'second'")
         await reader.execute("SELECT pg_reload_conf()")
-        await until(lambda: is_only("replication slot"))
+        await until(lambda: is_only("replication slot"), 20)
         await reader.close()
     found = [one for one in await snapshots.held(ours) if one.kind == "replication slot"]
     assert [(one.name, one.role) for one in found] == [("second", None)]

@@ -87,6 +87,6 @@ async def test_a_flood_is_closed_with_a_line_and_ends_by_itself(start: Services)
     await until(lambda: process.logged("too many connections to the metrics page, closing more"))
     assert len(process.logged("too many connections to the metrics page, closing more")) == 1
     assert not await answers(process.metrics_url)
-    await until(lambda: answers(process.metrics_url), what="the idle connections are closed")
+    await until(lambda: answers(process.metrics_url), 20.0, "the idle connections are closed")
     for _, writer in flood:
         writer.close()

@@ -32,7 +32,7 @@ async def test_lines_are_kept_wherever_the_handler_runs_up_to_the_limits(start: 
         assert [line["event"] for line in many] == ["said"] * 5 + ["15 more lines were not kept"]
 
         running = ok(await client.post("/api/tasks", json={"type": "test.says", "payload": {"lines": 2, "seconds": 30}}), 201)
-        assert len(await until(lambda: logs(client, running))) == 2
+        assert len(await until(lambda: logs(client, running), 10.0)) == 2
         few.kill()
         await start("worker", app="support.handlers:app", attempt_log_lines=0)
         assert await logs(client, await done(client, "test.says", {"lines": 20})) == []

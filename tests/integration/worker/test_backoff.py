@@ -19,7 +19,7 @@ def system(session_folder: Path, postgres: PostgresServer) -> Iterator[OneSystem
 
 async def waits(system: OneSystem, client: Client, type_: str, payload: object = None) -> list[float]:
     """The waits of a task of this type that fails until it is a dead letter, in seconds."""
-    task = await client.wait(await client.submit(type_, payload))
+    task = await client.wait(await client.submit(type_, payload), 30.0)
     assert task["status"] == "dead_letter"
     return [line["retry_in"] for line in system.worker.logged("try failed, will be retried", task_id=task["id"])]
 
@@ -52,7 +52,7 @@ async def test_a_wait_that_the_handler_names_comes_first(system: OneSystem, clie
 
 @pytest.mark.parametrize("name", ["raises", "exits", "nan", "negative", "too-large", "text"])
 async def test_a_function_that_gives_no_wait_is_told_and_the_default_used(name: str, system: OneSystem, client: Client) -> None:
-    task = await client.wait(await client.submit(f"backoff.{name}", max_retries=1))
+    task = await client.wait(await client.submit(f"backoff.{name}", max_retries=1), 30.0)
     [line] = system.worker.logged("backoff failed, the default is used", task_id=task["id"])
     assert (line["level"], line["task_type"], line["tries"]) == ("warning", f"backoff.{name}", 1)
     [failed] = system.worker.logged("try failed, will be retried", task_id=task["id"])

@@ -24,7 +24,7 @@ async def test_never_more_run_than_there_are_slots(pool: Pool, bus: Bus, start: 
     await start("scheduler")  # rings what a busy worker gives back
     await start("worker", app="support.handlers:app", concurrency=SLOTS)
     ids = await rung(pool, bus, 3_000, '{"seconds": 0.001}')
-    await until(lambda: pool.fetchval("SELECT count(*) = $2 FROM waggle.tasks WHERE id = ANY ($1) AND status = 'completed'", ids, len(ids)))
+    await until(lambda: pool.fetchval("SELECT count(*) = $2 FROM waggle.tasks WHERE id = ANY ($1) AND status = 'completed'", ids, len(ids)), 20.0)
     assert await pool.fetchval("SELECT max(result::text::int) FROM waggle.tasks") == SLOTS
     assert await pool.fetchval("SELECT count(*) FROM waggle.task_attempts WHERE outcome <> 'completed'") < 100, "few were claimed in vain"
 
@@ -36,10 +36,10 @@ async def test_what_was_claimed_ahead_of_slow_handlers_runs_elsewhere_without_co
     await rung(pool, bus, 2_000, '{"seconds": 0.0}')
     slow = await rung(pool, bus, 60, '{"seconds": 20}', type="test.work")
     held = "SELECT count(*) FILTER (WHERE t.type = 'test.work') = $2 AND count(*) = $2 FROM waggle.tasks t JOIN waggle.workers w ON w.id = t.worker_id"
-    await until(lambda: pool.fetchval(f"{held} WHERE t.status = 'running' AND w.pid = $1", full.pid, SLOTS), what="slow ones in every slot, and no more held")
+    await until(lambda: pool.fetchval(f"{held} WHERE t.status = 'running' AND w.pid = $1", full.pid, SLOTS), 20.0, "slow ones in every slot, and no more held")
     await start("worker", app="support.handlers:app", concurrency=60)
     running = "SELECT count(*) = 60 FROM waggle.tasks WHERE id = ANY ($1) AND status = 'running'"
     await until(lambda: pool.fetchval(running, slow), 5.0, "the other worker runs the rest")
-    await until(lambda: pool.fetchval("SELECT count(*) = 2000 FROM waggle.tasks WHERE status = 'completed'"))
+    await until(lambda: pool.fetchval("SELECT count(*) = 2000 FROM waggle.tasks WHERE status = 'completed'"), 20.0)
     assert await pool.fetchval("SELECT max(retry_count + lost_count) FROM waggle.tasks") == 0
     assert await pool.fetchval("SELECT count(*) FROM waggle.task_attempts WHERE outcome NOT IN ('completed', 'given_back')") == 0

@@ -36,7 +36,7 @@ async def cleaned(system: OneSystem, rows: Pool, task: Json) -> list[str]:
     async def nothing_is_owed() -> bool:
         return not await rows.fetchval("SELECT EXISTS (SELECT FROM waggle.cleanups WHERE task_id = $1)", task["id"])
 
-    await until(nothing_is_owed)
+    await until(nothing_is_owed, 20.0)
     return system.did("cleaned", task["id"])
 
 
@@ -79,7 +79,7 @@ async def test_a_running_handler_that_is_stopped_has_ended_before_its_hook_is_ca
 ) -> None:
     fields = {"deadline": (datetime.now(UTC) + timedelta(seconds=1)).isoformat()} if how == "deadline" else {}
     task = await client.submit("test.tidy", {"do": "sleep", "seconds": 60}, **fields)
-    await until(lambda: system.did("began", task["id"]))
+    await until(lambda: system.did("began", task["id"]), 20.0)
     if how == "cancel":
         await client.cancel(task)
     assert await cleaned(system, rows, await client.wait(task)) == [line]
@@ -96,7 +96,7 @@ async def test_a_hook_that_fails_is_called_again(system: OneSystem, client: Clie
 
 async def test_a_hook_that_never_works_is_given_up(system: OneSystem, client: Client, rows: Pool) -> None:
     task = await client.wait(await client.submit("test.tidy-badly", {"how": "for ever"}))
-    await until(lambda: system.did("tried", task["id"]))
+    await until(lambda: system.did("tried", task["id"]), 20.0)
     await until(lambda: rows.fetchval("UPDATE waggle.cleanups SET tries = 4, due = now() WHERE task_id = $1 AND worker_id IS NULL RETURNING true", task["id"]))
     assert await cleaned(system, rows, task) == []
     [line] = system.worker.logged("cleanup failed, given up", task_id=task["id"])

@@ -67,9 +67,9 @@ async def test_a_wrapped_handler_is_cancelled_at_its_timeout(system: OneSystem, 
 
 async def test_a_wrapped_handler_is_cancelled_with_its_task(system: OneSystem, client: Client) -> None:
     task = await client.submit("declared.wrapped-sleeps", {"seconds": 60})
-    await until(lambda: system.did("began", task["id"]))
+    await until(lambda: system.did("began", task["id"]), 10.0)
     await client.cancel(task)
-    await until(lambda: system.did("cancelled", task["id"]))
+    await until(lambda: system.did("cancelled", task["id"]), 10.0)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ async def test_a_wrapped_handler_is_cancelled_with_its_task(system: OneSystem, c
 )
 async def test_a_hook_that_is_wrapped_or_an_object_runs(type_: str, did: str, system: OneSystem, client: Client, rows: "asyncpg.Pool[asyncpg.Record]") -> None:
     task = await client.wait(await client.submit(type_))
-    await until(lambda: rows.fetchval("SELECT NOT EXISTS (SELECT FROM waggle.cleanups WHERE task_id = $1)", task["id"]))
+    await until(lambda: rows.fetchval("SELECT NOT EXISTS (SELECT FROM waggle.cleanups WHERE task_id = $1)", task["id"]), 20.0)
     assert system.did("cleaned", task["id"]) == [did]
 
 

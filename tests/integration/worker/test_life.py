@@ -55,7 +55,7 @@ async def test_heartbeats_notice_a_cancel_whose_command_was_lost(pool: Pool, wor
     [task_id] = await given.waiting(pool, ring=False, type="test.work", payload='{"seconds": 60}')
     await until(lambda: "began" in effects.read_text())
     await pool.execute("UPDATE waggle.tasks SET status = 'cancelled' WHERE id = $1", task_id)
-    await until(lambda: "cancelled" in effects.read_text())
+    await until(lambda: "cancelled" in effects.read_text(), 15.0)
 
 
 async def test_a_row_that_runs_here_only_by_the_database_is_given_back(pool: Pool, worker: Process) -> None:
@@ -91,8 +91,8 @@ async def test_a_process_handler_is_no_suspect(pool: Pool, worker: Process) -> N
         [last] = await given.waiting(connection, ring=False, type="test.work", payload='{"seconds": 60}')
         [process] = await given.waiting(connection, ring=False, type="test.process")
         await given.change(connection, [last, process], "lost_count = 3, retry_count = 3")
-    await until(lambda: pool.fetchval("SELECT status = 'running' FROM waggle.tasks WHERE id = $1", last))
-    assert (await at_rest(pool, process))["status"] == "completed"
+    await until(lambda: pool.fetchval("SELECT status = 'running' FROM waggle.tasks WHERE id = $1", last), 10.0)
+    assert (await at_rest(pool, process, 20.0))["status"] == "completed"
 
 
 async def test_a_stopping_worker_finishes_what_it_can_and_gives_the_rest_back(pool: Pool, worker: Process, effects: Path) -> None:
@@ -148,7 +148,7 @@ async def test_a_worker_that_was_paused_past_its_lease_goes_on_under_a_new_id(po
     await until(lambda: "began" in effects.read_text())
     before = await pool.fetchval("SELECT id FROM waggle.workers")
     worker.pause()
-    await until(lambda: pool.fetchval("SELECT status = 'pending' FROM waggle.tasks WHERE id = $1", task_id), what="the scheduler takes it back")
+    await until(lambda: pool.fetchval("SELECT status = 'pending' FROM waggle.tasks WHERE id = $1", task_id), 10.0, "the scheduler takes it back")
     worker.resume()
     task = await at_rest(pool, task_id)
     assert (task["status"], task["retry_count"], task["lost_count"], task["outcomes"]) == ("completed", 1, 1, ["lost", "completed"])

@@ -170,7 +170,7 @@ async def test_a_run_that_starts_where_another_one_ends_has_nothing_of_its_conte
     settled = Settled()
     runs = runs_into(settled, slot_freed=lambda: waiting and runs.start(waiting.pop(0), "w1"))
     runs.start(waiting.pop(0), "w1")
-    await until(lambda: len(settled.steps) == 6)
+    await until(lambda: len(settled.steps) == 6, 5.0)
     assert [step.result for step in settled.steps] == ['"nobody"'] * 6
 
 
@@ -220,7 +220,7 @@ async def test_a_handler_does_not_start_once_its_lease_is_no_longer_believed_liv
     processes = HandlerProcesses(SETTINGS)
     runs = runs_into(settled, may_start=lambda worker_id: worker_id != "w1", processes=processes)
     runs.start(claimed(task_type), "w1")
-    await until(lambda: not runs.running)
+    await until(lambda: not runs.running, 20.0)
     await processes.close()
     assert [(step.ended, step.counted) for step in settled.steps] == [(AttemptOutcome.GIVEN_BACK, False)]
 

@@ -35,7 +35,7 @@ async def test_idle_workers_share_a_batch(pool: Pool, bus: Bus, start: Services,
         await start("worker", app="support.handlers:app", concurrency=16)
     await until(lambda: stream.asked(bus, "default", 4))
     await rung_together(pool, bus, 64, type="test.work", payload='{"seconds": 0.3}')
-    await until(lambda: pool.fetchval(f"SELECT ({DONE}) = 64"))
+    await until(lambda: pool.fetchval(f"SELECT ({DONE}) = 64"), 10.0)
     await asyncio.sleep(0.6)
     await rung_together(pool, bus, 64, type="test.work", payload='{"seconds": 10}')
     await until(lambda: pool.fetchval(f"SELECT ({RUNNING}) = 64"), 8.0, "all of them run at the same time")
@@ -48,11 +48,11 @@ async def test_what_a_full_worker_cannot_start_runs_elsewhere_without_cost(pool:
     await rung_together(pool, bus, 1_024, type="test.work", payload='{"seconds": 0.1}')
     assert await stream.doorbells(bus) <= 18
     await start("worker", app="support.handlers:app", concurrency=50)
-    await until(lambda: pool.fetchval(f"SELECT ({DONE}) = 1024"))
+    await until(lambda: pool.fetchval(f"SELECT ({DONE}) = 1024"), 30.0)
     assert await pool.fetchval("SELECT count(*) FROM waggle.task_attempts WHERE outcome <> 'completed'") == 0
     assert await pool.fetchval("SELECT max(attempt) FROM waggle.tasks") == 1
     assert await pool.fetchval("SELECT count(DISTINCT worker_id) FROM waggle.tasks") == 2
-    await until(lambda: stream.holds(bus, 0), what="every doorbell is acked")
+    await until(lambda: stream.holds(bus, 0), 15.0, "every doorbell is acked")
 
 
 async def test_those_that_cannot_be_claimed_do_not_keep_the_others(pool: Pool, bus: Bus, start: Services, lanes: None) -> None:
@@ -61,7 +61,7 @@ async def test_those_that_cannot_be_claimed_do_not_keep_the_others(pool: Pool, b
     rows = await pool.fetch("SELECT id, queue, priority, rung_at FROM waggle.tasks")
     await Ringer(bus, subjects.IDS_LIMIT).ring_confirmed([tuple(row) for row in rows])
     await start("worker", app="support.handlers:app", concurrency=10)
-    await until(lambda: pool.fetchval(f"SELECT ({DONE}) = 128"))
+    await until(lambda: pool.fetchval(f"SELECT ({DONE}) = 128"), 10.0)
     await until(lambda: stream.holds(bus, 0), 5.0)
 
 
@@ -72,13 +72,13 @@ async def test_a_pause_keeps_the_rest_in_its_lane(pool: Pool, bus: Bus, start: S
     await until(lambda: pool.fetchval(f"SELECT ({RUNNING}) > 0"))
     await queues.pause(pool, "default", paused=True)
     await bus.publish(subjects.CONTROL_ALL, subjects.RELOAD_PAUSES)
-    await until(lambda: pool.fetchval(f"SELECT ({RUNNING}) = 0"))
-    await until(lambda: stream.unasked(bus, "default"))
+    await until(lambda: pool.fetchval(f"SELECT ({RUNNING}) = 0"), 10.0)
+    await until(lambda: stream.unasked(bus, "default"), 10.0)
     done = await pool.fetchval(DONE)
     assert done < 256
     await queues.pause(pool, "default", paused=False)
     await bus.publish(subjects.CONTROL_ALL, subjects.RELOAD_PAUSES)
-    await until(lambda: pool.fetchval(f"SELECT ({DONE}) = 256"))
+    await until(lambda: pool.fetchval(f"SELECT ({DONE}) = 256"), 30.0)
 
 
 @pytest.mark.parametrize("ids", [1, subjects.IDS_LIMIT])
@@ -89,8 +89,8 @@ async def test_doorbells_carry_what_every_live_worker_can_read(pool: Pool, bus: 
     made = await given.waiting(pool, 1_000, ring=False, run_at=None)
     assert len(made) == 1_000
     await start("scheduler")
-    await until(lambda: stream.tasks_rung(bus))
-    await until(lambda: _all_rung(bus))
+    await until(lambda: stream.tasks_rung(bus), 10.0)
+    await until(lambda: _all_rung(bus), 10.0)
     assert (await stream.doorbells(bus) == 1_000) == (ids == 1)
 
 
@@ -103,6 +103,6 @@ async def test_while_postgres_does_not_say_what_workers_read_a_doorbell_carries_
     async with loop(doorbell_sizes.keep(pool, ringer, stopping)):
         await until(lambda: ringer.ids_at_most == subjects.IDS_LIMIT)
         own_postgres.kill()
-        await until(lambda: ringer.ids_at_most == 1)
+        await until(lambda: ringer.ids_at_most == 1, 10.0)
         own_postgres.start()
-        await until(lambda: ringer.ids_at_most == subjects.IDS_LIMIT)
+        await until(lambda: ringer.ids_at_most == subjects.IDS_LIMIT, 20.0)

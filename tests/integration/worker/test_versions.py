@@ -86,4 +86,4 @@ async def test_a_payload_that_the_code_of_a_version_refuses_although_its_schema_
 
 async def all_at_rest_but_delayed(pool: Pool) -> None:
     await pool.execute("DELETE FROM waggle.tasks WHERE status = 'pending' AND run_at > now() + interval '10 minutes'")
-    await all_at_rest(pool)
+    await all_at_rest(pool, 20)

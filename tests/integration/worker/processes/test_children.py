@@ -34,7 +34,7 @@ def gone(pid: int) -> bool:
 
 
 async def ran(client: Client, kind: str, what: str | None = None, **fields: object) -> Json:
-    return await client.wait(await client.submit(kind, None if what is None else {"what": what}, max_retries=0, **fields))
+    return await client.wait(await client.submit(kind, None if what is None else {"what": what}, max_retries=0, **fields), 20.0)
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -74,7 +74,7 @@ async def test_a_child_holds_no_connection_of_its_worker(client: Client) -> None
 
 async def left_by(effects: Path, count: int) -> list[int]:
     """The processes that handlers said they leave behind, once there are so many."""
-    return await until(lambda: (found := [int(pid) for pid in effects.read_text().split()])[count - 1 :] and found, what="the handler starts processes")
+    return await until(lambda: (found := [int(pid) for pid in effects.read_text().split()])[count - 1 :] and found, 20.0, "the handler starts processes")
 
 
 async def all_gone(pids: list[int]) -> None:
@@ -84,7 +84,7 @@ async def all_gone(pids: list[int]) -> None:
 async def test_what_a_process_handler_started_ends_at_its_timeout(system: OneSystem, client: Client) -> None:
     system.effects.write_text("")
     task = await client.submit("child.process", {"what": "leaves", "seconds": 60.0}, max_retries=0, timeout=1.0)
-    assert (await client.wait(task))["error"]["code"] == "task_timeout"
+    assert (await client.wait(task, 20.0))["error"]["code"] == "task_timeout"
     await all_gone(await left_by(system.effects, 2))
 
 
@@ -97,13 +97,13 @@ async def test_what_a_process_handler_leaves_behind_ends_with_its_task(system: O
 
 async def test_the_process_that_multiprocessing_keeps_for_itself_is_none_that_a_handler_left(client: Client) -> None:
     """Otherwise each task would pay for a new process."""
-    pids = [(await client.wait(await client.submit("child.pool")))["result"] for _ in range(3)]
+    pids = [(await client.wait(await client.submit("child.pool"), 30.0))["result"] for _ in range(3)]
     assert len(set(pids)) == 1
 
 
 async def test_the_last_line_before_a_crash_is_in_the_log(system: OneSystem, client: Client) -> None:
     for _ in range(5):
-        task = await client.wait(await client.submit("child.last_words", max_retries=0))
+        task = await client.wait(await client.submit("child.last_words", max_retries=0), 20.0)
         assert task["status"] == "dead_letter"
         assert system.worker.logged("last words", task_id=task["id"])
 

@@ -39,7 +39,7 @@ def gone(pid: int) -> bool:
 
 async def began(system: OneSystem, task: Json, times: int = 1) -> int:
     """The process in which the handler of this task began (for the so manyth time)."""
-    found = await until(lambda: system.did("began", task["id"])[times - 1 :], what="the handler begins")
+    found = await until(lambda: system.did("began", task["id"])[times - 1 :], 20.0, "the handler begins")
     return int(found[0].partition(":")[2])
 
 
@@ -75,7 +75,7 @@ async def test_a_crash_is_a_failed_try_that_says_how_the_process_died(client: Cl
 
 async def test_a_crash_is_tried_again(client: Client) -> None:
     task = await client.submit("test.process", {"do": "kill"}, max_retries=1)
-    await client.wait(task)
+    await client.wait(task, 20.0)
     assert [(attempt["attempt"], attempt["outcome"]) for attempt in await client.attempts(task)] == [(1, "failed"), (2, "failed")]
 
 
@@ -88,7 +88,7 @@ async def test_a_timeout_kills_it_even_in_native_code(system: OneSystem, client:
 
 async def test_a_timeout_counts_from_the_start_of_the_handler_and_not_from_the_claim(client: Client) -> None:
     tasks = await client.submit_many([{"type": "test.process", "payload": {"seconds": 0.6}, "timeout": 1.5, "max_retries": 0}] * (4 * PROCESSES))
-    assert {(await client.wait(task))["status"] for task in tasks} == {"completed"}  # the last ones waited for longer than their timeout
+    assert {(await client.wait(task, 30.0))["status"] for task in tasks} == {"completed"}  # the last ones waited for longer than their timeout
 
 
 async def test_a_cancel_kills_it_and_nobody_else(system: OneSystem, client: Client) -> None:
@@ -103,13 +103,13 @@ async def test_a_cancel_kills_it_and_nobody_else(system: OneSystem, client: Clie
 
 async def test_what_the_handler_started_ends_with_it(system: OneSystem, client: Client) -> None:
     task = await client.submit("test.process", {"do": "start a program"})
-    program = int((await until(lambda: system.did("started", task["id"])))[0].partition(":")[2])
+    program = int((await until(lambda: system.did("started", task["id"]), 20.0))[0].partition(":")[2])
     await client.cancel(task)
     await until(lambda: gone(program), what="the program that the handler had started ends")
 
 
 async def test_a_crash_is_heard_of_although_a_fork_holds_its_socket_and_ends_the_fork_too(system: OneSystem, client: Client) -> None:
-    task = await client.wait(await client.submit("test.process", {"do": "fork and crash"}, max_retries=0))
+    task = await client.wait(await client.submit("test.process", {"do": "fork and crash"}, max_retries=0), 10.0)
     assert task["error"]["details"] == {"exit_code": 3}
     fork = int(system.did("started", task["id"])[0].partition(":")[2])
     await until(lambda: gone(fork), what="the fork of the process that crashed ends")
@@ -155,7 +155,7 @@ async def test_a_worker_that_stops_lets_it_finish_and_gives_back_what_still_wait
 ) -> None:
     worker = await start("worker", environ={"EFFECTS": str(effects)}, app="support.handlers:app", handler_processes=1, grace=20.0)
     ids = await ring_two(pool, bus)
-    await until(lambda: "began" in effects.read_text())
+    await until(lambda: "began" in effects.read_text(), 20.0)
     await until(lambda: both_run(pool))
     os.killpg(worker.pid, 2)  # Ctrl-C in a terminal
     assert await worker.ended() == 0
@@ -167,7 +167,7 @@ async def test_a_worker_that_stops_lets_it_finish_and_gives_back_what_still_wait
 async def test_it_ends_with_a_worker_that_is_killed(pool: Pool, bus: Bus, lanes: None, start: Services, effects: Path) -> None:
     worker = await start("worker", environ={"EFFECTS": str(effects)}, app="support.handlers:app", handler_processes=2)
     await ring_two(pool, bus, '{"do": "stand still"}')
-    await until(lambda: effects.read_text().count("began") == 2)
+    await until(lambda: effects.read_text().count("began") == 2, 20.0)
     pids = [int(line.split()[0].partition(":")[2]) for line in effects.read_text().splitlines()]
     worker.kill()
     await until(lambda: all(gone(pid) for pid in pids), what="the processes of a killed worker end")

@@ -23,7 +23,7 @@ def system(session_folder: Path, postgres: PostgresServer) -> Iterator[OneSystem
 
 
 async def pid_of(client: Client, mebibytes: int = 0) -> int:
-    task = await client.wait(await client.submit("child.pid", {"mebibytes": mebibytes}, max_retries=0))
+    task = await client.wait(await client.submit("child.pid", {"mebibytes": mebibytes}, max_retries=0), 20.0)
     assert (task["status"], task["attempt"]) == ("completed", 1)
     return int(task["result"])
 

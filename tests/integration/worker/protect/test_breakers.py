@@ -206,4 +206,4 @@ async def test_a_wiped_store_does_not_open_what_was_shut_off(pool: Pool, bus: Bu
             return False
         return found is not None and found.record.state is State.OPEN
 
-    await until(told_again)
+    await until(told_again, 20.0)
