@@ -169,7 +169,7 @@ async def test_good_keys_stay_good_while_postgres_is_away_and_no_other_becomes_i
         await asyncio.sleep(2.5)  # longer than a key is remembered without a look
         assert (await api.get("/api/auth/me")).status_code == 200
         assert await status(api, never_seen) == 503
-        assert await status(api, never_seen[:-1] + "x") == 401
+        assert await status(api, never_seen[:-1] + ("y" if never_seen.endswith("x") else "x")) == 401
         own_postgres.start()
         await until(lambda: _works(api, never_seen), 15.0, "the key works")
 

@@ -6,6 +6,7 @@ import asyncpg
 import pytest
 
 from waggle.store import migrate as migration
+from waggle.store.connections import direct
 from waggle.store.migrate import LOCK, migrate
 from waggle.store.postgres import head
 
@@ -30,13 +31,28 @@ async def test_a_lock_that_was_left_behind_is_named_and_not_waited_for_ever(
         await left.close()
 
 
+LIMITS = ("statement_timeout", "lock_timeout", "transaction_timeout", "idle_in_transaction_session_timeout", "idle_session_timeout")
+
+
 async def test_whatever_a_role_has_set_the_migrations_run(database: str) -> None:
     """A snapshot that the transaction with the lock held would keep an index from being built; a short limit would end it."""
     connection = await asyncpg.connect(database)
     name = database.rpartition("/")[2]
     await connection.execute("DROP SCHEMA waggle CASCADE")
     await connection.execute(f'ALTER DATABASE "{name}" SET default_transaction_isolation = "repeatable read"')
-    await connection.execute(f'ALTER DATABASE "{name}" SET idle_in_transaction_session_timeout = 50')
+    await connection.execute(f'ALTER DATABASE "{name}" SET idle_in_transaction_session_timeout = 1')
     assert sorted(await asyncio.gather(migrate(database), migrate(database)), key=str) == [(head(), head()), (None, head())]
     assert await connection.fetchval("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == 0
     await connection.close()
+
+
+async def test_no_limit_of_a_role_is_left_in_a_session_that_migrates(database: str) -> None:
+    connection = await asyncpg.connect(database)
+    name = database.rpartition("/")[2]
+    known = [row["name"] for row in await connection.fetch("SELECT name FROM pg_settings WHERE name = ANY($1)", LIMITS)]
+    for limit in known:
+        await connection.execute(f'ALTER DATABASE "{name}" SET {limit} = 7777')
+    await connection.close()
+    migrating = await direct(database, "migrate")()
+    assert {limit: await migrating.fetchval("SELECT current_setting($1)", limit) for limit in known} == dict.fromkeys(known, "0")
+    await migrating.close()

@@ -32,6 +32,11 @@ UNUSABLE: Final[tuple[type[Exception], ...]] = (OSError, TimeoutError, asyncpg.P
 GOOD, ANSWERS, SILENT = range(3)  # what was last heard of a server, in the order in which they are tried
 
 
+# What a role or a database may have set. `transaction_timeout` came with Postgres 17.
+UNLIMITED: Final = """
+SELECT set_config(name, '0', false) FROM pg_settings
+WHERE name IN ('statement_timeout', 'lock_timeout', 'transaction_timeout', 'idle_in_transaction_session_timeout', 'idle_session_timeout')
+"""
 POOLER_ADVICE: Final = "Add the parameter to PgBouncer's ignore_startup_parameters, remove it from the address, or use an address of Postgres itself"
 POOL_MODE_ADVICE: Final = "Set its pool_mode to transaction or session, or use an address of Postgres itself"
 
@@ -228,7 +233,7 @@ def direct_url(settings: DirectSettings) -> str:
 
 
 def direct(url: str, name: str) -> Callable[[], Awaitable[TimeLimitedConnection]]:
-    """Opens connections to the server itself, of several to the primary, without a limit for a statement.
+    """Opens connections to the server itself, of several to the primary. No limit ends their statements, transactions or idle times.
 
     They raise SettingsError for a pooler: locks and settings of a session do not work through one.
     """
@@ -237,6 +242,7 @@ def direct(url: str, name: str) -> Callable[[], Awaitable[TimeLimitedConnection]
     async def opened() -> TimeLimitedConnection:
         connection = await connector()
         if not connection.through_pooler:
+            await connection.execute(UNLIMITED)
             return connection
         await connection.close()
         raise SettingsError(f"{masked(url)} is a pooler, and this needs a direct connection to Postgres: set WAGGLE_POSTGRES_DIRECT_URL to one")

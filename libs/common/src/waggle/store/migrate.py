@@ -63,7 +63,6 @@ ODD_ROWS: Final = (
 TAKE_LOCK: Final = f"""
 DO $$
 BEGIN
-    SET LOCAL idle_in_transaction_session_timeout = 0;
     IF NOT pg_try_advisory_xact_lock({LOCK}) THEN
         RAISE EXCEPTION 'another migration is running' USING ERRCODE = 'lock_not_available';
     END IF;
