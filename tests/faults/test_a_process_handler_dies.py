@@ -31,12 +31,13 @@ async def test_one_that_is_killed_from_outside_is_a_failed_try_and_the_others_go
     api, _, _ = (
         await start("api"),
         await start("scheduler"),
-        await start("worker", environ={"EFFECTS": str(effects)}, app="support.handlers:app", handler_processes=3),
+        await start("worker", environ={"EFFECTS": str(effects)}, app="support.handlers:app", handler_processes=3, lease=15.0),
     )
     async with client_of(api) as client:
-        tasks = await client.submit_many([{"type": "test.process", "payload": {"seconds": 2.0}, "max_retries": 0}] * 3)
+        tasks = await client.submit_many([{"type": "test.process", "payload": {"seconds": seconds}, "max_retries": 0} for seconds in (120.0, 2.0, 2.0)])
         await until(lambda: effects.read_text().count("began:") == 3, 20.0, "all three handlers start")
-        did = {line.split()[1]: int(line.split()[0].partition(":")[2]) for line in effects.read_text().splitlines()}
+        began = [line.split() for line in effects.read_text().splitlines() if line.startswith("began:")]
+        did = {task: int(what.partition(":")[2]) for what, task, *_ in began}
         victim, *others = tasks
         os.kill(did[victim["id"]], signal.SIGKILL)
         assert (await client.wait(victim))["error"]["message"] == "the handler's process died: it was killed by SIGKILL"

@@ -14,7 +14,7 @@ from support.facts import until
 from support.oracle import History, all_at_rest, check, submit_load
 from support.processes import Process
 from support.proxy import Proxy, proxy
-from support.scale import figures, sized
+from support.scale import crowd, figures, sized
 from support.system import Client, Services, client_of
 
 Pool = asyncpg.Pool
@@ -87,7 +87,7 @@ async def test_every_service_notices_it_in_time_and_heals(start: Services, pool:
         for server in servers:
             system.links[server].cut()
         seconds = await noticed(system.services, servers)
-        assert max(seconds.values()) <= NOTICED + BUSY, f"noticed after {seconds}"
+        assert max(seconds.values()) <= NOTICED + BUSY * crowd(), f"noticed after {seconds}"
         assert not await healthy(client, servers)
         for server in servers:
             system.links[server].heal()

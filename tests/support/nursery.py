@@ -149,6 +149,7 @@ def _main(service: str) -> None:
     del sys.modules[f"waggle_{service}.__main__"]  # each process runs it as its own `__main__`
     with_us = machine.parent_death_hook(signal.SIGKILL)
     assert with_us
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # each order says what is ignored
     living: dict[int, int] = {}  # pids by their pidfds
     poll = select.poll()
     poll.register(0, select.POLLIN)

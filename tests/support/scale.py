@@ -14,6 +14,11 @@ def sized(scaled: T, full: T) -> T:
     return full if FULL else scaled
 
 
+def crowd() -> float:
+    """By how much a busy machine stretches a time: processes that want to run for each core, over the last minute; at least 1."""
+    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+
+
 def dice() -> random.Random:
     """Random choices that `FAULTS_SEED` repeats; pytest shows the printed seed when the test fails."""
     print(f"FAULTS_SEED={SEED}")

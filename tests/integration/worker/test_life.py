@@ -1,6 +1,8 @@
 """The life of a worker: its slots, its lease, its end; each test has workers of its own, and a scheduler that rings for them."""
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import asyncpg
@@ -21,6 +23,16 @@ Pool = asyncpg.Pool
 async def worker(start: Services, effects: Path) -> Process:
     await start("scheduler")
     return await start("worker", environ={"EFFECTS": str(effects)}, app="support.handlers:app", concurrency=10)
+
+
+@contextmanager
+def hangups(what: signal.Handlers) -> Iterator[None]:
+    """What a process that is started meanwhile does when its terminal is closed. Under nohup, the suite itself has that ignored."""
+    before = signal.signal(signal.SIGHUP, what)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 async def test_the_slot_of_a_thread_that_timed_out_stays_taken_until_it_ends(pool: Pool, start: Services, effects: Path) -> None:
@@ -109,7 +121,11 @@ async def test_a_stopping_worker_finishes_what_it_can_and_gives_the_rest_back(po
     assert await pool.fetchval("SELECT count(*) FROM waggle.task_attempts WHERE outcome = 'given_back'") == 2
 
 
-async def test_a_worker_whose_terminal_is_closed_drains(pool: Pool, worker: Process, effects: Path) -> None:
+async def test_a_worker_whose_terminal_is_closed_drains(pool: Pool, start: Services, effects: Path) -> None:
+    with hangups(signal.SIG_DFL):
+        worker = start.launch("worker", environ={"EFFECTS": str(effects)}, app="support.handlers:app")
+    await start("scheduler")
+    await ready(worker)
     ids = await given.waiting(pool, 5, ring=False, type="test.work", payload='{"seconds": 0.5}')
     await until(lambda: effects.read_text().count("began") == 5)
     worker.process.send_signal(signal.SIGHUP)
@@ -119,11 +135,8 @@ async def test_a_worker_whose_terminal_is_closed_drains(pool: Pool, worker: Proc
 
 
 async def test_under_nohup_it_goes_on(pool: Pool, start: Services, effects: Path) -> None:
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does; its children inherit it
-    try:
+    with hangups(signal.SIG_IGN):
         worker = start.launch("worker", environ={"EFFECTS": str(effects)}, app="support.handlers:app")
-    finally:
-        signal.signal(signal.SIGHUP, before)
     await start("scheduler")
     await ready(worker)
     worker.process.send_signal(signal.SIGHUP)
