@@ -36,6 +36,10 @@ format:
 definitions url:
     uv run python -m waggle.store.definitions {{ url }} > definitions.new && mv definitions.new libs/common/src/waggle/store/definitions.json
 
+# make waggle.client.sync from waggle.client.aio
+sync-client:
+    uv run python clients/python/sync_client.py
+
 # write docs/settings.md, docs/metrics.md and docs/asyncapi.json from the declarations in the code
 docs:
     uv run waggle config docs > docs/settings.new && mv docs/settings.new docs/settings.md

@@ -95,6 +95,13 @@ def ingest(line: Line) -> Iterator[Figure]:
     yield Figure("beside the rate of single POSTs of the same run", line["ratio"], "times", Asked("≥", 2))
 
 
+def client(line: Line) -> Iterator[Figure]:
+    yield Figure("by Client.submit", line["client_post_per_s"], "tasks/s")
+    yield Figure("beside bare single POSTs of the same run", line["client_to_post"], "times", Asked("≥", 0.8))
+    yield Figure("by Client.submit_many", line["client_batch_per_s"], "tasks/s")
+    yield Figure("beside bare batches of the same run", line["client_to_batch"], "times", Asked("≥", 0.9))
+
+
 def drain(line: Line) -> Iterator[Figure]:
     yield Figure(f"no-op tasks, {line['concurrency']:,} slots", line["drain_per_s"], "tasks/s", Asked("≥", 20_000))
     yield Figure("CPU of the worker", line["worker_cpu_us_per_task"], "µs/task")
@@ -189,6 +196,7 @@ def loss(line: Line) -> Iterator[Figure]:
 PROGRAMS: Final = (
     Program("submit", "one API process accepts tasks, in batches and one by one", submit, Call(("submit.py", "--tasks", "100000", "--posts", "20000"), 20)),
     Program("ingest", "one API process ingests messages that were published to NATS", ingest, Call(("ingest.py", "--rounds", "3"), 60)),
+    Program("client", "the Python client beside bare requests", client, Call(("client.py",), 60)),
     Program("drain", "one worker process runs 100,000 waiting tasks", drain, Call(("drain.py", "--tasks", "100000"), 20)),
     Program("latency", "from a POST to the first line of the handler", latency, Call(("latency.py", "--rate", "200"), 30)),
     Program("idle", "what an idle waggle up costs", idle, Call(("idle.py", "--seconds", "30"), 50)),

@@ -1,5 +1,6 @@
 """The wheels as others install them: `waggle` alone is enough for handlers, `waggle[up]` runs everything."""
 
+import asyncio
 import json
 import os
 import shutil
@@ -8,6 +9,7 @@ import sys
 import tomllib
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,6 +52,13 @@ for ctx, to, raised in [(context(), "anna", Reject), (context(open_breakers=["sm
 """
 
 
+CLIENT = """
+from waggle import SyncClient
+
+print(SyncClient().enqueue("email.send", {"to": "otto@example.org"}).result(timeout=60))
+"""
+
+
 @pytest.fixture(scope="module")
 def wheels(session_folder: Path) -> Path:
     """A wheel of each distribution, in a folder."""
@@ -71,7 +80,7 @@ def test_what_is_not_python_is_inside(wheels: Path) -> None:
 def test_waggle_alone_is_enough_to_write_and_test_handlers(wheels: Path, folder: Path) -> None:
     python = _environment(folder, wheels, "waggle")
     listed = json.loads(_uv("pip", "list", "--python", str(python), "--format", "json"))
-    assert {each["name"] for each in listed} <= {"waggle", "msgspec", "structlog", "typing-extensions"}
+    assert {each["name"] for each in listed} <= {"waggle", "httptools", "msgspec", "structlog", "typing-extensions"}
     (folder / "handlers.py").write_text(HANDLERS)
     (folder / "tests.py").write_text(TESTS)
     _run(str(python), "tests.py", cwd=folder)
@@ -87,7 +96,15 @@ async def test_waggle_with_its_extra_up_runs_everything(wheels: Path, folder: Pa
             created = ok(await client.post("/api/tasks", json={"type": "email.send", "payload": {"to": "anna@example.org"}}), 201)
             read = ok(await client.get(f"/api/tasks/{created['id']}?wait=10"))
             assert (read["status"], read["result"]) == ("completed", {"message_id": created["id"]})
+            await asyncio.to_thread(waggle_alone_submits_and_waits, wheels, folder, facts)
             assert "rapidoc" in (await client.get("/schema", headers={"accept": "text/html"})).text
+
+
+def waggle_alone_submits_and_waits(wheels: Path, place: Path, facts: dict[str, Any]) -> None:
+    (place / "alone").mkdir()
+    python = _environment(place / "alone", wheels, "waggle")
+    (place / "client.py").write_text(CLIENT)
+    assert "message_id" in _run(str(python), "client.py", cwd=place, WAGGLE_URL=facts["api_url"], WAGGLE_API_KEY=facts["api_key"])
 
 
 def test_a_service_that_is_not_installed_is_named_with_what_to_install(wheels: Path, folder: Path) -> None:
@@ -117,8 +134,8 @@ def _uv(*arguments: str) -> str:
     return _run(UV, *arguments, cwd=ROOT)
 
 
-def _run(*command: str, cwd: Path) -> str:
+def _run(*command: str, cwd: Path, **variables: str) -> str:
     environ = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "UV_PROJECT_ENVIRONMENT", "PYTHONPATH")}
-    ended = subprocess.run(command, cwd=cwd, env=environ, capture_output=True, text=True, timeout=240, check=False)
+    ended = subprocess.run(command, cwd=cwd, env=environ | variables, capture_output=True, text=True, timeout=240, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     return ended.stdout

@@ -1,5 +1,7 @@
 """A handler's signature is its payload's schema."""
 
+import inspect
+import pickle
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -10,6 +12,7 @@ from msgspec import Meta
 from waggle.app import App, Handler
 from waggle.context import Context
 from waggle.nesting import LEVELS, TooDeep
+from waggle.testing import context
 
 
 def handler(function: Any, **options: Any) -> Handler:
@@ -176,7 +179,23 @@ def test_apps_can_be_joined_unless_both_handle_one_type() -> None:
         one.include(other)
 
 
-def test_the_decorator_leaves_the_function_as_it_is() -> None:
-    def function() -> None: ...
+app = App()
 
-    assert App().task("a")(function) is function
+
+@app.task("as.is")
+def as_it_is(ctx: Context, to: str, *, copies: int = 1) -> str:
+    """Send it."""
+    return f"{to} {copies} {ctx.attempt}"
+
+
+def test_what_the_decorator_makes_is_called_documented_and_pickled_like_the_function() -> None:
+    assert as_it_is(context(), "anna", copies=2) == "anna 2 1"
+    assert (as_it_is.__name__, as_it_is.__doc__, as_it_is.__module__) == ("as_it_is", "Send it.", __name__)
+    assert list(inspect.signature(as_it_is).parameters) == ["ctx", "to", "copies"]
+    assert pickle.loads(pickle.dumps(as_it_is)) is as_it_is  # noqa: S301  # our own
+    assert as_it_is.options(delay=60) is not as_it_is
+
+
+def test_one_function_can_be_the_handler_of_two_types() -> None:
+    again = app.task("as.is.too")(as_it_is)
+    assert (again.name, again.function) == ("as.is.too", as_it_is.function)

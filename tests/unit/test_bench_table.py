@@ -24,6 +24,7 @@ PEAKS = {"api_peak_mb": 129.0, "worker_peak_mb": 76.0}
 LINES: dict[str, dict[str, Any]] = {
     "submit": {"submit_per_s": 47_557, "post_per_s": 6936, "post_ms": {"p50": 9.0, "p95": 12.1, "p99": 14.2}, "batch": 500, "connections": 64},
     "ingest": {"ingest_per_s": 9_215, "post_per_s": 2_968, "ratio": 3.1},
+    "client": {"client_post_per_s": 1_426, "client_to_post": 1.0, "client_batch_per_s": 10_623, "client_to_batch": 0.73},
     "drain": DRAIN,
     "latency": {"start_ms": {"p50": 2.95, "p95": 4.37, "p99": 6.5}, "rate": 200, "tasks": 4000},
     "idle": {"idle_cpu_percent": 2.86, "memory_mb": {"api": 59.1, "worker": 44.0}},
@@ -108,6 +109,8 @@ def test_its_figures_stand_below_the_command_that_repeats_them(each: Program) ->
         ("submit", "POST /api/tasks/batch", Asked("≥", 25_000)),
         ("submit", "POST /api/tasks,", Asked("≥", 3_500)),
         ("ingest", "beside the rate", Asked("≥", 2)),
+        ("client", "beside bare single", Asked("≥", 0.8)),
+        ("client", "beside bare batches", Asked("≥", 0.9)),
         ("drain", "no-op tasks", Asked("≥", 20_000)),
         ("latency", "p50", Asked("≤", 4)),
         ("latency", "p99", Asked("≤", 20)),

@@ -1,24 +1,34 @@
-"""Task types as users declare them: `@app.task` turns a function into a handler, and its signature into the payload's schema."""
+"""Task types as users declare them: `@app.task` turns a function into a handler, and its signature into the payload's schema and the way to submit it."""
 
 import copy
 import inspect
 import re
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from functools import partial, update_wrapper
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar, Unpack, cast, overload
 
 import msgspec
 
-from waggle import declarations, secret_fields
+from waggle import declarations, models, secret_fields
 from waggle.context import Context, checked_breaker
 from waggle.payloads.decoder import Payload
 from waggle.resources import Declared, Resource
 from waggle.retry import Backoff, BackoffFunc
 from waggle.task import DEFAULT_MAX_RETRIES, DEFAULT_QUEUE, DEFAULT_TIMEOUT, QUEUE_LENGTH, QUEUE_PATTERN, TYPE_LENGTH, TYPE_PATTERN
 
+if TYPE_CHECKING:
+    from waggle.client.aio.client import Client, TaskHandle
+    from waggle.client.new_task import PreparedTask, TaskOptions
+
 F = TypeVar("F", bound=Callable[..., Any])
-G = TypeVar("G", bound=Callable[..., Any])
+Called = ParamSpec("Called")
+Fields = ParamSpec("Fields")
+Returned = TypeVar("Returned")
+R = TypeVar("R")
+
+injected: Any = object()
+"""The default of a parameter that a resource fills, so that a type checker asks for it neither in `enqueue` nor in a call."""
 
 
 class Handler:
@@ -64,17 +74,103 @@ class Handler:
         return self._payload.arguments(payload)
 
 
+class TaskFunction(Handler, Generic[Called, Returned, Fields, R]):
+    """A handler as its module has it: called, it is the function that it was; `enqueue` submits a task of it, with the same arguments but the context."""
+
+    def __init__(self, app: "App", name: str, function: Callable[..., Any], **declared: Any) -> None:
+        super().__init__(name, function, **declared)
+        self._app = app
+        self._options: TaskOptions = {}
+        skipped = {*self.resources, *(list(inspect.signature(function).parameters)[:1] if self.takes_context else [])}
+        own = inspect.signature(function)
+        self._fields = own.replace(parameters=[each for name, each in own.parameters.items() if name not in skipped])
+        update_wrapper(self, function, updated=())
+
+    def __call__(self, *args: Called.args, **kwargs: Called.kwargs) -> Returned:
+        called: Returned = self.function(*args, **kwargs)
+        return called
+
+    def options(self, **options: "Unpack[TaskOptions]") -> Self:
+        """The same handler, for tasks that ask for this besides: `send_email.options(delay=60).enqueue(…)`."""
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other._options = {**self._options, **options}
+        return other
+
+    def __reduce__(self) -> str:
+        """Pickled by name, as a function is."""
+        return str(getattr(self, "__qualname__", self.name))
+
+    def prepare(self, *args: Fields.args, **kwargs: Fields.kwargs) -> "PreparedTask[R]":
+        """A task of this handler, for `enqueue_many`, `Client.submit` and `SyncClient.submit`. Raises TypeError as a call does."""
+        from waggle.client.new_task import PreparedTask
+
+        bound = self._fields.bind(*args, **kwargs)
+        payload = bound.arguments
+        for name, parameter in self._fields.parameters.items():
+            if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+                payload |= payload.pop(name, {})
+        return PreparedTask(self.name, payload, self._options, self._returns)
+
+    async def enqueue(self, *args: Fields.args, **kwargs: Fields.kwargs) -> "TaskHandle[R]":
+        """Submit a task by the client of the app; it is stored when this returns. Raises what `Client` raises."""
+        return await self._app.client.submit(self.prepare(*args, **kwargs))
+
+    async def enqueue_many(self, tasks: "Iterable[PreparedTask[R]]") -> "list[TaskHandle[R]]":
+        """Submit tasks that `prepare` made, 1,000 in a request: `send_email.enqueue_many(send_email.prepare(to=to) for to in everybody)`."""
+        return await self._app.client.submit_many(tasks)
+
+    @property
+    def _returns(self) -> Any:
+        """The annotated type of its result; Any where that cannot be read from JSON."""
+        try:
+            returns = declarations.result(f"task {self.name}", self.function)
+            msgspec.json.Decoder(returns, dec_hook=models.decoded)
+        except Exception:  # an annotation for type checkers only, or whatever a type's own code raises
+            return Any
+        return Any if returns is None else returns
+
+
+class TaskDecorator(Protocol):
+    """What `app.task(…)` gives: it makes a function a handler."""
+
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[Context, Fields], Coroutine[Any, Any, R]], /
+    ) -> TaskFunction[Concatenate[Context, Fields], Coroutine[Any, Any, R], Fields, R]: ...
+    @overload
+    def __call__(self, function: Callable[Fields, Coroutine[Any, Any, R]], /) -> TaskFunction[Fields, Coroutine[Any, Any, R], Fields, R]: ...
+    @overload
+    def __call__(self, function: Callable[Concatenate[Context, Fields], R], /) -> TaskFunction[Concatenate[Context, Fields], R, Fields, R]: ...
+    @overload
+    def __call__(self, function: Callable[Fields, R], /) -> TaskFunction[Fields, R, Fields, R]: ...
+
+
 class App:
     """The handlers of one application; `WAGGLE_APP=module:app` names it."""
 
-    def __init__(self) -> None:
+    def __init__(self, client: "Client | None" = None) -> None:
+        """`client` submits what `enqueue` is called with; without one, the first `enqueue` makes `Client()`."""
         self._handlers: dict[str, Handler] = {}
         self._resources = Declared()
+        self._client = client
+        self._outer: App | None = None
 
     @property
     def handlers(self) -> Mapping[str, Handler]:
         """The task types of this app, by name."""
         return MappingProxyType(self._handlers)
+
+    @property
+    def client(self) -> "Client":
+        """What submits tasks of this app: its own client, or that of the app that includes it. Raises WrongAddressError."""
+        if self._client is None and self._outer is not None:
+            return self._outer.client
+        if self._client is None:
+            from waggle.client.aio.client import Client
+
+            self._client = Client()
+        return self._client
 
     def task(
         self,
@@ -88,7 +184,7 @@ class App:
         cleanup: Callable[..., Any] | None = None,
         breaker: str | None = None,
         backoff: Backoff | BackoffFunc | None = None,
-    ) -> Callable[[F], F]:
+    ) -> TaskDecorator:
         """Make a function the handler of task type `name`.
 
         The typed parameters are the payload's fields; a first parameter that is annotated `Context` or named `ctx` receives the context, and one
@@ -111,8 +207,10 @@ class App:
         if name in self._handlers:
             raise ValueError(f"task type {name} ({where}) already has a handler: {declarations.place(self._handlers[name].function)}")
 
-        def register(function: F) -> F:
-            self._handlers[name] = Handler(
+        def register(function: Callable[..., Any]) -> TaskFunction[..., Any, ..., Any]:
+            function = function.function if isinstance(function, TaskFunction) else function
+            made: TaskFunction[..., Any, ..., Any] = TaskFunction(
+                self,
                 name,
                 function,
                 queue=queue,
@@ -125,11 +223,12 @@ class App:
                 backoff=backoff,
                 resources=self._resources,
             )
-            return function
+            self._handlers[name] = made
+            return made
 
-        return register
+        return cast("TaskDecorator", register)
 
-    def resource(self, function: G) -> G:
+    def resource(self, function: F) -> F:
         """Make what a generator yields, async or plain, a parameter of the handlers that are declared after it, found by its type.
 
         The annotation says what it yields: `-> AsyncIterator[Pool]`. Each worker process opens it once, before its first task, if one of its handlers
@@ -145,6 +244,7 @@ class App:
         if both:
             raise ValueError(f"both apps have a handler for {', '.join(sorted(both))}")
         self._resources.include(other._resources)
+        other._outer = self
         self._handlers.update(other._handlers)
 
 

@@ -9,13 +9,10 @@ from types import TracebackType
 from typing import Any, Final, Protocol
 
 import msgspec
-import structlog
 
 from waggle.errors import ErrorCode
 from waggle.retry import LONGEST_WAIT_SECONDS
 from waggle.task import BREAKER_LENGTH, BREAKER_PATTERN, Claimed, Task
-
-log = structlog.get_logger()
 
 LONGEST_SNOOZE_SECONDS: Final = LONGEST_WAIT_SECONDS
 
@@ -181,6 +178,8 @@ class Context:
     def log(self) -> Any:
         """A structlog logger whose lines carry the task's id, type and attempt. The first of them are kept with the attempt: `waggle tasks logs`."""
         if self._log is None:
+            from waggle.context_log import log
+
             kept = {} if self._open_log is None else {KEPT_IN: self._open_log()}
             self._log = log.bind(**self.fields, logger="ctx.log", **kept)
         return self._log

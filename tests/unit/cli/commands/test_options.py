@@ -44,7 +44,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
         bodies.append({**json.loads(body, parse_float=str), "key": key})
         raise Unreachable("not now")
 
-    monkeypatch.setattr(client.Client, "submit", submit)
+    monkeypatch.setattr(client.Api, "submit", submit)
     return bodies
 
 
@@ -196,7 +196,7 @@ def test_a_submission_whose_outcome_is_unknown_can_be_repeated_as_the_same(run: 
         keys.append(key)
         raise Unreachable("the connection was lost", unknown=True)
 
-    monkeypatch.setattr(client.Client, "submit", submit)
+    monkeypatch.setattr(client.Api, "submit", submit)
     code, said = run("tasks", "submit", "x")
     assert code == 4
     assert said.endswith(f"The task may have been accepted. To be sure, repeat the command with --idempotency-key {keys[0]}")

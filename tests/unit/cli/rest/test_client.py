@@ -12,7 +12,7 @@ import pytest
 
 from waggle_cli.commands.session import Exit, exit_code
 from waggle_cli.rest.address import Address, find
-from waggle_cli.rest.client import Client
+from waggle_cli.rest.client import Api
 from waggle_cli.rest.errors import ApiError, Unreachable, WrongUrl
 
 SECONDS = 10.0
@@ -101,7 +101,7 @@ def stranger() -> Iterator[str]:
 
 @pytest.mark.parametrize(("path", "status"), [("html", 404), ("json", 404), ("list", 200), ("gateway", 502), ("moved", 301)])
 def test_a_server_that_is_not_waggle_is_recognised(path: str, status: int, stranger: str) -> None:
-    with Client(Address(f"{stranger}/{path}", "--url")) as client, pytest.raises(Unreachable, match=rf"not as a Waggle API \(status {status}, ") as told:
+    with Api(Address(f"{stranger}/{path}", "--url")) as client, pytest.raises(Unreachable, match=rf"not as a Waggle API \(status {status}, ") as told:
         client.get("tasks")
     assert exit_code(told.value) is Exit.UNAVAILABLE
 
@@ -114,7 +114,7 @@ def closed_port() -> Iterator[int]:
 
 
 def test_an_unreachable_address_is_reported_with_its_source() -> None:
-    with closed_port() as port, Client(Address(f"http://127.0.0.1:{port}", "WAGGLE_URL")) as client, pytest.raises(Unreachable) as told:
+    with closed_port() as port, Api(Address(f"http://127.0.0.1:{port}", "WAGGLE_URL")) as client, pytest.raises(Unreachable) as told:
         client.get("tasks")
     assert str(told.value) == f"http://127.0.0.1:{port} (from WAGGLE_URL) does not answer: Connection refused"
     assert not told.value.unknown
@@ -123,7 +123,7 @@ def test_an_unreachable_address_is_reported_with_its_source() -> None:
 def test_a_password_in_an_address_is_not_printed(tmp_path: Path) -> None:
     with pytest.raises(WrongUrl) as wrong:
         find("", {"WAGGLE_URL": "http://anna:hunter2@host:port"}, tmp_path)
-    with closed_port() as port, Client(Address(f"http://anna:hunter2@127.0.0.1:{port}", "--url")) as client, pytest.raises(Unreachable) as away:
+    with closed_port() as port, Api(Address(f"http://anna:hunter2@127.0.0.1:{port}", "--url")) as client, pytest.raises(Unreachable) as away:
         client.get("tasks")
     assert "hunter2" not in f"{wrong.value}{away.value}"
     assert f"http://anna:***@127.0.0.1:{port} does not answer" in str(away.value)
@@ -136,7 +136,7 @@ def test_a_connection_that_is_lost_leaves_open_whether_the_task_was_accepted() -
             connection.settimeout(SECONDS)
             connection.recv(1 << 16)
 
-    with socket.create_server(("127.0.0.1", 0)) as listener, Client(Address(f"http://127.0.0.1:{listener.getsockname()[1]}", "--url")) as client:
+    with socket.create_server(("127.0.0.1", 0)) as listener, Api(Address(f"http://127.0.0.1:{listener.getsockname()[1]}", "--url")) as client:
         listener.settimeout(SECONDS)
         thread = threading.Thread(target=hang_up, daemon=True)
         thread.start()

@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from waggle_cli.commands.session import Exit, each
-from waggle_cli.rest.client import Client
+from waggle_cli.rest.client import Api
 from waggle_cli.rest.errors import ApiError, Unreachable, may_pass
 from waggle_cli.rest.shapes import Json, RedriveJson, Reply
 from waggle_cli.views import lists, names, redrives, show, tasks
@@ -18,7 +18,7 @@ PROGRESS_POLL_SECONDS: Final = 0.3
 RUNNING: Final = "running"
 
 
-def retry_each(api: Client, ids: Sequence[str], payload: str | None, output: str) -> int:
+def retry_each(api: Api, ids: Sequence[str], payload: str | None, output: str) -> int:
     body = None if payload is None else f'{{"payload": {payload}}}'.encode()
     return each(
         "waggle dlq retry",
@@ -27,7 +27,7 @@ def retry_each(api: Client, ids: Sequence[str], payload: str | None, output: str
     )
 
 
-def retry_many(api: Client, wanted: Json, output: str, *, detach: bool, url: str) -> int:
+def retry_many(api: Api, wanted: Json, output: str, *, detach: bool, url: str) -> int:
     """Start a bulk retry and, unless detached, follow it."""
     answer = api.post("dlq", "retry", body=msgspec.json.encode(wanted))
     if "dry_run" in answer.value:
@@ -42,7 +42,7 @@ def retry_many(api: Client, wanted: Json, output: str, *, detach: bool, url: str
     return Exit.OK
 
 
-def follow(api: Client, answer: Reply[RedriveJson], output: str, *, url: str) -> int:
+def follow(api: Api, answer: Reply[RedriveJson], output: str, *, url: str) -> int:
     """Show the progress of a bulk retry until it has ended. Ctrl-C leaves it running."""
     redrive = answer.value
     total = min(redrive["matched"], redrive.get("limit", redrive["matched"]))
@@ -61,7 +61,7 @@ def follow(api: Client, answer: Reply[RedriveJson], output: str, *, url: str) ->
     return Exit.OK if redrive["state"] == "completed" else Exit.REFUSED
 
 
-def _poll(api: Client, before: Reply[RedriveJson]) -> Reply[RedriveJson]:
+def _poll(api: Api, before: Reply[RedriveJson]) -> Reply[RedriveJson]:
     """Its state now; during an outage of the API, the state before."""
     try:
         return api.get("dlq", "retries", before.value["id"])

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from waggle_cli.rest.address import find
-from waggle_cli.rest.client import Client
+from waggle_cli.rest.client import Api
 from waggle_cli.rest.errors import ApiError, NotSignedIn, Unreachable, WrongUrl
 
 
@@ -27,10 +27,10 @@ UNAVAILABLE: Final = (502, 503, 504)
 
 
 @contextmanager
-def session(command: str, url: str) -> Iterator[Client]:
+def session(command: str, url: str) -> Iterator[Api]:
     """A client of the API. What the client raises ends the command."""
     try:
-        with Client(find(url, os.environ, Path.cwd())) as client:
+        with Api(find(url, os.environ, Path.cwd())) as client:
             yield client
     except (WrongUrl, NotSignedIn, Unreachable, ApiError) as error:
         print_error(command, error)

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from waggle_cli.commands.session import Exit, exit_code, fail, print_error, session
 from waggle_cli.rest import submissions
-from waggle_cli.rest.client import Client
+from waggle_cli.rest.client import Api
 from waggle_cli.rest.shapes import Reply
 from waggle_cli.views import lists, show
 from waggle_cli.views.progress import Report, progress
@@ -49,7 +49,7 @@ def _called(name: str) -> str:
     return "standard input" if name == "-" else name
 
 
-def _send(api: Client, tasks: Iterable[submissions.Line], total: int, key: str, output: str, what: str) -> int:
+def _send(api: Api, tasks: Iterable[submissions.Line], total: int, key: str, output: str, what: str) -> int:
     """Send tasks and report the result; the exit code."""
     done, known, started = 0, 0, time.monotonic()
 

@@ -3,12 +3,12 @@
 import sys
 
 from waggle_cli.commands.session import Exit
-from waggle_cli.rest.client import Client
+from waggle_cli.rest.client import Api
 from waggle_cli.rest.shapes import AT_REST, Reply, TaskJson
 from waggle_cli.views import lists, tasks
 
 
-def wait(api: Client, task_id: str, seconds: float, output: str, url: str) -> int:
+def wait(api: Api, task_id: str, seconds: float, output: str, url: str) -> int:
     """Wait for a task and show it; the exit code says whether it completed."""
     answer = api.wait(task_id, seconds)
     show(api, answer, output)
@@ -19,5 +19,5 @@ def wait(api: Client, task_id: str, seconds: float, output: str, url: str) -> in
     return Exit.OK if status == "completed" else Exit.REFUSED
 
 
-def show(api: Client, answer: Reply[TaskJson], output: str) -> None:
+def show(api: Api, answer: Reply[TaskJson], output: str) -> None:
     lists.one(answer, output, lambda task: tasks.card(task, api.timeline(task)))

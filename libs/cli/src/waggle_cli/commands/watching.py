@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from waggle_cli.commands.session import Exit
-from waggle_cli.rest.client import Client
+from waggle_cli.rest.client import Api
 from waggle_cli.rest.shapes import AT_REST
 from waggle_cli.rest.watching import all_done, polls
 from waggle_cli.views import names, show
 from waggle_cli.views.watching import display
 
 
-def watch(api: Client, ids: Sequence[str], query: dict[str, Any], *, until_done: bool, limit: int, every: float, output: str) -> int:
+def watch(api: Api, ids: Sequence[str], query: dict[str, Any], *, until_done: bool, limit: int, every: float, output: str) -> int:
     """Watch until all is done, or until Ctrl-C; the exit code. Raises Unreachable or ApiError if the first poll fails."""
     some = went_wrong = False
     try:

@@ -7,7 +7,7 @@ import msgspec
 from waggle.app import Handler
 from waggle.secret_fields import has_any
 from waggle_cli.compatibility import losses
-from waggle_cli.rest.client import Client
+from waggle_cli.rest.client import Api
 from waggle_cli.rest.errors import ApiError
 
 MOST: Final = 200  # waiting tasks of one type whose payloads are tried
@@ -31,7 +31,7 @@ class Checked(msgspec.Struct):
         return msgspec.json.encode({"items": found})
 
 
-def check(api: Client, handler: Handler) -> Checked:
+def check(api: Api, handler: Handler) -> Checked:
     """One type. Raises ApiError and Unreachable."""
     live = _live(api, handler.name)
     if live is None:
@@ -48,7 +48,7 @@ def check(api: Client, handler: Handler) -> Checked:
     return checked
 
 
-def _live(api: Client, name: str) -> dict[str, Any] | None:
+def _live(api: Api, name: str) -> dict[str, Any] | None:
     try:
         found: dict[str, Any] = api.get("types", name).value
     except ApiError as error:
@@ -58,7 +58,7 @@ def _live(api: Client, name: str) -> dict[str, Any] | None:
     return found
 
 
-def _try_waiting(api: Client, handler: Handler, checked: Checked) -> None:
+def _try_waiting(api: Api, handler: Handler, checked: Checked) -> None:
     """Let the code read the payloads of tasks that wait, the newest first."""
     unread: list[tuple[str, str]] = []
     for page in api.pages("tasks", type=handler.name, status=["pending", "running"], limit=MOST):

@@ -48,7 +48,7 @@ def read_events(lines: Iterator[str]) -> Iterator[ServerEvent | None]:
         fields = {}
 
 
-class Client:
+class Api:
     """The API at one address. Every call can raise ApiError or Unreachable."""
 
     def __init__(self, address: Address) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from waggle_cli.rest.address import find
-from waggle_cli.rest.client import Client
+from waggle_cli.rest.client import Api
 from waggle_cli.rest.errors import ApiError, Unreachable, WrongUrl
 
 COMPLETION_TIMEOUT_SECONDS: Final = 1.0
@@ -40,7 +40,7 @@ def _task(item: dict[str, Any]) -> tuple[str, str]:
 def _names(read: Callable[[dict[str, Any]], tuple[str, str]], *path: str, **params: object) -> dict[str, str]:
     """Names with a word about each. The API is found as by every command, except that --url is not known here."""
     try:
-        with Client(find("", os.environ, Path.cwd())) as api:
+        with Api(find("", os.environ, Path.cwd())) as api:
             return dict(read(item) for item in api.get(*path, timeout=COMPLETION_TIMEOUT_SECONDS, **params).value["items"])
     except (WrongUrl, Unreachable, ApiError, KeyError, TypeError):
         return {}

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
-from waggle_cli.rest.client import PAGE_LIMIT, Client
+from waggle_cli.rest.client import PAGE_LIMIT, Api
 from waggle_cli.rest.errors import ApiError, Unreachable, may_pass
 from waggle_cli.rest.shapes import AT_REST
 from waggle_cli.rest.watching import raw_items
@@ -22,7 +22,7 @@ class EndedBatch(NamedTuple):
 class EndReader:
     """Reads them from a place on: `{"cursor": …}` or `{"updated_after": …}`. Each end comes once, though the API lists it several times."""
 
-    def __init__(self, api: Client, filters: Mapping[str, Any], place: Mapping[str, str]) -> None:
+    def __init__(self, api: Api, filters: Mapping[str, Any], place: Mapping[str, str]) -> None:
         self._api, self._filters, self._place = api, filters, place
         self._known: dict[tuple[str, str, int], datetime] = {}
 

@@ -13,7 +13,7 @@ from typing import BinaryIO, Final, NamedTuple
 
 from waggle.field_errors import Unreadable
 from waggle.submission import check, read_task
-from waggle_cli.rest.client import Client
+from waggle_cli.rest.client import Api
 from waggle_cli.rest.errors import ApiError, Unreachable, may_pass
 from waggle_cli.rest.shapes import PageJson, Reply, TaskJson
 
@@ -125,7 +125,7 @@ def _body(texts: list[bytes]) -> bytes:
     return b'{"tasks":[' + b",".join(texts) + b"]}"
 
 
-def sent(api: Client, tasks: Iterable[Line], key: str) -> Iterator[Reply[PageJson[TaskJson]]]:
+def sent(api: Api, tasks: Iterable[Line], key: str) -> Iterator[Reply[PageJson[TaskJson]]]:
     """Send tasks; yields the reply to each batch. Raises Interrupted."""
     for batch in batches(tasks):
         try:
@@ -134,7 +134,7 @@ def sent(api: Client, tasks: Iterable[Line], key: str) -> Iterator[Reply[PageJso
             raise Interrupted(batch, error) from error
 
 
-def _accepted(api: Client, batch: LineBatch, key: str) -> Reply[PageJson[TaskJson]]:
+def _accepted(api: Api, batch: LineBatch, key: str) -> Reply[PageJson[TaskJson]]:
     """Send a batch until it is accepted. If the API never answered, the first failure ends it."""
     deadline, pause, unknown = time.monotonic() + API_OUTAGE_SECONDS, 0.25, batch.number > 0
     while True:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from waggle_cli.rest.client import Client
+from waggle_cli.rest.client import Api
 from waggle_cli.rest.errors import ApiError, Unreachable, may_pass
 from waggle_cli.rest.shapes import AT_REST, UNFINISHED, Reply, TaskJson
 
@@ -26,7 +26,7 @@ def raw_items(answer: Reply[Any]) -> list[bytes]:
     return [bytes(item) for item in msgspec.json.decode(answer.raw, type=_Items).items]
 
 
-def polls(api: Client, ids: Sequence[str], query: dict[str, Any], limit: int, period: float) -> Iterator[Poll]:
+def polls(api: Api, ids: Sequence[str], query: dict[str, Any], limit: int, period: float) -> Iterator[Poll]:
     """A poll every `period` seconds, forever. An outage of the API between two polls is waited out. Raises Unreachable or ApiError."""
     before: Poll | None = None
     while True:
@@ -40,7 +40,7 @@ def polls(api: Client, ids: Sequence[str], query: dict[str, Any], limit: int, pe
         time.sleep(period)
 
 
-def all_done(api: Client, poll: Poll, query: dict[str, Any], *, by_filter: bool) -> bool:
+def all_done(api: Api, poll: Poll, query: dict[str, Any], *, by_filter: bool) -> bool:
     """Whether no watched task waits or runs; with a filter, older tasks than those of the poll count too."""
     if any(task["status"] in UNFINISHED for task, _ in poll):
         return False
@@ -48,13 +48,13 @@ def all_done(api: Client, poll: Poll, query: dict[str, Any], *, by_filter: bool)
     return not wanted or not api.get("tasks", **{**query, "status": wanted}, limit=1).value["items"]
 
 
-def _by_id(api: Client, ids: Sequence[str], before: Poll) -> Poll:
+def _by_id(api: Api, ids: Sequence[str], before: Poll) -> Poll:
     """Tasks that were at rest already are not fetched again."""
     at_rest = {task["id"]: (task, text) for task, text in before if task["status"] in AT_REST}
     return [at_rest.get(id_) or _fetched(api, id_) for id_ in ids]
 
 
-def _by_filter(api: Client, query: dict[str, Any], limit: int, before: Poll) -> Poll:
+def _by_filter(api: Api, query: dict[str, Any], limit: int, before: Poll) -> Poll:
     """The newest tasks that match, and those of the poll before that no longer match but had not ended then."""
     answer = api.get("tasks", **query, limit=limit)
     poll: Poll = list(zip(answer.value["items"], raw_items(answer), strict=True))
@@ -63,12 +63,12 @@ def _by_filter(api: Client, query: dict[str, Any], limit: int, before: Poll) -> 
     return poll + [found for id_ in left[:limit] if (found := _if_exists(api, id_))]
 
 
-def _fetched(api: Client, id_: str) -> tuple[TaskJson, bytes]:
+def _fetched(api: Api, id_: str) -> tuple[TaskJson, bytes]:
     answer = api.task(id_)
     return answer.value, answer.raw
 
 
-def _if_exists(api: Client, id_: str) -> tuple[TaskJson, bytes] | None:
+def _if_exists(api: Api, id_: str) -> tuple[TaskJson, bytes] | None:
     """None for a task that was purged meanwhile."""
     try:
         return _fetched(api, id_)

@@ -5,14 +5,14 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from waggle_cli.rest.client import PAGE_LIMIT, Client
+from waggle_cli.rest.client import PAGE_LIMIT, Api
 from waggle_cli.rest.shapes import Reply
 from waggle_cli.rest.watching import raw_items
 from waggle_cli.views import show
 
 
 def listing(
-    api: Client,
+    api: Api,
     path: Sequence[str],
     output: str,
     table: Callable[[Sequence[Any]], None],

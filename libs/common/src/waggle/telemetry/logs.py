@@ -12,7 +12,10 @@ from typing import Any, Final
 
 import structlog
 
-from waggle import forked
+from waggle import (
+    context_log,  # noqa: F401  # imported by now, so that `keep_own` finds it
+    forked,
+)
 from waggle.context import KEPT_IN, RUNNING
 from waggle.telemetry.log_lines import Line, text
 from waggle.telemetry.log_writer import LogWriter

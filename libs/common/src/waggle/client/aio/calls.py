@@ -1,0 +1,189 @@
+"""The calls of a client: connections that are kept, requests that are repeated when that is safe, and refusals as exceptions."""
+
+import json
+import os
+import random
+import time
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote, urlencode
+
+from waggle.client import address
+from waggle.client.errors import BY_STATUS, ResponseError, UnreachableError
+from waggle.client.sse import EventReader, TaskSign
+from waggle.client.streams import AsyncSemaphore, AsyncStream, Endpoint, async_is_over, async_place, async_sleep
+from waggle.client.wire import ApiAnswer, ResponseReader, request
+
+CONNECT_SECONDS: Final = 5.0
+FIRST_PAUSE_SECONDS: Final = 0.1
+LONGEST_PAUSE_SECONDS: Final = 5.0
+SILENCE_SECONDS: Final = 45.0
+"""A stream of events that says nothing for so long is lost: the API says something every 15 s."""
+WAITING: Final = (429, 503)
+"""Statuses that ask for the same request later."""
+
+
+class AsyncPool:
+    """Connections that wait for a request, the last used one last, and the room for more."""
+
+    def __init__(self, limit: int) -> None:
+        self.idle: list[AsyncStream] = []
+        self.room = AsyncSemaphore(limit)
+
+    async def take(self) -> AsyncStream | None:
+        """One that the server has kept open; None when there is none."""
+        while True:
+            try:
+                stream = self.idle.pop()
+            except IndexError:  # also when another thread was faster
+                return None
+            if stream.usable:
+                return stream
+            await stream.close()
+
+
+class AsyncConnections:
+    """Connections to one endpoint, at most `limit` at a time; each event loop, or process after a fork, has its own."""
+
+    def __init__(self, endpoint: Endpoint, limit: int) -> None:
+        self._endpoint, self._limit = endpoint, limit
+        self._pools: dict[Any, AsyncPool] = {}
+
+    async def exchange(self, message: bytes, seconds: float) -> ApiAnswer:
+        """Send a request and read its answer. Raises UnreachableError."""
+        pool = self._pool()
+        async with pool.room:
+            stream = await pool.take()
+            if stream is None:
+                stream = await AsyncStream.open(self._endpoint, min(seconds, CONNECT_SECONDS))
+            reader, whole = ResponseReader(), False
+            try:
+                answer = await stream.exchange(message, reader, seconds)
+                whole = reader.reusable
+                return answer
+            finally:
+                if whole:
+                    pool.idle.append(stream)
+                else:
+                    await stream.close()
+
+    async def close(self) -> None:
+        pool = self._pool()
+        while stream := await pool.take():
+            await stream.close()
+
+    def _pool(self) -> AsyncPool:
+        place = async_place()
+        if place not in self._pools:
+            for other in [each for each in list(self._pools) if async_is_over(each)]:
+                self._pools.pop(other, None)
+            self._pools.setdefault(place, AsyncPool(self._limit))  # one, whatever other threads do
+        return self._pools[place]
+
+
+class AsyncCalls:
+    """Requests to the API at one address. `timeout` is how long one request may take, `retry_for` how long failures are repeated, both in seconds."""
+
+    def __init__(self, url: str | None, api_key: str | None, *, timeout: float, retry_for: float, connections: int) -> None:
+        there = address.find(url, api_key, os.environ, Path.cwd())
+        self.url, self._timeout, self._retry_for = there.url, timeout, retry_for
+        self._endpoint, self._host, self._base = address.endpoint(there.url)
+        self._headers = {"accept": "application/json", "user-agent": "waggle-python"}
+        if there.key:
+            self._headers["authorization"] = f"Bearer {there.key}"
+        self._connections = AsyncConnections(self._endpoint, connections)
+
+    async def close(self) -> None:
+        await self._connections.close()
+
+    async def call(
+        self,
+        method: str,
+        *path: str,
+        query: Mapping[str, Any] | None = None,
+        body: bytes = b"",
+        key: str | None = None,
+        takes: float = 0.0,
+        safe: bool = True,
+    ) -> ApiAnswer:
+        """Send a request until it is answered, for `retry_for` seconds at most.
+
+        `key` is its idempotency key; `takes` is how long the API may take on purpose. With `safe=False` a request is not repeated once it may have been
+        carried out. Raises UnreachableError, or the ResponseError of the answer's status.
+        """
+        headers = self._headers | ({"content-type": "application/json"} if body else {}) | ({"idempotency-key": key} if key else {})
+        message = request(method, self._target(path, query or {}), self._host, headers, body)
+        deadline, pause, unknown = time.monotonic() + self._retry_for, FIRST_PAUSE_SECONDS, False
+        while True:
+            try:
+                answer = await self._connections.exchange(message, self._timeout + takes)
+            except UnreachableError as error:
+                unknown = unknown or error.unknown
+                failure: UnreachableError | ResponseError = UnreachableError(f"{self.url} is not reached: {error}", unknown=unknown)
+                wait = random.uniform(pause / 2, pause)  # noqa: S311  # no secret
+                final = unknown and not safe
+            else:
+                if answer.status < 300:
+                    return answer
+                failure = self._refused(answer)
+                wait = random.uniform(pause, 2 * pause) if failure.retry_after is None else failure.retry_after  # noqa: S311  # no secret
+                final = answer.status not in WAITING
+            if final or time.monotonic() + wait > deadline:
+                raise failure
+            await async_sleep(wait)
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+    async def events(self, *path: str, query: Mapping[str, Any] | None = None, after: str = "") -> AsyncIterator[TaskSign]:
+        """Server-sent events, until one is called `end`. A connection that is lost is opened again after the last event.
+
+        Raises UnreachableError when the API is away for `retry_for` seconds, or the ResponseError of the answer's status.
+        """
+        target, since = self._target(path, query or {}), time.monotonic()
+        while True:
+            headers = self._headers | {"accept": "text/event-stream"} | ({"last-event-id": after} if after else {})
+            stream = None
+            try:
+                stream = await AsyncStream.open(self._endpoint, CONNECT_SECONDS)
+                await stream.send(request("GET", target, self._host, headers, b""), CONNECT_SECONDS)
+                reader, events = ResponseReader(), EventReader()
+                while reader.answer is None:
+                    await stream.more(reader, SILENCE_SECONDS)
+                    if reader.status != 200:
+                        continue
+                    since = time.monotonic()
+                    for event in events.feed(reader.taken()):
+                        after = event.id or after
+                        yield event
+                        if event.name == "end":
+                            return
+                if reader.answer.status != 200:
+                    failure: UnreachableError | ResponseError = self._refused(reader.answer)
+                    if reader.answer.status not in WAITING:
+                        raise failure
+                else:
+                    failure = UnreachableError(f"{self.url} has ended the stream")
+            except UnreachableError as error:
+                failure = UnreachableError(f"{self.url} is not reached: {error}")
+            finally:
+                if stream is not None:
+                    await stream.close()
+            if time.monotonic() - since > self._retry_for:
+                raise failure
+            await async_sleep(random.uniform(0.5, 1.0))  # noqa: S311  # no secret
+
+    def _target(self, path: tuple[str, ...], query: Mapping[str, Any]) -> str:
+        given = [(name, value) for name, value in query.items() if value is not None and value != []]
+        target = "/".join([self._base, "api", *(quote(part, safe="") for part in path)])
+        return target + ("?" + urlencode(given, doseq=True) if given else "")
+
+    def _refused(self, answer: ApiAnswer) -> ResponseError:
+        """The error of an answer. Raises UnreachableError if it is not Waggle's."""
+        try:
+            body = json.loads(answer.body)
+            assert "code" in body
+        except (ValueError, TypeError, AssertionError):
+            kind = answer.headers.get("content-type", "no content-type")
+            raise UnreachableError(f"{self.url} answers, but not as a Waggle API (status {answer.status}, {kind})", unknown=True) from None
+        retry_after = answer.headers.get("retry-after", "")
+        return BY_STATUS.get(answer.status, ResponseError)(answer.status, body, float(retry_after) if retry_after.isdigit() else None)

@@ -1,0 +1,1 @@
+"""Made from `waggle.client.aio` by `just sync-client`; change it there."""
