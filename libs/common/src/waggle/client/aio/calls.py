@@ -127,8 +127,11 @@ class AsyncCalls:
                 if answer.status < 300:
                     return answer
                 failure = self._refused(answer)
-                wait = random.uniform(pause, 2 * pause) if failure.retry_after is None else failure.retry_after  # noqa: S311  # no secret
-                final = answer.status not in WAITING
+                wait = random.uniform(pause, 2 * pause)  # noqa: S311  # no secret
+                if isinstance(failure, UnreachableError):  # a proxy says so; with a status of 500 and more, perhaps because the API starts
+                    unknown, final = True, answer.status < 500 or not safe
+                else:
+                    wait, final = wait if failure.retry_after is None else failure.retry_after, answer.status not in WAITING
             if final or time.monotonic() + wait > deadline:
                 raise failure
             await async_sleep(wait)
@@ -142,7 +145,7 @@ class AsyncCalls:
         target, since = self._target(path, query or {}), time.monotonic()
         while True:
             headers = self._headers | {"accept": "text/event-stream"} | ({"last-event-id": after} if after else {})
-            stream = None
+            stream, final = None, False
             try:
                 stream = await AsyncStream.open(self._endpoint, CONNECT_SECONDS)
                 await stream.send(request("GET", target, self._host, headers, b""), CONNECT_SECONDS)
@@ -159,8 +162,7 @@ class AsyncCalls:
                             return
                 if reader.answer.status != 200:
                     failure: UnreachableError | ResponseError = self._refused(reader.answer)
-                    if reader.answer.status not in WAITING:
-                        raise failure
+                    final = reader.answer.status < 500 and reader.answer.status not in WAITING
                 else:
                     failure = UnreachableError(f"{self.url} has ended the stream")
             except UnreachableError as error:
@@ -168,7 +170,7 @@ class AsyncCalls:
             finally:
                 if stream is not None:
                     await stream.close()
-            if time.monotonic() - since > self._retry_for:
+            if final or time.monotonic() - since > self._retry_for:
                 raise failure
             await async_sleep(random.uniform(0.5, 1.0))  # noqa: S311  # no secret
 
@@ -177,13 +179,13 @@ class AsyncCalls:
         target = "/".join([self._base, "api", *(quote(part, safe="") for part in path)])
         return target + ("?" + urlencode(given, doseq=True) if given else "")
 
-    def _refused(self, answer: ApiAnswer) -> ResponseError:
-        """The error of an answer. Raises UnreachableError if it is not Waggle's."""
+    def _refused(self, answer: ApiAnswer) -> ResponseError | UnreachableError:
+        """The error of an answer; UnreachableError if it is not Waggle's."""
         try:
             body = json.loads(answer.body)
             assert "code" in body
         except (ValueError, TypeError, AssertionError):
             kind = answer.headers.get("content-type", "no content-type")
-            raise UnreachableError(f"{self.url} answers, but not as a Waggle API (status {answer.status}, {kind})", unknown=True) from None
+            return UnreachableError(f"{self.url} answers, but not as a Waggle API (status {answer.status}, {kind})", unknown=True)
         retry_after = answer.headers.get("retry-after", "")
         return BY_STATUS.get(answer.status, ResponseError)(answer.status, body, float(retry_after) if retry_after.isdigit() else None)

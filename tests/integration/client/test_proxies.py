@@ -1,0 +1,63 @@
+"""A proxy before the API: its own answers are no answers of Waggle."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from support.client_handlers import add
+from support.keys import ADMIN_KEY
+from support.one_system import OneSystem
+from waggle import Client, SyncClient
+from waggle.client import errors
+
+
+@asynccontextmanager
+async def proxy(system: OneSystem, status: str, times: int) -> AsyncIterator[str]:
+    """The address of a proxy that answers by itself so many times, and then passes connections on."""
+    left = times
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal left
+        if left > 0:
+            left -= 1
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(f"HTTP/1.1 {status}\r\ncontent-type: text/html\r\ncontent-length: 4\r\nconnection: close\r\n\r\noops".encode())
+            await writer.drain()
+            writer.close()
+            return
+        host, _, port = system.api.api_url.partition("://")[2].partition(":")
+        inner_reader, inner_writer = await asyncio.open_connection(host, int(port))
+        async with asyncio.TaskGroup() as both:
+            both.create_task(pump(reader, inner_writer))
+            both.create_task(pump(inner_reader, writer))
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(1 << 16):
+        writer.write(data)
+    writer.close()
+
+
+async def test_one_that_does_not_reach_the_api_is_asked_again(system: OneSystem) -> None:
+    async with proxy(system, "502 Bad Gateway", 2) as url, Client(url, ADMIN_KEY) as client:
+        assert await (await client.submit(add.prepare(1, b=2))).result(60) == 3
+    async with proxy(system, "504 Gateway Timeout", 2) as url:
+        with SyncClient(url, ADMIN_KEY) as other:
+            handle = await asyncio.to_thread(other.submit, add.prepare(1, b=2))
+            assert await asyncio.to_thread(handle.result, 60) == 3
+
+
+async def test_what_is_no_waggle_api_is_said_at_once(system: OneSystem) -> None:
+    async with proxy(system, "404 Not Found", 1) as url, Client(url, ADMIN_KEY) as client:
+        with pytest.raises(errors.UnreachableError, match=r"answers, but not as a Waggle API \(status 404, text/html\)"):
+            await client.submit(add.prepare(1))
+        assert await (await client.submit(add.prepare(1))).result(60) == 2
+    async with proxy(system, "301 Moved Permanently", 1) as url, Client(url, ADMIN_KEY) as client:
+        with pytest.raises(errors.UnreachableError, match="status 301"):
+            await anext(client.events())
