@@ -1,6 +1,7 @@
 """`waggle types show` and `check`: whether code takes what is live and what waits, before it is deployed."""
 
 import json
+import types
 from collections.abc import Callable
 from pathlib import Path
 
@@ -73,3 +74,14 @@ def test_code_that_cannot_be_loaded_is_wrong_usage(cli: Run) -> None:
     run = cli("types check --app no_such_module:app")
     assert (run.code, run.out) == (2, "")
     assert "no_such_module" in run.err
+
+
+def test_a_stub_is_a_module_that_submits(cli: Run) -> None:
+    shop = types.ModuleType("shop_types")
+    exec(cli("types stub email.send demo.echo").out, shop.__dict__)  # noqa: S102  # what the test is about
+    assert (
+        b'{"type":"email.send","payload":{"to":"bee@hive.example","subject":"hello"}}' in shop.email_send.prepare(to="bee@hive.example", subject="hello").text
+    )
+    assert "def demo_echo" in cli("types stub").out
+    missing = cli("types stub email.send no.such")
+    assert (missing.code, missing.out) == (3, "")

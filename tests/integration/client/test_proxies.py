@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 
@@ -16,32 +16,47 @@ from waggle.client import errors
 @asynccontextmanager
 async def proxy(system: OneSystem, status: str, times: int) -> AsyncIterator[str]:
     """The address of a proxy that answers by itself so many times, and then passes connections on."""
-    left = times
+    left, host, port = times, *system.api.api_url.partition("://")[2].split(":")
+    connections: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal left
-        if left > 0:
-            left -= 1
-            await reader.readuntil(b"\r\n\r\n")
-            writer.write(f"HTTP/1.1 {status}\r\ncontent-type: text/html\r\ncontent-length: 4\r\nconnection: close\r\n\r\noops".encode())
-            await writer.drain()
-            writer.close()
-            return
-        host, _, port = system.api.api_url.partition("://")[2].partition(":")
-        inner_reader, inner_writer = await asyncio.open_connection(host, int(port))
-        async with asyncio.TaskGroup() as both:
-            both.create_task(pump(reader, inner_writer))
-            both.create_task(pump(inner_reader, writer))
+        connections.add(asyncio.current_task())  # type: ignore[arg-type]  # each connection has a task
+        async with closing(writer):
+            if left > 0:
+                left -= 1
+                await reader.readuntil(b"\r\n\r\n")
+                writer.write(f"HTTP/1.1 {status}\r\ncontent-type: text/html\r\ncontent-length: 4\r\nconnection: close\r\n\r\noops".encode())
+                await writer.drain()
+                return
+            inner_reader, inner_writer = await asyncio.open_connection(host, int(port))
+            async with closing(inner_writer):
+                both = [asyncio.create_task(pump(reader, inner_writer)), asyncio.create_task(pump(inner_reader, writer))]
+                await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+                for each in both:
+                    each.cancel()
+                await asyncio.gather(*both, return_exceptions=True)
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    async with server:
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    for connection in connections:
+        connection.cancel()
+    await asyncio.gather(*connections, return_exceptions=True)
+
+
+@asynccontextmanager
+async def closing(writer: asyncio.StreamWriter) -> AsyncIterator[None]:
+    try:
+        yield
+    finally:
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
 
 
 async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     while data := await reader.read(1 << 16):
         writer.write(data)
-    writer.close()
 
 
 async def test_one_that_does_not_reach_the_api_is_asked_again(system: OneSystem) -> None:

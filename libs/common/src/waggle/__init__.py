@@ -7,6 +7,7 @@ from waggle.context import BreakerOpen, Context, Reject, Retry, Snooze
 from waggle.errors import TaskError
 from waggle.retry import Backoff
 from waggle.secret_fields import Secret
+from waggle.submittable import omitted
 from waggle.task import Priority, Status
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ __all__ = [
     "WaggleError",
     "injected",
     "new_task",
+    "omitted",
 ]
 
 _CLIENT = {

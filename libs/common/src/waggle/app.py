@@ -3,29 +3,27 @@
 import copy
 import inspect
 import re
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial, update_wrapper
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast, overload
 
 import msgspec
 
-from waggle import declarations, models, secret_fields
+from waggle import declarations, secret_fields
 from waggle.context import Context, checked_breaker
 from waggle.payloads.decoder import Payload
 from waggle.resources import Declared, Resource
 from waggle.retry import Backoff, BackoffFunc
+from waggle.submittable import Fields, R, Submittable
 from waggle.task import DEFAULT_MAX_RETRIES, DEFAULT_QUEUE, DEFAULT_TIMEOUT, QUEUE_LENGTH, QUEUE_PATTERN, TYPE_LENGTH, TYPE_PATTERN
 
 if TYPE_CHECKING:
-    from waggle.client.aio.client import Client, TaskHandle
-    from waggle.client.new_task import PreparedTask, TaskOptions
+    from waggle.client.aio.client import Client
 
 F = TypeVar("F", bound=Callable[..., Any])
 Called = ParamSpec("Called")
-Fields = ParamSpec("Fields")
 Returned = TypeVar("Returned")
-R = TypeVar("R")
 
 injected: Any = object()
 """The default of a parameter that a resource fills, so that a type checker asks for it neither in `enqueue` nor in a call."""
@@ -74,61 +72,24 @@ class Handler:
         return self._payload.arguments(payload)
 
 
-class TaskFunction(Handler, Generic[Called, Returned, Fields, R]):
+class TaskFunction(Handler, Submittable[Fields, R], Generic[Called, Returned, Fields, R]):
     """A handler as its module has it: called, it is the function that it was; `enqueue` submits a task of it, with the same arguments but the context."""
 
     def __init__(self, app: "App", name: str, function: Callable[..., Any], **declared: Any) -> None:
-        super().__init__(name, function, **declared)
-        self._app = app
-        self._options: TaskOptions = {}
-        skipped = {*self.resources, *(list(inspect.signature(function).parameters)[:1] if self.takes_context else [])}
+        Handler.__init__(self, name, function, **declared)
         own = inspect.signature(function)
-        self._fields = own.replace(parameters=[each for name, each in own.parameters.items() if name not in skipped])
+        skipped = {*self.resources, *(list(own.parameters)[:1] if self.takes_context else [])}
+        fields = own.replace(parameters=[each for name, each in own.parameters.items() if name not in skipped])
+        Submittable.__init__(self, name, lambda: app.client, function, fields)
         update_wrapper(self, function, updated=())
 
     def __call__(self, *args: Called.args, **kwargs: Called.kwargs) -> Returned:
         called: Returned = self.function(*args, **kwargs)
         return called
 
-    def options(self, **options: "Unpack[TaskOptions]") -> Self:
-        """The same handler, for tasks that ask for this besides: `send_email.options(delay=60).enqueue(…)`."""
-        other = object.__new__(type(self))
-        other.__dict__.update(self.__dict__)
-        other._options = {**self._options, **options}
-        return other
-
     def __reduce__(self) -> str:
         """Pickled by name, as a function is."""
         return str(getattr(self, "__qualname__", self.name))
-
-    def prepare(self, *args: Fields.args, **kwargs: Fields.kwargs) -> "PreparedTask[R]":
-        """A task of this handler, for `enqueue_many`, `Client.submit` and `SyncClient.submit`. Raises TypeError as a call does."""
-        from waggle.client.new_task import PreparedTask
-
-        bound = self._fields.bind(*args, **kwargs)
-        payload = bound.arguments
-        for name, parameter in self._fields.parameters.items():
-            if parameter.kind is inspect.Parameter.VAR_KEYWORD:
-                payload |= payload.pop(name, {})
-        return PreparedTask(self.name, payload, self._options, self._returns)
-
-    async def enqueue(self, *args: Fields.args, **kwargs: Fields.kwargs) -> "TaskHandle[R]":
-        """Submit a task by the client of the app; it is stored when this returns. Raises what `Client` raises."""
-        return await self._app.client.submit(self.prepare(*args, **kwargs))
-
-    async def enqueue_many(self, tasks: "Iterable[PreparedTask[R]]") -> "list[TaskHandle[R]]":
-        """Submit tasks that `prepare` made, 1,000 in a request: `send_email.enqueue_many(send_email.prepare(to=to) for to in everybody)`."""
-        return await self._app.client.submit_many(tasks)
-
-    @property
-    def _returns(self) -> Any:
-        """The annotated type of its result; Any where that cannot be read from JSON."""
-        try:
-            returns = declarations.result(f"task {self.name}", self.function)
-            msgspec.json.Decoder(returns, dec_hook=models.decoded)
-        except Exception:  # an annotation for type checkers only, or whatever a type's own code raises
-            return Any
-        return Any if returns is None else returns
 
 
 class TaskDecorator(Protocol):
@@ -227,6 +188,17 @@ class App:
             return made
 
         return cast("TaskDecorator", register)
+
+    def remote(self, name: str) -> Callable[[Callable[Fields, R]], Submittable[Fields, R]]:
+        """Make a function's signature the way to submit tasks of a type whose handler is elsewhere; `waggle types stub` writes such functions.
+
+        The function is never called.
+        """
+
+        def declare(function: Callable[Fields, R]) -> Submittable[Fields, R]:
+            return Submittable(name, lambda: self.client, function, inspect.signature(function))
+
+        return declare
 
     def resource(self, function: F) -> F:
         """Make what a generator yields, async or plain, a parameter of the handlers that are declared after it, found by its type.

@@ -16,6 +16,7 @@ Examples:
   waggle types
   waggle types show demo.echo
   waggle types check --app shop.tasks:app
+  waggle types stub > shop_types.py
 
 {EXIT_CODES}"""
 
@@ -53,6 +54,24 @@ def show_(name: TypeName, /, *, output: Output = "table", url: Url = "") -> int:
 
     with session("waggle types show", url) as api:
         lists.one(api.get("types", name), output, types.card)
+    return Exit.OK
+
+
+@app.command(name="stub", help_epilogue=examples("waggle types stub > shop_types.py", "waggle types stub email.send invoice.render > shop_types.py"))
+def stub_(*names: TypeName, url: Url = "") -> int:
+    """Write the types as a Python module, typed like their payloads: for programs whose handlers are elsewhere.
+
+    Parameters
+    ----------
+    names
+        The types that you want; all of them if you name none.
+    """
+    from waggle_cli.commands.session import Exit, session
+    from waggle_cli.views import show, stub
+
+    with session("waggle types stub", url) as api:
+        found = [api.get("types", name).value for name in names] if names else api.get("types").value["items"]
+        show.write(stub.module(found).encode())
     return Exit.OK
 
 
