@@ -83,6 +83,12 @@ async def test_an_idempotency_key_of_ones_own_makes_one_task(client: Any) -> Non
     assert first.id == second.id
 
 
+async def test_a_task_that_was_prepared_once_can_be_submitted_often(client: Any) -> None:
+    task = add.prepare(1)
+    handles = [await client.submit(task), await client.submit(task), *await client.submit_many([task, task])]
+    assert len({handle.id for handle in handles}) == 4
+
+
 async def test_many_come_in_their_order_and_lists_have_no_pages(client: Any) -> None:
     mark = uuid4().hex
     handles = await client.submit_many(add.options(metadata={"mark": mark}).prepare(number, b=0) for number in range(1_203))

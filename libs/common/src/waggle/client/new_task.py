@@ -41,23 +41,18 @@ class TaskOptions(TypedDict, total=False):
 
 
 class PreparedTask(Generic[R]):
-    """A task that is not submitted yet; `text` is the JSON that creates it, `returns` the type of its result."""
+    """A task that is not submitted yet: each submission makes one, unless it has an idempotency key (`key`).
 
-    __slots__ = ("_key", "has_own_key", "returns", "text", "type")
+    `text` is the JSON that creates it, `returns` the type of its result.
+    """
+
+    __slots__ = ("key", "returns", "text", "type")
 
     def __init__(self, type: str, payload: Any, options: TaskOptions, returns: Any = Any) -> None:
         """Raises ValueError for a time without a zone, TypeError for what JSON cannot hold."""
         self.type, self.returns = type, returns
-        self._key = options.get("idempotency_key")
-        self.has_own_key = self._key is not None
+        self.key = options.get("idempotency_key")
         self.text = _encoder.encode({"type": type, "payload": payload, **_fields(options)} if options else {"type": type, "payload": payload})
-
-    @property
-    def key(self) -> str:
-        """Its idempotency key, always the same one."""
-        if self._key is None:
-            self._key = token_hex(16)
-        return self._key
 
 
 class TaskBatch(Generic[R]):
@@ -79,7 +74,7 @@ def batches(tasks: Iterable[PreparedTask[R]]) -> Iterator[TaskBatch[R]]:
     found: list[PreparedTask[R]] = []
     size = 0
     for task in tasks:
-        if task.has_own_key:
+        if task.key is not None:
             raise ValueError(f"a task with an idempotency key ({task.type}, {task.key!r}) is submitted alone")
         if found and (len(found) == BATCH_LIMIT or size + len(task.text) + 1 > BATCH_BYTES):
             yield TaskBatch(found)

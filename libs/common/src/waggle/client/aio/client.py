@@ -3,6 +3,7 @@
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import suppress
+from secrets import token_hex
 from types import TracebackType
 from typing import Any, Final, Generic, Self, TypeVar, Unpack
 from uuid import UUID
@@ -98,7 +99,7 @@ class TaskTransaction:
 
     async def submit(self, task: PreparedTask[R]) -> TaskHandle[R]:
         """Submit a task as `handler.prepare(…)` makes it."""
-        [task_id] = await async_ids(self._connection, f"[{task.text.decode()}]", task.key if task.has_own_key else None)
+        [task_id] = await async_ids(self._connection, f"[{task.text.decode()}]", task.key)
         return TaskHandle(self._client, task_id, task.returns)
 
     async def submit_many(self, tasks: Iterable[PreparedTask[R]]) -> list[TaskHandle[R]]:
@@ -138,7 +139,7 @@ class Client:
 
     async def submit(self, task: PreparedTask[R]) -> TaskHandle[R]:
         """Submit a task as `handler.prepare(…)` makes it; it is stored when this returns."""
-        answer = await self._calls.call("POST", "tasks", body=task.text, key=task.key)
+        answer = await self._calls.call("POST", "tasks", body=task.text, key=task.key or token_hex(16))
         return TaskHandle(self, read_id(answer.body).id, task.returns)
 
     async def submit_many(self, tasks: Iterable[PreparedTask[R]]) -> list[TaskHandle[R]]:
