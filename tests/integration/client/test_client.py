@@ -13,6 +13,7 @@ from support.client_handlers import Invoice, add, app, count, invoice, refuse, t
 from support.facts import until
 from support.keys import ADMIN_KEY
 from support.one_system import OneSystem
+from support.system import client_for, ok
 from waggle import Client, Priority, Status, SyncClient, WaggleError, new_task
 from waggle.client import errors
 
@@ -185,6 +186,25 @@ def test_one_client_serves_one_event_loop_after_another(system: OneSystem) -> No
     assert [asyncio.run(once(client)) for _ in range(3)] == [2, 2, 2]
     del client
     gc.collect()
+
+
+async def test_results_that_are_waited_for_leave_room_for_others(system: OneSystem) -> None:
+    async with Client(system.api.api_url, ADMIN_KEY, connections=1) as client:
+        slow = await client.submit(wait.prepare(3.0))
+        waiting = asyncio.create_task(slow.result(60))
+        await asyncio.sleep(0.2)
+        assert await slow.status() in ("pending", "running")
+        assert not waiting.done()
+        assert await waiting == "waited"
+
+
+async def test_a_result_that_the_key_may_not_see_is_an_error(system: OneSystem) -> None:
+    async with client_for({"api_url": system.api.api_url, "api_key": ADMIN_KEY}) as api:
+        limited = ok(await api.post("/api/auth/keys", json={"comment": "a test", "scopes": ["tasks:read", "tasks:write"]}), 201)["key"]
+    async with Client(system.api.api_url, limited) as client:
+        handle = await client.submit(add.prepare(1))
+        with pytest.raises(errors.ResultError, match="payloads:read"):
+            await handle.result(60)
 
 
 def test_one_client_serves_many_threads(system: OneSystem) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from uuid import UUID
 
 import pytest
 
@@ -68,11 +69,23 @@ async def test_one_that_does_not_reach_the_api_is_asked_again(system: OneSystem)
             assert await asyncio.to_thread(handle.result, 60) == 3
 
 
+async def test_what_may_have_been_carried_out_and_has_no_key_is_not_asked_again(system: OneSystem) -> None:
+    async with proxy(system, "503 Service Unavailable", 1) as url, Client(url, ADMIN_KEY) as client:
+        with pytest.raises(errors.UnreachableError) as caught:
+            await client.retry(UUID(int=7))
+        assert caught.value.unknown
+        with pytest.raises(errors.TaskNotFoundError):
+            await client.retry(UUID(int=7))
+
+
 async def test_what_is_no_waggle_api_is_said_at_once(system: OneSystem) -> None:
     async with proxy(system, "404 Not Found", 1) as url, Client(url, ADMIN_KEY) as client:
         with pytest.raises(errors.UnreachableError, match=r"answers, but not as a Waggle API \(status 404, text/html\)"):
             await client.submit(add.prepare(1))
         assert await (await client.submit(add.prepare(1))).result(60) == 2
+    async with proxy(system, "200 OK", 1) as url, Client(url, ADMIN_KEY) as client:
+        with pytest.raises(errors.UnreachableError, match="status 200, text/html"):
+            await client.queues()
     async with proxy(system, "301 Moved Permanently", 1) as url, Client(url, ADMIN_KEY) as client:
         with pytest.raises(errors.UnreachableError, match="status 301"):
             await anext(client.events())

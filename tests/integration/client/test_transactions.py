@@ -69,6 +69,10 @@ def by_plain_sqlalchemy(url: str, work: Work) -> None:
             work(connection)
         with sqlalchemy.orm.Session(engine) as session, session.begin():
             work(session)
+        scoped = sqlalchemy.orm.scoped_session(sqlalchemy.orm.sessionmaker(engine))
+        with scoped.begin():
+            work(scoped)
+        scoped.remove()
     finally:
         engine.dispose()
 
@@ -148,6 +152,9 @@ async def test_threads_submit_in_their_transaction(system: OneSystem, library: A
 
 
 async def test_another_kind_of_connection_is_refused(system: OneSystem) -> None:
+    async with asyncpg.create_pool(system.settings.postgres_url, min_size=0) as pool, Client(system.api.api_url, ADMIN_KEY) as client:
+        with pytest.raises(TypeError, match="is not a connection of asyncpg"):
+            await client.in_transaction(pool).submit(new_task("shop.add", {"a": 1}))
     async with Client(system.api.api_url, ADMIN_KEY) as client:
         with pytest.raises(TypeError, match=r"builtins\.str is not a connection of asyncpg"):
             await client.in_transaction("postgresql://…").submit(new_task("shop.add", {"a": 1}))

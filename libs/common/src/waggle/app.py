@@ -3,6 +3,7 @@
 import copy
 import inspect
 import re
+import sys
 from collections.abc import Callable, Coroutine, Mapping
 from functools import partial, update_wrapper
 from types import MappingProxyType
@@ -82,8 +83,10 @@ class TaskFunction(Handler, Submittable[Fields, R], Generic[Called, Returned, Fi
         fields = own.replace(parameters=[each for name, each in own.parameters.items() if name not in skipped])
         Submittable.__init__(self, name, lambda: app.client, function, fields)
         update_wrapper(self, function, updated=())
+        if self.is_async and sys.version_info >= (3, 12):
+            inspect.markcoroutinefunction(self)
 
-    def __call__(self, *args: Called.args, **kwargs: Called.kwargs) -> Returned:
+    def __call__(self, /, *args: Called.args, **kwargs: Called.kwargs) -> Returned:
         called: Returned = self.function(*args, **kwargs)
         return called
 
@@ -169,7 +172,7 @@ class App:
             raise ValueError(f"task type {name} ({where}) already has a handler: {declarations.place(self._handlers[name].function)}")
 
         def register(function: Callable[..., Any]) -> TaskFunction[..., Any, ..., Any]:
-            function = function.function if isinstance(function, TaskFunction) else function
+            function = _plain(function)
             made: TaskFunction[..., Any, ..., Any] = TaskFunction(
                 self,
                 name,
@@ -218,6 +221,15 @@ class App:
         self._resources.include(other._resources)
         other._outer = self
         self._handlers.update(other._handlers)
+
+
+def _plain(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function of a handler, which may be the handler of a second type, also with some of its arguments."""
+    if isinstance(function, TaskFunction):
+        return function.function
+    if isinstance(function, partial) and isinstance(function.func, TaskFunction):
+        return partial(function.func.function, *function.args, **function.keywords)
+    return function
 
 
 def _signature(owner: str, function: Callable[..., Any], resources: Declared) -> tuple[bool, list[tuple[str, Any, Any]], Mapping[str, Resource], bool]:

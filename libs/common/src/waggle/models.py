@@ -41,6 +41,27 @@ def encoded(value: Any) -> Any:
     raise TypeError(f"a {type(value).__qualname__} cannot be written as JSON")
 
 
+def revealed(value: Any) -> Any:
+    """A model as its own decoder reads it, for an encoder's `enc_hook`: with its secrets, and without fields that are computed."""
+    if is_model(type(value)):
+        return _revealed(value.model_dump(round_trip=True, by_alias=True), value.model_dump(mode="json", round_trip=True, by_alias=True))
+    if hasattr(value, "get_secret_value"):
+        return value.get_secret_value()
+    raise TypeError(f"a {type(value).__qualname__} cannot be written as JSON")
+
+
+def _revealed(value: Any, shown: Any) -> Any:
+    """What is shown of a value in JSON, with what it hides."""
+    if hasattr(value, "get_secret_value"):
+        secret = value.get_secret_value()
+        return secret.decode() if isinstance(secret, bytes) else secret
+    if isinstance(value, dict) and isinstance(shown, dict):
+        return {name: _revealed(inner, each) for inner, (name, each) in zip(value.values(), shown.items(), strict=True)}
+    if isinstance(value, (list, tuple, set, frozenset)) and isinstance(shown, list):
+        return [_revealed(inner, each) for inner, each in zip(value, shown, strict=True)]
+    return shown
+
+
 def schema(model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """The JSON Schema of a model, and the definitions that it refers to. Raises TypeError for one whose secrets could hide under a name that it lacks.
 

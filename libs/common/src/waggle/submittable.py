@@ -1,5 +1,6 @@
 """A task type as programs submit it: by a call with its fields as arguments."""
 
+import copy
 import inspect
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeVar, Unpack
@@ -29,12 +30,11 @@ class Submittable(Generic[Fields, R]):
 
     def options(self, **options: "Unpack[TaskOptions]") -> Self:
         """The same type, for tasks that ask for this besides: `send_email.options(delay=60).enqueue(…)`."""
-        other = object.__new__(type(self))
-        other.__dict__.update(self.__dict__)
+        other = copy.copy(self)
         other._options = {**self._options, **options}
         return other
 
-    def prepare(self, *args: Fields.args, **kwargs: Fields.kwargs) -> "PreparedTask[R]":
+    def prepare(self, /, *args: Fields.args, **kwargs: Fields.kwargs) -> "PreparedTask[R]":
         """A task of this type, for `enqueue_many`, `Client.submit` and `SyncClient.submit`. Raises TypeError as a call does."""
         from waggle.client.new_task import PreparedTask
 
@@ -45,13 +45,23 @@ class Submittable(Generic[Fields, R]):
                 payload |= payload.pop(name, {})
         return PreparedTask(self.name, payload, self._options, self._returns)
 
-    async def enqueue(self, *args: Fields.args, **kwargs: Fields.kwargs) -> "TaskHandle[R]":
+    async def enqueue(self, /, *args: Fields.args, **kwargs: Fields.kwargs) -> "TaskHandle[R]":
         """Submit a task by the client of the app; it is stored when this returns. Raises what `Client` raises."""
         return await self._client().submit(self.prepare(*args, **kwargs))
 
     async def enqueue_many(self, tasks: "Iterable[PreparedTask[R]]") -> "list[TaskHandle[R]]":
-        """Submit tasks that `prepare` made, 1,000 in a request: `send_email.enqueue_many(send_email.prepare(to=to) for to in everybody)`."""
+        """Submit tasks that `prepare` made, 1,000 in a request: `send_email.enqueue_many(send_email.prepare(to=to) for to in everybody)`.
+
+        Raises TypeError after `options`: each task has those with which it was prepared.
+        """
+        if self._options:
+            raise TypeError("enqueue_many takes tasks that are prepared: write send_email.enqueue_many(send_email.options(…).prepare(…) …)")
         return await self._client().submit_many(tasks)
+
+    def __copy__(self) -> Self:
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        return other
 
     @property
     def _returns(self) -> Any:

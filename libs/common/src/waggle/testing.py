@@ -1,6 +1,6 @@
 """For unit tests of handlers: a context without a worker, a database or a broker.
 
-A handler stays the function that it is; a test calls it: `await send_email(context("email.send"), to="anna@example.org")`.
+A handler is called like the function that it was: `await send_email(context("email.send"), to="anna@example.org")`.
 """
 
 from collections.abc import Collection, Mapping

@@ -39,10 +39,10 @@ def endpoint(url: str) -> tuple[Endpoint, str, str]:
     """Where an address leads, the header `host`, and the path before `/api`. Raises WrongAddressError."""
     try:
         parts = urlsplit(url)
-        port = parts.port or PORTS[parts.scheme]
+        port = PORTS[parts.scheme] if parts.port is None else parts.port
     except (ValueError, KeyError):
         raise WrongAddressError(f"an address is like http://127.0.0.1:8420, not {_masked(url)!r}") from None
-    if not parts.hostname or parts.username or parts.password or parts.query or parts.fragment or not url.isascii() or not url.isprintable() or " " in url:
+    if not parts.hostname or "@" in parts.netloc or parts.query or parts.fragment or not url.isascii() or not url.isprintable() or " " in url:
         raise WrongAddressError(f"an address is like http://127.0.0.1:8420, not {_masked(url)!r}; the key has a setting of its own")
     tls = ssl.create_default_context() if parts.scheme == "https" else None
     return Endpoint(parts.hostname, port, tls), parts.netloc, parts.path.rstrip("/")
@@ -60,7 +60,7 @@ def _own_key(environ: Mapping[str, str]) -> str:
 def _announced(file: Path) -> ApiAddress | None:
     """What a `waggle up` wrote. Only our own file is trusted, because tasks and the key are sent there."""
     try:
-        if file.stat().st_uid != os.geteuid():
+        if hasattr(os, "geteuid") and file.stat().st_uid != os.geteuid():
             return None
         facts = json.loads(file.read_bytes())
         return ApiAddress(str(facts["api_url"]), str(facts.get("api_key", "")))

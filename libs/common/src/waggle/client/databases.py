@@ -11,7 +11,7 @@ SYNC_KINDS: Final = "a Connection of psycopg, a Connection or Session of SQLAlch
 async def async_ids(connection: Any, tasks: str, key: str | None) -> list[UUID]:
     """Submit a JSON list of tasks; returns their ids. Raises TypeError for another kind of connection, and what its library raises."""
     match _library(connection):
-        case "asyncpg":
+        case "asyncpg" if hasattr(connection, "is_in_transaction"):  # a pool would take any connection
             return [row[0] for row in await connection.fetch(TASKS.format("$1::text", "$2"), tasks, key)]
         case "psycopg" if hasattr(connection, "__aenter__"):
             from psycopg.rows import tuple_row
@@ -28,6 +28,8 @@ async def async_ids(connection: Any, tasks: str, key: str | None) -> list[UUID]:
 
 def sync_ids(connection: Any, tasks: str, key: str | None) -> list[UUID]:
     """Submit a JSON list of tasks; returns their ids. Raises TypeError for another kind of connection, and what its library raises."""
+    if _library(connection) == "sqlalchemy" and hasattr(connection, "registry"):  # a scoped_session
+        connection = connection()
     match _library(connection):
         case "psycopg" if hasattr(connection, "__enter__"):
             from psycopg.rows import tuple_row

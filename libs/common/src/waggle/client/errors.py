@@ -31,14 +31,17 @@ class ResponseError(WaggleError):
     """
 
     def __init__(self, status: int, body: Mapping[str, Any], retry_after: float | None = None) -> None:
-        self.status, self.retry_after = status, retry_after
+        self.status, self.body, self.retry_after = status, body, retry_after
         self.code = str(body.get("code", ""))
         self.detail = str(body.get("detail") or body.get("title") or f"status {status}")
-        self.errors = [(str(error.get("field", "")), str(error.get("message", ""))) for error in body.get("errors") or []]
+        self.errors = [(str(error.get("field", "")), str(error.get("message", ""))) for error in _listed(body.get("errors"))]
         self.request_id = str(body.get("request_id", ""))
         self.retryable, self.requires_user_input = bool(body.get("retryable")), bool(body.get("requiresUserInput"))
         self.alternative_action = str(body.get("alternativeAction", ""))
         super().__init__("; ".join([self.detail, *(f"{field}: {message}" for field, message in self.errors)]))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.status, self.body, self.retry_after)
 
 
 class UnauthorizedError(ResponseError):
@@ -77,13 +80,28 @@ class TaskFailedError(WaggleError):
         self.error: ShownError | None = task.error
         super().__init__(f"task {task.id} ({task.type}) is {task.status}" + (f": {task.error.message}" if task.error else ""))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.task,)
+
+
+class ResultError(WaggleError, ValueError):
+    """The task is completed, but its result cannot be read here."""
+
 
 class TaskTimeoutError(WaggleError, TimeoutError):
     """The task had not ended when the time of the wait was up. It goes on."""
 
     def __init__(self, task: TaskSnapshot, seconds: float) -> None:
-        self.task = task
+        self.task, self.seconds = task, seconds
         super().__init__(f"task {task.id} ({task.type}) is {task.status} after {seconds:g} s")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.task, self.seconds)
+
+
+def _listed(found: Any) -> list[Mapping[str, Any]]:
+    """The errors of fields; nothing of what is none."""
+    return [error for error in found if isinstance(error, dict)] if isinstance(found, list) else []
 
 
 BY_STATUS: Final[Mapping[int, type[ResponseError]]] = {

@@ -15,7 +15,7 @@ R = TypeVar("R")
 
 BATCH_BYTES: Final = (16 << 20) - 1024
 
-_encoder: Final = msgspec.json.Encoder(enc_hook=models.encoded, decimal_format="number")
+_encoder: Final = msgspec.json.Encoder(enc_hook=models.revealed, decimal_format="number")
 
 
 class TaskOptions(TypedDict, total=False):

@@ -40,8 +40,9 @@ class AsyncStream:
 
     @property
     def usable(self) -> bool:
-        """Whether the server has kept it open."""
-        return not (self._reader.at_eof() or self._writer.is_closing())
+        """Whether the server has kept it open, and has said nothing that nobody asked for."""
+        waiting = self._reader._buffer  # type: ignore[attr-defined]  # nothing public says whether there are bytes
+        return not (waiting or self._reader.at_eof() or self._writer.is_closing())
 
     async def exchange(self, request: bytes, reader: ResponseReader, seconds: float) -> ApiAnswer:
         """Send a request and read its answer. Raises UnreachableError."""

@@ -19,6 +19,10 @@ class ApiAnswer(NamedTuple):
     headers: Mapping[str, str]
     body: bytes
 
+    @property
+    def is_json(self) -> bool:
+        return self.headers.get("content-type", "").startswith("application/json")
+
 
 def request(method: str, target: str, host: str, headers: Mapping[str, str], body: bytes) -> bytes:
     """A request. Raises ValueError for a header that cannot be sent."""
@@ -63,6 +67,10 @@ class ResponseReader:
         body, self._body, self._size = b"".join(self._body), [], 0
         return body
 
+    def on_message_begin(self) -> None:
+        if self.answer is not None:  # nobody asked for a second one
+            self.reusable = False
+
     def on_headers_complete(self) -> None:
         self._has_head = self._parser.get_status_code() >= 200
 
@@ -76,6 +84,6 @@ class ResponseReader:
         self._body.append(body)
 
     def on_message_complete(self) -> None:
-        if self._parser.get_status_code() >= 200:  # others only announce an answer
+        if self._parser.get_status_code() >= 200 and self.answer is None:  # others only announce an answer
             self.reusable = self._parser.should_keep_alive()
-            self.answer = ApiAnswer(self._parser.get_status_code(), self._headers, b"".join(self._body))
+            self.answer = ApiAnswer(self._parser.get_status_code(), dict(self._headers), b"".join(self._body))

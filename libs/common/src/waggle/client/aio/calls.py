@@ -25,11 +25,13 @@ WAITING: Final = (429, 503)
 
 
 class AsyncPool:
-    """Connections that wait for a request, the last used one last, and the room for more."""
+    """Connections that wait for a request, the last used one last, and the room for more: `long` for those that wait for a task, so that they leave
+    room for others.
+    """
 
     def __init__(self, limit: int) -> None:
         self.idle: list[AsyncStream] = []
-        self.room = AsyncSemaphore(limit)
+        self.room, self.long = AsyncSemaphore(limit), AsyncSemaphore(limit)
 
     async def take(self) -> AsyncStream | None:
         """One that the server has kept open; None when there is none."""
@@ -44,16 +46,16 @@ class AsyncPool:
 
 
 class AsyncConnections:
-    """Connections to one endpoint, at most `limit` at a time; each event loop, or process after a fork, has its own."""
+    """Connections to one endpoint, at most `limit` at a time, and as many that wait for tasks; each event loop, or process after a fork, has its own."""
 
     def __init__(self, endpoint: Endpoint, limit: int) -> None:
         self._endpoint, self._limit = endpoint, limit
         self._pools: dict[Any, AsyncPool] = {}
 
-    async def exchange(self, message: bytes, seconds: float) -> ApiAnswer:
+    async def exchange(self, message: bytes, seconds: float, *, is_long: bool) -> ApiAnswer:
         """Send a request and read its answer. Raises UnreachableError."""
         pool = self._pool()
-        async with pool.room:
+        async with pool.long if is_long else pool.room:
             stream = await pool.take()
             if stream is None:
                 stream = await AsyncStream.open(self._endpoint, min(seconds, CONNECT_SECONDS))
@@ -112,26 +114,27 @@ class AsyncCalls:
         `key` is its idempotency key; `takes` is how long the API may take on purpose. With `safe=False` a request is not repeated once it may have been
         carried out. Raises UnreachableError, or the ResponseError of the answer's status.
         """
-        headers = self._headers | ({"content-type": "application/json"} if body else {}) | ({"idempotency-key": key} if key else {})
+        headers = self._headers | ({"content-type": "application/json"} if body else {}) | ({"idempotency-key": key} if key is not None else {})
         message = request(method, self._target(path, query or {}), self._host, headers, body)
         deadline, pause, unknown = time.monotonic() + self._retry_for, FIRST_PAUSE_SECONDS, False
         while True:
             try:
-                answer = await self._connections.exchange(message, self._timeout + takes)
+                answer = await self._connections.exchange(message, self._timeout + takes, is_long=method == "GET" and takes > 0)
             except UnreachableError as error:
                 unknown = unknown or error.unknown
                 failure: UnreachableError | ResponseError = UnreachableError(f"{self.url} is not reached: {error}", unknown=unknown)
                 wait = random.uniform(pause / 2, pause)  # noqa: S311  # no secret
                 final = unknown and not safe
             else:
-                if answer.status < 300:
+                if answer.status < 300 and answer.is_json:
                     return answer
                 failure = self._refused(answer)
                 wait = random.uniform(pause, 2 * pause)  # noqa: S311  # no secret
                 if isinstance(failure, UnreachableError):  # a proxy says so; with a status of 500 and more, perhaps because the API starts
                     unknown, final = True, answer.status < 500 or not safe
                 else:
-                    wait, final = wait if failure.retry_after is None else failure.retry_after, answer.status not in WAITING
+                    wait = max(wait, failure.retry_after or 0.0)
+                    final = answer.status not in WAITING or (answer.status == 503 and not safe)  # which may say that it was carried out
             if final or time.monotonic() + wait > deadline:
                 raise failure
             await async_sleep(wait)
@@ -142,7 +145,7 @@ class AsyncCalls:
 
         Raises UnreachableError when the API is away for `retry_for` seconds, or the ResponseError of the answer's status.
         """
-        target, since = self._target(path, query or {}), time.monotonic()
+        target, away_since = self._target(path, query or {}), 0.0
         while True:
             headers = self._headers | {"accept": "text/event-stream"} | ({"last-event-id": after} if after else {})
             stream, final = None, False
@@ -154,7 +157,7 @@ class AsyncCalls:
                     await stream.more(reader, SILENCE_SECONDS)
                     if reader.status != 200:
                         continue
-                    since = time.monotonic()
+                    away_since = 0.0
                     for event in events.feed(reader.taken()):
                         after = event.id or after
                         yield event
@@ -170,12 +173,15 @@ class AsyncCalls:
             finally:
                 if stream is not None:
                     await stream.close()
-            if final or time.monotonic() - since > self._retry_for:
+            away_since = away_since or time.monotonic()
+            if final or time.monotonic() - away_since > self._retry_for:
                 raise failure
             await async_sleep(random.uniform(0.5, 1.0))  # noqa: S311  # no secret
 
     def _target(self, path: tuple[str, ...], query: Mapping[str, Any]) -> str:
         given = [(name, value) for name, value in query.items() if value is not None and value != []]
+        if nothing := [part for part in path if part in ("", ".", "..")]:
+            raise ValueError(f"{nothing[0]!r} is no id and no name")
         target = "/".join([self._base, "api", *(quote(part, safe="") for part in path)])
         return target + ("?" + urlencode(given, doseq=True) if given else "")
 
@@ -183,8 +189,9 @@ class AsyncCalls:
         """The error of an answer; UnreachableError if it is not Waggle's."""
         try:
             body = json.loads(answer.body)
-            assert "code" in body
-        except (ValueError, TypeError, AssertionError):
+        except ValueError:
+            body = None
+        if answer.status < 300 or not (isinstance(body, dict) and "code" in body):
             kind = answer.headers.get("content-type", "no content-type")
             return UnreachableError(f"{self.url} answers, but not as a Waggle API (status {answer.status}, {kind})", unknown=True)
         retry_after = answer.headers.get("retry-after", "")

@@ -14,7 +14,7 @@ from waggle import models
 from waggle.client.aio.calls import AsyncCalls
 from waggle.client.answers import TaskSnapshot, read_id, read_ids, read_page, read_task
 from waggle.client.databases import async_ids
-from waggle.client.errors import TaskFailedError, TaskTimeoutError
+from waggle.client.errors import ResultError, TaskFailedError, TaskTimeoutError
 from waggle.client.new_task import PreparedTask, TaskOptions, batches, new_task
 from waggle.client.sse import TaskSign
 from waggle.task import AT_REST, Status
@@ -46,13 +46,18 @@ class TaskHandle(Generic[R]):
         return (await self.task()).status
 
     async def result(self, timeout: float | None = None) -> R:
-        """Wait for its end, at most `timeout` seconds, and return what the handler returned. Raises TaskFailedError, with the task's own error, and
-        TaskTimeoutError.
+        """Wait for its end, at most `timeout` seconds, and return what the handler returned. Raises TaskFailedError, with the task's own error,
+        TaskTimeoutError, and ResultError when the result cannot be read.
         """
         task = await self._client.wait(self.id, timeout)
         if task.status != Status.COMPLETED:
             raise TaskFailedError(task)
-        found: R = msgspec.json.decode(task.result_json, type=self._returns, dec_hook=models.decoded)
+        if "result" in task.hidden:
+            raise ResultError("the key may not see results: it needs the scope payloads:read")
+        try:
+            found: R = msgspec.json.decode(task.result_json, type=self._returns, dec_hook=models.decoded)
+        except ValueError as error:
+            raise ResultError(f"the result of task {task.id} ({task.type}) is not of the type that its handler returns here: {error}") from error
         return found
 
     async def cancel(self) -> TaskSnapshot:
@@ -139,7 +144,7 @@ class Client:
 
     async def submit(self, task: PreparedTask[R]) -> TaskHandle[R]:
         """Submit a task as `handler.prepare(…)` makes it; it is stored when this returns."""
-        answer = await self._calls.call("POST", "tasks", body=task.text, key=task.key or token_hex(16))
+        answer = await self._calls.call("POST", "tasks", body=task.text, key=token_hex(16) if task.key is None else task.key)
         return TaskHandle(self, read_id(answer.body).id, task.returns)
 
     async def submit_many(self, tasks: Iterable[PreparedTask[R]]) -> list[TaskHandle[R]]:
@@ -201,7 +206,7 @@ class Client:
 
     async def retry(self, task_id: UUID | str, payload: Mapping[str, Any] | None = None) -> TaskSnapshot:
         """Run a dead letter again, with its payload or another one."""
-        body = b"" if payload is None else msgspec.json.encode({"payload": payload}, enc_hook=models.encoded)
+        body = b"" if payload is None else msgspec.json.encode({"payload": payload}, enc_hook=models.revealed)
         return read_task((await self._calls.call("POST", "dlq", str(task_id), "retry", body=body, safe=False)).body)
 
     async def logs(self, task_id: UUID | str) -> AsyncIterator[Json]:
