@@ -98,7 +98,7 @@ def test_wrong_usage_is_reported_before_anything_is_sent(case: str, run: Callabl
 OTHERS = {
     "a misspelt group": ("queus", 'Unknown command "queus". Did you mean "queues"?'),
     "a misspelt command of a group that has a default": ("queues shwo", 'waggle queues: Unknown command "shwo". Did you mean "show"?'),
-    "nothing like any command": ("types zzz", "Available commands: list, show, check."),
+    "nothing like any command": ("types zzz", "Available commands: list, show, stub, check."),
     "too many arguments": ("queues show a b", "waggle queues show: too many arguments: b"),
     "a misspelt command beside a service": ("dlq lst", 'Did you mean "list"?'),
     "a bulk retry of nothing in particular": ("dlq retry", "or --all for every dead letter"),
