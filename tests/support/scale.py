@@ -15,8 +15,8 @@ def sized(scaled: T, full: T) -> T:
 
 
 def crowd() -> float:
-    """By how much a busy machine stretches a time: processes that want to run for each core, over the last minute; at least 1."""
-    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+    """By how much other programs stretch a time, at least 1: processes that want to run, over the last minute, to those of the suite alone."""
+    return max(1.0, os.getloadavg()[0] / ((os.cpu_count() or 1) + 1))
 
 
 def dice() -> random.Random:
