@@ -13,8 +13,9 @@ from pydantic import BaseModel, Field, SecretBytes, SecretStr, computed_field
 
 from waggle import App, Context
 from waggle.client import errors
-from waggle.client.answers import read_task
+from waggle.client.answers import TaskSnapshot, read_task
 from waggle.client.wire import ResponseReader, request
+from waggle.task import Task
 
 app = App()
 
@@ -23,6 +24,8 @@ class Login(BaseModel, extra="forbid"):
     user: str = Field(alias="userName")
     password: SecretStr
     others: dict[str, list[SecretBytes]] = {}
+    codes: set[SecretStr] = set()
+    rooms: set[str] = set()
     since: date = date(2026, 1, 1)
 
     @computed_field  # type: ignore[prop-decorator]
@@ -37,10 +40,13 @@ async def log_in(ctx: Context, login: Login, again: str | None = None) -> str:
 
 
 def test_a_secret_arrives_and_the_handler_reads_what_is_sent() -> None:
-    login = Login(userName="anna", password=SecretStr("s3cret"), others={"a": [SecretBytes(b"x"), SecretBytes(b"y")]})
+    login = Login(
+        userName="anna", password=SecretStr("s3cret"), others={"a": [SecretBytes(b"x"), SecretBytes(b"y")]}, codes={SecretStr("1"), SecretStr("2")}, rooms={"a"}
+    )
     sent = msgspec.json.decode(log_in.prepare(login).text)["payload"]
-    assert sent["login"] == {"userName": "anna", "password": "s3cret", "others": {"a": ["x", "y"]}, "since": "2026-01-01"}
-    assert log_in.arguments(msgspec.json.encode(sent).decode())["login"] == login
+    assert sorted(sent["login"].pop("codes")) == ["1", "2"]
+    assert sent["login"] == {"rooms": ["a"], "userName": "anna", "password": "s3cret", "others": {"a": ["x", "y"]}, "since": "2026-01-01"}
+    assert log_in.arguments(msgspec.json.encode(sent).decode())["login"] == login.model_copy(update={"codes": set()})
 
 
 def test_a_copy_of_a_handler_is_another_one_and_a_pickle_the_same() -> None:
@@ -69,6 +75,13 @@ TASK = {
     "updated": "2026-01-01T00:00:00Z", "retry_count": 0, "max_retries": 0, "metadata": {}, "queue": "q", "run_at": "2026-01-01T00:00:00Z", "attempt": 1,
     "timeout": 1.0, "result": {"a": 1},
 }  # fmt: skip
+
+
+def test_all_that_the_api_shows_of_a_task_is_read() -> None:
+    def names(kind: type) -> set[str]:
+        return {field.encode_name for field in msgspec.structs.fields(kind)}
+
+    assert names(Task) <= names(TaskSnapshot)
 
 
 def test_errors_come_through_a_pickle() -> None:

@@ -57,7 +57,9 @@ def _revealed(value: Any, shown: Any) -> Any:
         return secret.decode() if isinstance(secret, bytes) else secret
     if isinstance(value, dict) and isinstance(shown, dict):
         return {name: _revealed(inner, each) for inner, (name, each) in zip(value.values(), shown.items(), strict=True)}
-    if isinstance(value, (list, tuple, set, frozenset)) and isinstance(shown, list):
+    if isinstance(value, (set, frozenset)) and any(hasattr(inner, "get_secret_value") for inner in value):
+        return [_revealed(inner, None) for inner in value]
+    if isinstance(value, (list, tuple)) and isinstance(shown, list):
         return [_revealed(inner, each) for inner, each in zip(value, shown, strict=True)]
     return shown
 
