@@ -60,9 +60,11 @@ async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
         writer.write(data)
 
 
-async def test_one_that_does_not_reach_the_api_is_asked_again(system: OneSystem) -> None:
+async def test_one_that_does_not_reach_the_api_is_asked_again(system: OneSystem, caplog: pytest.LogCaptureFixture) -> None:
     async with proxy(system, "502 Bad Gateway", 2) as url, Client(url, ADMIN_KEY) as client:
         assert await (await client.submit(add.prepare(1, b=2))).result(60) == 3
+    assert [record.levelname for record in caplog.records if record.name == "waggle.client"] == ["WARNING"] * 2
+    assert "POST /api/tasks, again in" in caplog.text
     async with proxy(system, "504 Gateway Timeout", 2) as url:
         with SyncClient(url, ADMIN_KEY) as other:
             handle = await asyncio.to_thread(other.submit, add.prepare(1, b=2))

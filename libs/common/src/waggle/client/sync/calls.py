@@ -1,6 +1,7 @@
 """Made from `waggle.client.aio` by `just sync-client`; change it there."""
 
 import json
+import logging
 import os
 import random
 import time
@@ -14,6 +15,8 @@ from waggle.client.errors import BY_STATUS, ResponseError, UnreachableError
 from waggle.client.sse import EventReader, TaskSign
 from waggle.client.streams import Endpoint, SyncSemaphore, SyncStream, sync_is_over, sync_place, sync_sleep
 from waggle.client.wire import ApiAnswer, ResponseReader, request
+
+_log: Final = logging.getLogger("waggle.client")
 
 CONNECT_SECONDS: Final = 5.0
 FIRST_PAUSE_SECONDS: Final = 0.1
@@ -137,6 +140,7 @@ class SyncCalls:
                     final = answer.status not in WAITING or (answer.status == 503 and not safe)  # which may say that it was carried out
             if final or time.monotonic() + wait > deadline:
                 raise failure
+            _log.warning("%s /api/%s, again in %.1f s: %s", method, "/".join(path), wait, failure)
             sync_sleep(wait)
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
@@ -176,6 +180,7 @@ class SyncCalls:
             away_since = away_since or time.monotonic()
             if final or time.monotonic() - away_since > self._retry_for:
                 raise failure
+            _log.warning("the stream /api/%s is opened again: %s", "/".join(path), failure)
             sync_sleep(random.uniform(0.5, 1.0))  # noqa: S311  # no secret
 
     def _target(self, path: tuple[str, ...], query: Mapping[str, Any]) -> str:
